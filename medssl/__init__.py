@@ -1,0 +1,1 @@
+"""Self-supervised pretraining and few-label segmentation of medical images, built on MONAI."""

@@ -1,0 +1,1 @@
+"""Data lists, their checks and splits, sampling, and the embedded phantom."""

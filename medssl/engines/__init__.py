@@ -1,0 +1,1 @@
+"""The little that the MONAI trainer needs to run a method."""

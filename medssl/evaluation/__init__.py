@@ -1,0 +1,1 @@
+"""Does pretraining help? Metrics, tables, figures and pictures."""

@@ -1,0 +1,1 @@
+"""Backbones that give a feature pyramid, and heads that take one."""

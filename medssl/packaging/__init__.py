@@ -1,0 +1,1 @@
+"""Results that others can load: bundles with their provenance."""

@@ -1,0 +1,1 @@
+"""What the commands do: run a recipe, run a protocol, run the demonstration."""
