@@ -1,0 +1,50 @@
+"""A backbone and a head as one segmentation network."""
+
+from torch import Tensor, nn
+
+
+class SegmentationNetwork(nn.Module):
+    """Give logits of shape ``(B, num_classes, *spatial)`` for images of shape ``(B, C, *spatial)``.
+
+    One logit a foreground class (sigmoid, no background channel).
+
+    Args:
+        backbone: maps an image to a feature pyramid, finest first.
+        head: maps a pyramid to logits.
+        frozen: True trains the head alone; the backbone then stays in evaluation mode, its batch-norm statistics
+            included, whatever `train` is told.
+
+    Example:
+        >>> import torch
+        >>> from medssl.networks.fpn import FPN
+        >>> from medssl.networks.heads import LinearHead
+        >>> backbone = FPN(spatial_dims=2, base_channels=4, num_levels=2)
+        >>> network = SegmentationNetwork(backbone, LinearHead(2, backbone.level_channels, 3), frozen=True)
+        >>> network.train().backbone.training
+        False
+        >>> network(torch.zeros(1, 1, 8, 8)).shape
+        torch.Size([1, 3, 8, 8])
+    """
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, frozen: bool = False) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.frozen = frozen
+        self.set_frozen(frozen)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of ``x``."""
+        return self.head(self.backbone(x))
+
+    def set_frozen(self, frozen: bool) -> None:
+        """Freeze or unfreeze the backbone: its gradients and its batch-norm statistics."""
+        self.frozen = frozen
+        self.backbone.requires_grad_(not frozen)
+        self.backbone.train(self.training and not frozen)
+
+    def train(self, mode: bool = True) -> "SegmentationNetwork":
+        """Set training mode, except for a frozen backbone."""
+        super().train(mode)
+        self.backbone.train(mode and not self.frozen)
+        return self

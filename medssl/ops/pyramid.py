@@ -1,0 +1,77 @@
+"""Reading a feature pyramid: lists of feature maps, finest first."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def crop_like(x: Tensor, reference: Tensor) -> Tensor:
+    """Return the leading corner of ``x`` that has the spatial size of ``reference``.
+
+    Example:
+        >>> crop_like(torch.zeros(1, 2, 6, 6), torch.zeros(1, 9, 5, 6)).shape
+        torch.Size([1, 2, 5, 6])
+    """
+    for dim in range(2, x.dim()):
+        x = x.narrow(dim, 0, reference.size(dim))
+    return x
+
+
+def gather_levels(pyramid: Sequence[Tensor], voxels: Tensor) -> list[Tensor]:
+    """Give the features of every pyramid level at the given voxels, one tensor a level.
+
+    Level ``i`` is read at ``voxels // 2**i`` (nearest cell, no interpolation), in one indexing operation for the
+    whole batch, so that its backward pass fills one gradient map a level.
+
+    Args:
+        pyramid: feature maps of a batch, finest first; level ``i`` has shape ``(B, C_i, *ceil(spatial / 2**i))``.
+        voxels: integer indices of shape ``(N, 1 + spatial_dims)``: position in the batch, then the voxel of the
+            finest level.
+
+    Returns:
+        One tensor of shape ``(N, C_i)`` a level, rows in the order of ``voxels``.
+
+    Raises:
+        ValueError: if ``voxels`` has another number of columns.
+
+    Example:
+        >>> fine = torch.arange(16.0).reshape(1, 1, 4, 4)
+        >>> [row.tolist() for row in gather_levels([fine, fine[..., ::2, ::2]], torch.tensor([[0, 3, 2]]))]
+        [[[14.0]], [[10.0]]]
+    """
+    spatial_dims = pyramid[0].dim() - 2
+    if voxels.dim() != 2 or voxels.shape[1] != 1 + spatial_dims:
+        raise ValueError(
+            f"voxels must have shape (N, {1 + spatial_dims}): position in the batch, then {spatial_dims} indices; "
+            f"got {tuple(voxels.shape)}."
+        )
+    sample, position = voxels[:, 0], voxels[:, 1:]
+    return [
+        level.movedim(1, -1)[(sample, *torch.div(position, 2**i, rounding_mode="floor").unbind(1))]
+        for i, level in enumerate(pyramid)
+    ]
+
+
+def gather_voxels(pyramid: Sequence[Tensor], voxels: Tensor) -> Tensor:
+    """Concatenate the features of every pyramid level at the given voxels.
+
+    The voxel embedding of vox2vec (Goncharov et al., 2023, https://arxiv.org/abs/2307.14725).
+
+    Args:
+        pyramid: feature maps of a batch, finest first; level ``i`` has shape ``(B, C_i, *ceil(spatial / 2**i))``.
+        voxels: integer indices of shape ``(N, 1 + spatial_dims)``: position in the batch, then the voxel of the
+            finest level.
+
+    Returns:
+        Tensor of shape ``(N, C_0 + C_1 + ...)``, rows in the order of ``voxels``.
+
+    Raises:
+        ValueError: if ``voxels`` has another number of columns.
+
+    Example:
+        >>> pyramid = [torch.zeros(2, 4, 8, 8), torch.ones(2, 6, 4, 4)]
+        >>> gather_voxels(pyramid, torch.tensor([[0, 7, 7], [1, 0, 0]])).shape
+        torch.Size([2, 10])
+    """
+    return torch.cat(gather_levels(pyramid, voxels), dim=1)
