@@ -41,7 +41,8 @@ class InfoNCELoss(nn.Module):
         """Return the loss of embeddings of shape ``(N, C)`` each."""
         if z1.shape != z2.shape or z1.dim() != 2 or z1.shape[0] < 2:
             raise ValueError(
-                f"InfoNCE needs two embeddings of one shape (N, C) with N > 1, got {tuple(z1.shape)}, {tuple(z2.shape)}."
+                "InfoNCE needs two embeddings of one shape (N, C) with N > 1, "
+                f"got {tuple(z1.shape)} and {tuple(z2.shape)}."
             )
         with torch.autocast(z1.device.type, enabled=False):
             z = F.normalize(torch.cat([z1, z2]).float(), dim=1)

@@ -36,7 +36,7 @@ class Hierarchical(nn.Module):
 
     Example:
         >>> from medssl.networks.heads import Projector
-        >>> method = Hierarchical(FPN(2, base_channels=4, num_levels=2), Projector(12, 8))
+        >>> method = Hierarchical(FPN(2, base_channels=4, num_levels=2), Projector((4, 8)))
         >>> view, voxels = torch.rand(2, 1, 8, 8), torch.tensor([[0, 1, 2], [1, 7, 7], [1, 0, 0]])
         >>> losses = method({"view_1": view, "view_2": view, "voxels_1": voxels, "voxels_2": voxels})
         >>> sorted(losses)

@@ -1,5 +1,6 @@
 """Feature pyramid networks for voxel embeddings, in 2D and 3D."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -85,7 +86,7 @@ class FPN(nn.Module):
         self.encoder = nn.ModuleList(_stage(spatial_dims, width) for width in widths[:-1])
         self.downs = nn.ModuleList(
             nn.Sequential(pool(2, ceil_mode=True), conv(fine, coarse, 1))
-            for fine, coarse in zip(widths[:-1], widths[1:], strict=True)
+            for fine, coarse in itertools.pairwise(widths)
         )
         self.bottom = _stage(spatial_dims, widths[-1])
         # The decoder runs from coarse to fine, so its lists are coarsest first.

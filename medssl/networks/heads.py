@@ -1,5 +1,6 @@
 """Heads: projector and restoration head for pretraining, linear and non-linear heads for segmentation."""
 
+import itertools
 from collections.abc import Sequence
 
 from monai.networks.layers.factories import Conv, Norm
@@ -11,22 +12,23 @@ from medssl.ops.pyramid import crop_like
 
 
 class Projector(nn.Sequential):
-    """Give embeddings of shape ``(N, out_channels)`` for features of shape ``(N, in_channels)``.
+    """Give embeddings of shape ``(N, out_channels)`` for the features of all levels, of shape ``(N, sum(level_channels))``.
 
     Two hidden layers of the input width with batch norm and ReLU, then a linear layer: the three-layer network of
     Kats et al. (2024), section 2.3. The embeddings are not normalised; the loss does that.
 
     Args:
-        in_channels: length of a feature vector.
+        level_channels: channels of each level of the pyramid.
         out_channels: length of an embedding.
 
     Example:
         >>> import torch
-        >>> Projector(160, 128)(torch.zeros(4, 160)).shape
+        >>> Projector((32,) * 5)(torch.zeros(4, 160)).shape
         torch.Size([4, 128])
     """
 
-    def __init__(self, in_channels: int, out_channels: int = 128) -> None:
+    def __init__(self, level_channels: Sequence[int], out_channels: int = 128) -> None:
+        in_channels = sum(level_channels)
         super().__init__(
             nn.Linear(in_channels, in_channels),
             nn.BatchNorm1d(in_channels),
@@ -120,7 +122,7 @@ class NonLinearHead(nn.Module):
         conv = Conv[Conv.CONV, spatial_dims]
         coarse_first = list(reversed(level_channels))
         self.bottom = ResidualBlock(spatial_dims, coarse_first[0], kernel_size=1)
-        pairs = list(zip(coarse_first[:-1], coarse_first[1:], strict=True))
+        pairs = list(itertools.pairwise(coarse_first))
         self.ups = nn.ModuleList(conv(coarse, fine, 1) for coarse, fine in pairs)
         self.laterals = nn.ModuleList(conv(fine, fine, 1) for _, fine in pairs)
         self.blocks = nn.ModuleList(ResidualBlock(spatial_dims, fine, kernel_size=1) for _, fine in pairs)

@@ -1,0 +1,1 @@
+"""The source bundles: configurations only, which name, number and connect what `medssl` holds."""

@@ -1,0 +1,120 @@
+"""Training batches that are a pure function of (seed, step)."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Compose
+from torch.utils.data import Dataset, Sampler
+
+
+class StepSampler(Sampler[int]):
+    """Give the numbers of the training steps, from `start` on, without end.
+
+    A resumed run sets `start` to the steps already done.
+    """
+
+    def __init__(self, start: int = 0) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self.start)
+
+
+class StepBatches(Dataset):
+    """Give the batch of a training step.
+
+    The random state of every sample comes from (seed, step, position in the batch) alone, so a batch is the same
+    whatever the number of workers and wherever a run was resumed. Use it with ``DataLoader(batch_size=None,
+    sampler=StepSampler())``.
+
+    Args:
+        volumes: preprocessed cases, a sequence of dictionaries (a MONAI dataset).
+        transform: random transform from a case to a sample.
+        seed: of the whole run.
+        batch_size: samples in a batch.
+        volumes_per_batch: number of cases, drawn without replacement, that the samples of one batch come from;
+            1 is the batch of vox2vec and of Kats et al. (2024). Samples are spread evenly over them.
+
+    Raises:
+        ValueError: if there are no cases, or the batch is smaller than ``volumes_per_batch``.
+
+    Example:
+        >>> from monai.transforms import RandSpatialCropd
+        >>> volumes = [{"image": torch.rand(1, 8, 8)}]
+        >>> batches = StepBatches(volumes, RandSpatialCropd("image", (4, 4), random_size=False), seed=0, batch_size=2)
+        >>> batches[7]["image"].shape, torch.equal(batches[7]["image"], batches[7]["image"])
+        (torch.Size([2, 1, 4, 4]), True)
+    """
+
+    def __init__(
+        self, volumes: Sequence[dict], transform: Any, seed: int, batch_size: int, volumes_per_batch: int = 1
+    ) -> None:
+        if len(volumes) == 0:
+            raise ValueError("There are no cases to train on; check the sections of the data list.")
+        if not 1 <= volumes_per_batch <= batch_size:
+            raise ValueError(f"volumes_per_batch must be between 1 and batch_size={batch_size}, got {volumes_per_batch}.")
+        self.volumes = volumes
+        self.transform = Compose([transform])
+        self.seed = seed
+        self.batch_size = batch_size
+        self.volumes_per_batch = volumes_per_batch
+
+    def __getitem__(self, step: int) -> dict[str, Any]:
+        chosen = self._cases_of(step)
+        samples = [self._sample(step, position, chosen[position % len(chosen)]) for position in range(self.batch_size)]
+        return collate(samples)
+
+    def _cases_of(self, step: int) -> np.ndarray:
+        # Cases are drawn in whole shuffled passes over the data, so each is seen equally often.
+        count = len(self.volumes)
+        drawn = step * self.volumes_per_batch + np.arange(self.volumes_per_batch)
+        passes = {p: np.random.default_rng((self.seed, int(p))).permutation(count) for p in np.unique(drawn // count)}
+        return np.array([passes[int(i // count)][i % count] for i in drawn])
+
+    def _sample(self, step: int, position: int, case: int) -> dict[str, Any]:
+        state = np.random.SeedSequence((self.seed, step, position)).generate_state(1)[0]
+        self.transform.set_random_state(seed=int(state))
+        sample = self.transform(dict(self.volumes[int(case)]))
+        return sample[0] if isinstance(sample, list) else sample
+
+
+def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Give one batch for samples: tensors stacked, voxel indices joined, everything else as a list.
+
+    Voxels of shape ``(N_b, spatial_dims)`` under keys ``voxels_*`` become one tensor of shape
+    ``(sum N_b, 1 + spatial_dims)`` whose first column is the position of the sample in the batch.
+
+    Example:
+        >>> collate([{"voxels_1": torch.tensor([[3, 4]])}, {"voxels_1": torch.tensor([[5, 6]])}])
+        {'voxels_1': tensor([[0, 3, 4],
+                [1, 5, 6]])}
+    """
+    batch: dict[str, Any] = {}
+    for key in samples[0]:
+        values = [sample[key] for sample in samples]
+        if key.startswith("voxels_"):
+            batch[key] = torch.cat(
+                [torch.cat([torch.full_like(v[:, :1], b), v], dim=1) for b, v in enumerate(values)]
+            )
+        elif isinstance(values[0], torch.Tensor):
+            batch[key] = torch.stack([v.as_tensor() if isinstance(v, MetaTensor) else v for v in values])
+        else:
+            batch[key] = values
+    return batch
+
+
+def background_and_class_ratios(num_classes: int) -> list[float]:
+    """Give the ratios with which half of the patches are centred on background and half on a class, drawn evenly.
+
+    For the ``ratios`` of MONAI's `RandCropByLabelClassesd`; the sampling of vox2vec (Goncharov et al., 2023), whose
+    other half is uniform over the volume.
+
+    Example:
+        >>> background_and_class_ratios(2)
+        [2.0, 1.0, 1.0]
+    """
+    return [float(num_classes)] + [1.0] * num_classes

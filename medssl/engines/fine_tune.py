@@ -1,0 +1,110 @@
+"""Training a segmentation network: parameter groups, unfreezing, the best weights."""
+
+from pathlib import Path
+
+import torch
+from ignite.engine import Engine, Events
+
+from medssl.engines.run_folder import save_atomically
+from medssl.networks.segmentation import SegmentationNetwork
+
+
+def adam_with_backbone_group(network: SegmentationNetwork, lr: float) -> torch.optim.Adam:
+    """Give an Adam optimizer with two named parameter groups, ``head`` and ``backbone``.
+
+    Explicit groups, so that a schedule for the backbone can never change the head's learning rate.
+
+    Args:
+        network: its `head` and `backbone` are the groups.
+        lr: of both groups.
+    """
+    return torch.optim.Adam(
+        [
+            {"name": "head", "params": list(network.head.parameters())},
+            {"name": "backbone", "params": list(network.backbone.parameters())},
+        ],
+        lr=lr,
+    )
+
+
+class UnfreezeBackbone:
+    """Handler that keeps the backbone frozen at first, then raises its learning rate exponentially.
+
+    The schedule of Kats et al. (2024), section 3.2: 15,000 steps frozen (batch norm too), then from 3e-5 to 3e-4
+    within 1,200 steps. The state follows from the step number alone, so a resumed run needs nothing more.
+
+    Args:
+        network: whose backbone is frozen.
+        optimizer: with a group named ``backbone`` (`adam_with_backbone_group`).
+        frozen_steps: steps that train the head alone.
+        rise_steps: steps over which the learning rate rises.
+        lr_start: learning rate of the backbone when it is unfrozen.
+        lr_end: learning rate of the backbone after the rise.
+    """
+
+    def __init__(
+        self,
+        network: SegmentationNetwork,
+        optimizer: torch.optim.Optimizer,
+        frozen_steps: int = 15000,
+        rise_steps: int = 1200,
+        lr_start: float = 3e-5,
+        lr_end: float = 3e-4,
+    ) -> None:
+        self.network = network
+        self.group = next(group for group in optimizer.param_groups if group.get("name") == "backbone")
+        self.frozen_steps = frozen_steps
+        self.rise_steps = rise_steps
+        self.lr_start = lr_start
+        self.lr_end = lr_end
+
+    def attach(self, engine: Engine) -> None:
+        """Set the state before every step."""
+        engine.add_event_handler(Events.ITERATION_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Freeze or unfreeze the backbone and set its learning rate for this step (counted from 1)."""
+        steps_unfrozen = engine.state.iteration - 1 - self.frozen_steps
+        if self.network.frozen != (steps_unfrozen < 0):
+            self.network.set_frozen(steps_unfrozen < 0)
+        self.group["lr"] = self.learning_rate(steps_unfrozen)
+
+    def learning_rate(self, steps_unfrozen: int) -> float:
+        """Return the backbone's learning rate a number of steps after unfreezing (negative: still frozen, 0)."""
+        if steps_unfrozen < 0:
+            return 0.0
+        risen = min(steps_unfrozen / self.rise_steps, 1.0)
+        return self.lr_start * (self.lr_end / self.lr_start) ** risen
+
+
+class KeepBest:
+    """Handler for an evaluator that writes the network's weights whenever its key metric is the best so far.
+
+    Args:
+        network: whose raw state dict is written.
+        path: of the file, written atomically.
+    """
+
+    def __init__(self, network: torch.nn.Module, path: str) -> None:
+        self.network = network
+        self.path = Path(path)
+        self.best = -1.0
+
+    def attach(self, engine: Engine) -> None:
+        """Look at the metric after each validation."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write the weights if they are better; a metric that is undefined (NaN) never is."""
+        metric = engine.state.metrics[engine.state.key_metric_name]
+        if metric > self.best:
+            self.best = float(metric)
+            save_atomically({k: v.detach().cpu() for k, v in self.network.state_dict().items()}, self.path)
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the best metric, for checkpoints."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Set the best metric, from a checkpoint."""
+        self.best = state["best"]

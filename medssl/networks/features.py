@@ -1,0 +1,30 @@
+"""A backbone's features as one map."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class DenseFeatures(nn.Module):
+    """Give a unit feature vector for every voxel, shape ``(B, C_0, *spatial)``: the finest level of the pyramid.
+
+    The dot product of two voxels' vectors is their cosine similarity. Its parameters are named as those of
+    `SegmentationNetwork`, so that weights move between the two by name.
+
+    Args:
+        backbone: maps an image to a feature pyramid, finest first.
+
+    Example:
+        >>> import torch
+        >>> from medssl.networks.fpn import FPN
+        >>> features = DenseFeatures(FPN(spatial_dims=2, base_channels=4, num_levels=2))(torch.rand(1, 1, 8, 8))
+        >>> features.shape, torch.allclose(features.norm(dim=1), torch.ones(1, 8, 8))
+        (torch.Size([1, 4, 8, 8]), True)
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features of ``x``."""
+        return F.normalize(self.backbone(x)[0], dim=1)

@@ -1,0 +1,107 @@
+"""A protocol: pretraining methods x settings x numbers of labels x folds, under one budget, into one table."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from medssl.evaluation.metrics import read_rows
+from medssl.evaluation.report import report
+from medssl.workflows.recipes import find_recipe
+from medssl.workflows.training import evaluate, pretrain, train_segmentation
+
+logger = logging.getLogger(__name__)
+REQUIRED = ("data", "backbones", "labels", "folds", "settings", "pretrain", "segmentation")
+
+
+def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes: int = 1) -> Path:
+    """Give the report of a protocol: every backbone, setting, number of labels and fold, trained and evaluated.
+
+    Finished runs are kept, so a stopped protocol continues with the same call. The folder gets ``pretrain/NAME``,
+    ``SETTING/NAME/labels=N/fold=K`` and ``report``.
+
+    Args:
+        protocol: name of a file below ``bundles/protocols``, or a YAML file, with the keys ``data`` (data recipes),
+            ``pretrain``, ``segmentation`` (settings of all runs), ``settings`` (per setting: its backbones and
+            settings), ``backbones`` (per name: method, layers, settings; without a method it stays random),
+            ``labels`` and ``folds``.
+        datalist: the data list.
+        output_dir: of all runs.
+        num_processes: runs at a time.
+
+    Raises:
+        ValueError: if the file lacks a key.
+    """
+    path = find_recipe("protocols", protocol)
+    plan = yaml.safe_load(path.read_text())
+    missing = [key for key in REQUIRED if key not in plan]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}.")
+    with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        jobs = [pool.submit(_pretrain, plan, name, datalist, output_dir) for name in _pretrained(plan)]
+        for job in jobs:
+            job.result()
+        jobs = [pool.submit(_segment, plan, *cell, datalist, output_dir) for cell in cells(plan)]
+        for job in jobs:
+            job.result()
+    rows = [_cell_dir(output_dir, *cell) / "rows.jsonl" for cell in cells(plan)]
+    return report(rows, output_dir / "report")
+
+
+def cells(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, int, int]]:
+    """Give every (setting, backbone, number of labels, fold) of a protocol, few labels first.
+
+    Example:
+        >>> plan = {"settings": {"linear_probe": {"backbones": ["a"]}}, "labels": [1, 2], "folds": [0]}
+        >>> list(cells(plan))
+        [('linear_probe', 'a', 1, 0), ('linear_probe', 'a', 2, 0)]
+    """
+    for num_labels in plan["labels"]:
+        for fold in plan["folds"]:
+            for setting, choice in plan["settings"].items():
+                for name in choice["backbones"]:
+                    yield setting, name, num_labels, fold
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _pretrained(plan: Mapping[str, Any]) -> list[str]:
+    return [name for name, backbone in plan["backbones"].items() if "method" in backbone]
+
+
+def _pretrain(plan: Mapping[str, Any], name: str, datalist: Path, output_dir: Path) -> None:
+    folder = output_dir / "pretrain" / name
+    if (folder / "backbone.pt").exists():
+        return
+    backbone = plan["backbones"][name]
+    settings = {**plan["pretrain"], **backbone.get("overrides", {}), "name": name}
+    pretrain(backbone["method"], datalist, plan["data"], folder, backbone.get("layers", ()), settings)
+
+
+def _segment(
+    plan: Mapping[str, Any], setting: str, name: str, num_labels: int, fold: int, datalist: Path, output_dir: Path
+) -> None:
+    folder = _cell_dir(output_dir, setting, name, num_labels, fold)
+    if (folder / "rows.jsonl").exists() and read_rows(folder / "rows.jsonl"):
+        return
+    backbone = plan["backbones"][name]
+    settings = {**plan["segmentation"], **plan["settings"][setting].get("overrides", {}), "name": name}
+    pretrained = output_dir / "pretrain" / name if setting != "from_scratch" and "method" in backbone else None
+    if pretrained is None:
+        settings |= backbone.get("overrides", {})
+    if not (folder / "model.pt").exists():
+        train_segmentation(
+            setting, datalist, plan["data"], folder, pretrained, num_labels, fold, overrides=settings
+        )
+    evaluate(folder)
+
+
+def _cell_dir(output_dir: Path, setting: str, name: str, num_labels: int, fold: int) -> Path:
+    return output_dir / setting / name / f"labels={num_labels}" / f"fold={fold}"

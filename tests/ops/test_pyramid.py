@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from medssl.ops.pyramid import crop_like, gather_levels, gather_voxels
+
+
+def coordinate_pyramid(shape, num_levels):
+    """A pyramid whose features are the indices of their own cell."""
+    pyramid = []
+    for i in range(num_levels):
+        size = [-(-s // 2**i) for s in shape]
+        grid = torch.stack(torch.meshgrid(*(torch.arange(float(s)) for s in size), indexing="ij"))
+        pyramid.append(torch.stack([grid, grid + 100]))
+    return pyramid
+
+
+@pytest.mark.parametrize("shape", [(9, 8), (9, 8, 5)])
+def test_each_level_is_read_at_the_cell_that_holds_the_voxel(shape):
+    pyramid = coordinate_pyramid(shape, 3)
+    voxels = torch.stack([torch.randint(0, n, (50,)) for n in (2, *shape)], dim=1)
+    for i, rows in enumerate(gather_levels(pyramid, voxels)):
+        expected = voxels[:, 1:] // 2**i + 100 * voxels[:, :1]
+        torch.testing.assert_close(rows, expected.float())
+
+
+def test_levels_are_concatenated_finest_first():
+    pyramid = [torch.zeros(1, 2, 4, 4), torch.ones(1, 3, 2, 2)]
+    assert gather_voxels(pyramid, torch.tensor([[0, 1, 1]])).tolist() == [[0, 0, 1, 1, 1]]
+
+
+def test_gradient_reaches_only_the_gathered_cells():
+    level = torch.zeros(1, 1, 4, 4, requires_grad=True)
+    gather_voxels([level], torch.tensor([[0, 2, 3], [0, 2, 3]])).sum().backward()
+    expected = torch.zeros(1, 1, 4, 4)
+    expected[0, 0, 2, 3] = 2
+    torch.testing.assert_close(level.grad, expected)
+
+
+def test_voxels_without_their_batch_position_are_refused():
+    with pytest.raises(ValueError, match=r"\(N, 3\)"):
+        gather_voxels([torch.zeros(1, 1, 4, 4)], torch.zeros(5, 2, dtype=torch.long))
+
+
+def test_crop_keeps_the_leading_corner():
+    x = torch.arange(36.0).reshape(1, 1, 6, 6)
+    torch.testing.assert_close(crop_like(x, torch.zeros(1, 3, 5, 4)), x[..., :5, :4])
