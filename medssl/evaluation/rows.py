@@ -1,0 +1,77 @@
+"""The handler that turns predictions into rows of results."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from ignite.engine import Engine, Events
+
+from medssl.data.loading import VerifiedLoadImaged
+from medssl.evaluation.metrics import append_rows, case_rows
+
+
+class WriteRows:
+    """Handler for an evaluator that writes one row per case and class, on the grid of each case's label.
+
+    Every batch holds one case with the keys ``case`` and ``label``, the path of its reference; the output holds the
+    predicted label map ``pred`` on the grid of the scan. The rows are written together when all cases are done.
+
+    Args:
+        path: JSON lines file that the rows are added to.
+        class_names: name of every label value; JSON keys, so numbers as text are fine.
+        identity: further fields of every row: method, setting, labels, fold.
+        surface_tolerance_mm: of the surface Dice.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        class_names: Mapping[str | int, str],
+        identity: Mapping[str, Any],
+        surface_tolerance_mm: float = 1.0,
+    ) -> None:
+        self.path = Path(path)
+        self.class_names = {int(value): name for value, name in class_names.items()}
+        self.identity = dict(identity)
+        self.surface_tolerance_mm = surface_tolerance_mm
+        self.load = VerifiedLoadImaged("label", ensure_channel_first=True)
+        self.rows: list[dict[str, Any]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Collect rows after each case and write them at the end."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _start(self, engine: Engine) -> None:
+        self.rows = []
+
+    def __call__(self, engine: Engine) -> None:
+        """Compare the predictions of this batch with their references.
+
+        Raises:
+            ValueError: naming the case, if prediction and label have different grids.
+        """
+        for sample, output in zip(engine.state.batch, engine.state.output, strict=True):
+            label = self.load({"label": sample["label"]})["label"]
+            prediction = output["pred"]
+            if prediction.shape != label.shape or not np.allclose(prediction.affine, label.affine, atol=1e-2):
+                raise ValueError(
+                    f"Case {sample['case']}: its label {sample['label']} lies on another grid than its scan; "
+                    "run `medssl check` on the data list."
+                )
+            spacing = nibabel.affines.voxel_sizes(np.asarray(label.affine))
+            self.rows += case_rows(
+                prediction.numpy().astype(np.int64),
+                np.rint(label.numpy()).astype(np.int64),
+                spacing,
+                self.class_names,
+                self.surface_tolerance_mm,
+                **self.identity,
+                case=sample["case"],
+            )
+
+    def _write(self, engine: Engine) -> None:
+        append_rows(self.path, self.rows)

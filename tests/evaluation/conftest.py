@@ -1,0 +1,24 @@
+import pytest
+
+
+def _row(method="a", setting="fine_tune", labels=1, fold=0, case="x", name="liver", dice=0.5, **fields):
+    """Give a row of results, by default of a class that is there and was found."""
+    return {
+        "method": method,
+        "setting": setting,
+        "labels": labels,
+        "fold": fold,
+        "case": case,
+        "class": name,
+        "dice": dice,
+        "hd95_mm": None if dice is None else 10 * (1 - dice),
+        "surface_dice": dice,
+        "reference_voxels": 0 if dice is None else 100,
+        "predicted_voxels": 90,
+        **fields,
+    }
+
+
+@pytest.fixture
+def make_row():
+    return _row

@@ -1,0 +1,87 @@
+import csv
+
+import pytest
+
+from medssl.evaluation.metrics import append_rows
+from medssl.evaluation.report import report
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Give a function that reports rows and returns the text of the report."""
+
+    def write(rows):
+        (tmp_path / "rows.jsonl").unlink(missing_ok=True)
+        append_rows(tmp_path / "rows.jsonl", rows)
+        return report([tmp_path / "rows.jsonl"], tmp_path / "report").read_text()
+
+    return write
+
+
+def test_a_report_is_four_files(write, make_row, tmp_path):
+    write([make_row()])
+    names = sorted(path.name for path in (tmp_path / "report").iterdir())
+    assert names == ["comparisons.csv", "dice_by_labels.png", "report.md", "summary.csv"]
+
+
+def test_numbers_are_means_and_deviations_over_folds(write, make_row):
+    text = write([make_row(fold=0, dice=0.6), make_row(fold=1, dice=0.8)])
+    assert "| a | 0.700 ± 0.141 | 0.700 ± 0.141 | 2 | 0 |" in text
+    assert "| a | 3.0 ± 1.4 | 3.0 ± 1.4 | 2 | 0 |" in text
+
+
+def test_missing_numbers_are_dashes(write, make_row):
+    text = write([make_row("a", labels=1), make_row("a", labels=5), make_row("b", labels=5, dice=0.25)])
+    assert "| b, fine tune | – | 0.250 |" in text
+    assert "| a, fine tune | 0.500 | 0.500 |" in text
+
+
+def test_what_was_left_out_is_counted(write, make_row):
+    rows = [make_row(), make_row(name="spleen", dice=None), make_row(name="aorta", dice=0.0, hd95_mm=None)]
+    text = write(rows)
+    assert "| a | 0.500 | – | 0.000 | 0.250 | 1 | 1 |" in text
+    assert "| a | 5.0 | – | – | 5.0 | 1 | 2 (1 missed) |" in text
+
+
+def test_methods_and_classes_keep_their_order_and_labels_are_sorted(write, make_row):
+    rows = [make_row(m, labels=n, name=c) for n in (10, 2) for m in ("z", "b") for c in ("spleen", "aorta")]
+    text = write(rows)
+    assert "| Method | spleen | aorta | average |" in text
+    assert "| Method | 2 labelled | 10 labelled |" in text
+    assert text.index("| z, fine tune") < text.index("| b, fine tune")
+
+
+def test_few_cases_are_marked_beside_p(write, make_row):
+    rows = [make_row(m, case=str(i), dice=d + 0.01 * i) for m, d in (("a", 0.5), ("b", 0.6)) for i in range(5)]
+    assert "| a, fine tune | b, fine tune | 1 | -0.100 | 0.062† | 5 | 5 |" in write(rows)
+
+
+def test_different_cases_are_announced_at_the_top(write, make_row):
+    text = write([make_row("a", case="x"), make_row("b", case="x"), make_row("b", case="y")])
+    assert text.index("not evaluated on the same cases") < text.index("## ")
+
+
+def test_one_method_has_nothing_to_be_compared_with(write, make_row):
+    assert "Paired tests" not in write([make_row()])
+
+
+def test_the_csv_holds_full_numbers_and_empty_fields(write, make_row, tmp_path):
+    write([make_row(dice=1 / 3)])
+    with (tmp_path / "report" / "summary.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert float(lines[0]["mean"]) == 1 / 3
+    assert lines[0]["sd"] == ""
+
+
+def test_the_rows_of_all_files_are_joined(make_row, tmp_path):
+    files = [tmp_path / f"{method}.jsonl" for method in "ab"]
+    for file in files:
+        append_rows(file, [make_row(file.stem)])
+    assert "| b, fine tune | a, fine tune |" in report(files, tmp_path).read_text()
+
+
+def test_no_rows_are_an_error_that_leaves_nothing(tmp_path):
+    (tmp_path / "rows.jsonl").touch()
+    with pytest.raises(ValueError, match="no rows"):
+        report([tmp_path / "rows.jsonl"], tmp_path / "report")
+    assert not (tmp_path / "report").exists()
