@@ -56,7 +56,9 @@ class StepBatches(Dataset):
         if len(volumes) == 0:
             raise ValueError("There are no cases to train on; check the sections of the data list.")
         if not 1 <= volumes_per_batch <= batch_size:
-            raise ValueError(f"volumes_per_batch must be between 1 and batch_size={batch_size}, got {volumes_per_batch}.")
+            raise ValueError(
+                f"volumes_per_batch must be between 1 and batch_size={batch_size}, got {volumes_per_batch}."
+            )
         self.volumes = volumes
         self.transform = Compose([transform])
         self.seed = seed
@@ -97,9 +99,7 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for key in samples[0]:
         values = [sample[key] for sample in samples]
         if key.startswith("voxels_"):
-            batch[key] = torch.cat(
-                [torch.cat([torch.full_like(v[:, :1], b), v], dim=1) for b, v in enumerate(values)]
-            )
+            batch[key] = torch.cat([torch.cat([torch.full_like(v[:, :1], b), v], dim=1) for b, v in enumerate(values)])
         elif isinstance(values[0], torch.Tensor):
             batch[key] = torch.stack([v.as_tensor() if isinstance(v, MetaTensor) else v for v in values])
         else:

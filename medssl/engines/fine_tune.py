@@ -35,11 +35,12 @@ class UnfreezeBackbone:
 
     Args:
         network: whose backbone is frozen.
-        optimizer: with a group named ``backbone`` (`adam_with_backbone_group`).
+        optimizer: of `adam_with_backbone_group`.
         frozen_steps: steps that train the head alone.
         rise_steps: steps over which the learning rate rises.
         lr_start: learning rate of the backbone when it is unfrozen.
         lr_end: learning rate of the backbone after the rise.
+        head_lr_after: learning rate of the head once the backbone is unfrozen; None leaves it as it is.
     """
 
     def __init__(
@@ -50,9 +51,11 @@ class UnfreezeBackbone:
         rise_steps: int = 1200,
         lr_start: float = 3e-5,
         lr_end: float = 3e-4,
+        head_lr_after: float | None = None,
     ) -> None:
         self.network = network
-        self.group = next(group for group in optimizer.param_groups if group.get("name") == "backbone")
+        self.groups = {group["name"]: group for group in optimizer.param_groups}
+        self.head_lr_after = head_lr_after
         self.frozen_steps = frozen_steps
         self.rise_steps = rise_steps
         self.lr_start = lr_start
@@ -67,7 +70,9 @@ class UnfreezeBackbone:
         steps_unfrozen = engine.state.iteration - 1 - self.frozen_steps
         if self.network.frozen != (steps_unfrozen < 0):
             self.network.set_frozen(steps_unfrozen < 0)
-        self.group["lr"] = self.learning_rate(steps_unfrozen)
+        self.groups["backbone"]["lr"] = self.learning_rate(steps_unfrozen)
+        if steps_unfrozen >= 0 and self.head_lr_after is not None:
+            self.groups["head"]["lr"] = self.head_lr_after
 
     def learning_rate(self, steps_unfrozen: int) -> float:
         """Return the backbone's learning rate a number of steps after unfreezing (negative: still frozen, 0)."""

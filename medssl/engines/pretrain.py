@@ -10,7 +10,6 @@ from monai.engines.utils import IterationEvents
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from medssl.data.sampling import StepSampler
 from medssl.engines.run_folder import save_atomically
 
 logger = logging.getLogger(__name__)
@@ -101,21 +100,6 @@ class AfterStep:
         self.method.after_step(engine.state.iteration / (engine.state.max_epochs * engine.state.epoch_length))
 
 
-class StartAtStep:
-    """Handler that continues the batches of a resumed run where it stopped; list it behind the checkpoint loader."""
-
-    def __init__(self, sampler: StepSampler) -> None:
-        self.sampler = sampler
-
-    def attach(self, engine: Engine) -> None:
-        """Set the start once the checkpoint is loaded."""
-        engine.add_event_handler(Events.STARTED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Set the sampler to the first step not yet done."""
-        self.sampler.start = engine.state.iteration
-
-
 class Progress:
     """Handler that shows one bar over all steps: losses, steps a second and the time left."""
 
@@ -131,7 +115,9 @@ class Progress:
 
     def _open(self, engine: Engine) -> None:
         state = engine.state
-        self.bar = tqdm(total=state.max_epochs * state.epoch_length, initial=state.iteration, unit="step", mininterval=1)
+        self.bar = tqdm(
+            total=state.max_epochs * state.epoch_length, initial=state.iteration, unit="step", mininterval=1
+        )
 
     def _move(self, engine: Engine) -> None:
         self.bar.set_postfix({k: f"{v:.3f}" for k, v in LossValues()(engine.state.output).items()}, refresh=False)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
+from medssl.data.sampling import StepSampler
+
 CHECKPOINT_NAME = re.compile(r"step=(\d+)\.pt")
 
 
@@ -53,7 +55,9 @@ def latest_checkpoint(folder: Path) -> Path:
     Raises:
         FileNotFoundError: if there is none.
     """
-    found = {int(m[1]): path for path in (folder / "checkpoints").glob("*.pt") if (m := CHECKPOINT_NAME.fullmatch(path.name))}
+    found = {
+        int(m[1]): path for path in (folder / "checkpoints").glob("*.pt") if (m := CHECKPOINT_NAME.fullmatch(path.name))
+    }
     if not found:
         raise FileNotFoundError(f"{folder} holds no checkpoint to resume from; start it without --resume.")
     return found[max(found)]
@@ -82,10 +86,11 @@ class SaveCheckpoints:
     """Handler that writes a checkpoint every `interval` steps and at the end, atomically, and keeps the last ones.
 
     Stands in for MONAI's CheckpointSaver, which writes in place, so that a kill while saving leaves a broken file.
+    The number of steps done is saved too.
 
     Args:
         folder: where the files ``step=N.pt`` go.
-        objects: what is saved, each with a ``state_dict``; MONAI's `CheckpointLoader` loads the same dictionary.
+        objects: what is saved, each with a ``state_dict``.
         interval: steps between checkpoints.
         num_kept: how many of the newest checkpoints stay.
     """
@@ -103,7 +108,41 @@ class SaveCheckpoints:
 
     def __call__(self, engine: Engine) -> None:
         """Write the checkpoint of this step and delete the oldest."""
-        state = {name: thing.state_dict() for name, thing in self.objects.items()}
+        state: dict[str, Any] = {name: thing.state_dict() for name, thing in self.objects.items()}
+        state["step"] = engine.state.iteration
         save_atomically(state, self.folder / f"step={engine.state.iteration:07d}.pt")
         for old in sorted(self.folder.glob("step=*.pt"))[: -self.num_kept]:
             old.unlink()
+
+
+class Resume:
+    """Handler that continues a run from a checkpoint of `SaveCheckpoints`: objects, step count and batches.
+
+    Args:
+        checkpoint: the file, or None to start anew.
+        objects: what is restored, as given to `SaveCheckpoints`.
+        sampler: set to the first step not yet done.
+
+    Raises:
+        ValueError: if the checkpoint is of another recipe.
+    """
+
+    def __init__(self, checkpoint: str | None, objects: dict[str, Any], sampler: StepSampler) -> None:
+        self.checkpoint = checkpoint
+        self.objects = objects
+        self.sampler = sampler
+
+    def attach(self, engine: Engine) -> None:
+        """Load before the first step."""
+        if self.checkpoint is not None:
+            engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Load the checkpoint."""
+        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        if state.keys() != {*self.objects, "step"}:
+            raise ValueError(f"{self.checkpoint} holds {sorted(state)}: it is a checkpoint of another recipe.")
+        for name, thing in self.objects.items():
+            thing.load_state_dict(state[name])
+        engine.state.iteration = self.sampler.start = state["step"]
+        engine.state.epoch = state["step"] // engine.state.epoch_length

@@ -85,8 +85,7 @@ class FPN(nn.Module):
         self.stem = conv(in_channels, base_channels, 3, padding=1)
         self.encoder = nn.ModuleList(_stage(spatial_dims, width) for width in widths[:-1])
         self.downs = nn.ModuleList(
-            nn.Sequential(pool(2, ceil_mode=True), conv(fine, coarse, 1))
-            for fine, coarse in itertools.pairwise(widths)
+            nn.Sequential(pool(2, ceil_mode=True), conv(fine, coarse, 1)) for fine, coarse in itertools.pairwise(widths)
         )
         self.bottom = _stage(spatial_dims, widths[-1])
         # The decoder runs from coarse to fine, so its lists are coarsest first.

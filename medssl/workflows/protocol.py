@@ -97,9 +97,7 @@ def _segment(
     if pretrained is None:
         settings |= backbone.get("overrides", {})
     if not (folder / "model.pt").exists():
-        train_segmentation(
-            setting, datalist, plan["data"], folder, pretrained, num_labels, fold, overrides=settings
-        )
+        train_segmentation(setting, datalist, plan["data"], folder, pretrained, num_labels, fold, overrides=settings)
     evaluate(folder)
 
 

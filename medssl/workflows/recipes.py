@@ -4,19 +4,15 @@ import json
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
+from medssl.packaging.sources import source_bundles
+
 logger = logging.getLogger(__name__)
-
-
-def bundles_root() -> Path:
-    """Give the folder of the source bundles."""
-    return Path(str(files("medssl_bundles")))
 
 
 def find_recipe(folder: str, name: str) -> Path:
@@ -37,7 +33,7 @@ def find_recipe(folder: str, name: str) -> Path:
         if not Path(name).is_file():
             raise FileNotFoundError(f"There is no recipe file {name}.")
         return Path(name)
-    path = bundles_root() / folder / f"{name}.yaml"
+    path = source_bundles() / folder / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
         raise FileNotFoundError(f"There is no recipe {name!r} in {folder}. There are: {known}; or give a .yaml file.")
@@ -92,13 +88,23 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-def run_config(config_file: Path, workflow_type: str = "train") -> None:
-    """Run a configuration as ``python -m monai.bundle run --config_file CONFIG_FILE`` does, in this process."""
+def run_config(config_file: Path, workflow_type: str | None = "train") -> None:
+    """Run a configuration as ``python -m monai.bundle run --config_file CONFIG_FILE`` does, in this process.
+
+    Args:
+        config_file: a merged configuration.
+        workflow_type: ``train`` for a trainer, None for a configuration that only has to have ``run``.
+    """
+    logging.getLogger("monai.bundle").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         # The warning is about untrusted bundles; this configuration was just merged from medssl's own recipes.
         warnings.filterwarnings("ignore", message=".*trust.*", category=UserWarning)
+        warnings.filterwarnings("ignore", category=FutureWarning, module="monai")
         workflow = ConfigWorkflow(
-            config_file=str(config_file), logging_file=False, workflow_type=workflow_type
+            config_file=str(config_file),
+            meta_file=str(source_bundles() / "segmentation" / "configs" / "metadata.json"),
+            logging_file=False,
+            workflow_type=workflow_type,
         )
         workflow.initialize()
         workflow.run()

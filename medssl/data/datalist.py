@@ -1,0 +1,267 @@
+"""The data list: which scans there are, which are labelled, and which are held out."""
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from medssl.data.splits import nested_few_label_subsets
+
+SECTIONS = ("training", "validation", "test", "unlabeled")
+# A case becomes a file name: no separators, no leading dot or dash, nothing that a shell reads.
+_CASE = re.compile(r"\w[\w .,()+=@-]{0,126}[\w)+=@-]|\w")
+
+
+@dataclass(frozen=True)
+class Datalist:
+    """A data list in MONAI's decathlon style.
+
+    Attributes:
+        name: of the data set.
+        modality: ``"CT"`` or ``"MR"``.
+        labels: name of every label value from 0 = background on, without gaps.
+        sections: ``{"case", "image", "label"}`` of every case by section, with absolute paths; the cases of
+            ``unlabeled`` have no label.
+        licence: of the data, if it is known.
+        path: the JSON file, if it was read from one.
+    """
+
+    name: str
+    modality: Literal["CT", "MR"]
+    labels: dict[int, str]
+    sections: dict[str, tuple[dict[str, str], ...]]
+    licence: str | None = None
+    path: Path | None = None
+
+    def section(self, name: str) -> list[dict[str, str]]:
+        """Return the cases of a section, or of several joined by ``+``.
+
+        Args:
+            name: such as ``"test"`` or ``"training+unlabeled"``.
+
+        Raises:
+            ValueError: if there is no such section, or no case in it.
+        """
+        parts = name.split("+")
+        source = self.path or f"Data list {self.name}"
+        for part in parts:
+            if part not in SECTIONS:
+                raise ValueError(f"{source} has no section '{part}'; the sections are {', '.join(SECTIONS)}.")
+        cases = [dict(case) for part in parts for case in self.sections.get(part, ())]
+        if not cases:
+            raise ValueError(f"{source} has no case in section '{name}'; add some or choose another section.")
+        return cases
+
+
+def read_datalist(path: str | os.PathLike[str]) -> Datalist:
+    """Return the data list of a JSON file, checked; whether its files exist is left to `medssl.data.integrity`.
+
+    Args:
+        path: of the JSON file; paths in it may be relative to its folder.
+
+    Raises:
+        ValueError: if the file is no such list; the message names the file and the key.
+        FileNotFoundError: if there is no file.
+    """
+    path = Path(path)
+    content = _read_json(path)
+    for key, value in content.items():
+        if key not in SECTIONS and isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            raise ValueError(f"{path}: '{key}' is no section; the sections are {', '.join(SECTIONS)}.")
+    sections = {name: _read_section(path, name, content.get(name, [])) for name in SECTIONS}
+    if not any(sections.values()):
+        raise ValueError(f"{path}: there is no case; list some in one of {', '.join(SECTIONS)}.")
+    _require_unique_cases(path, sections)
+    licence = content.get("licence", content.get("license"))
+    return Datalist(
+        name=_text(path, content, "name"),
+        modality=_modality(path, content),
+        labels=_read_labels(path, content, sections),
+        sections=sections,
+        licence=None if licence is None else str(licence),
+        path=path.absolute(),
+    )
+
+
+def write_datalist(datalist: Datalist, path: str | os.PathLike[str]) -> Path:
+    """Return the JSON file to which a data list was written, whole or not at all.
+
+    Files below its folder are listed relative to it, so that the folder can be moved.
+
+    Args:
+        datalist: to write.
+        path: of the JSON file; its folder is made, a former file is replaced.
+    """
+    path = Path(path).absolute()
+    content: dict[str, Any] = {"name": datalist.name, "modality": datalist.modality}
+    content |= {"licence": datalist.licence} if datalist.licence else {}
+    content["labels"] = {str(value): name for value, name in datalist.labels.items()}
+    for name in SECTIONS:
+        content[name] = [
+            {key: value if key == "case" else _portable(value, path.parent) for key, value in case.items()}
+            for case in datalist.sections.get(name, ())
+        ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def load_section(path: str | os.PathLike[str], section: str) -> list[dict[str, str]]:
+    """Return the cases of a section of a data list, with absolute paths.
+
+    Args:
+        path: of the JSON file.
+        section: such as ``"test"`` or ``"training+unlabeled"``.
+    """
+    return read_datalist(path).section(section)
+
+
+def load_few_labels(
+    path: str | os.PathLike[str], section: str, num_labels: int | None, fold: int
+) -> list[dict[str, str]]:
+    """Return the cases of a section that a run with few labels may learn from.
+
+    The cases for 2 labels are among those for 5 labels of the same fold.
+
+    Args:
+        path: of the JSON file.
+        section: such as ``"training"``.
+        num_labels: how many; ``None``: all.
+        fold: which seeded choice.
+
+    Raises:
+        ValueError: if the section has fewer cases.
+    """
+    cases = load_section(path, section)
+    if num_labels is None:
+        return cases
+    by_id = {case["case"]: case for case in cases}
+    return [by_id[name] for name in nested_few_label_subsets(by_id, [num_labels], seed=fold)[num_labels]]
+
+
+def require_labels(labels: Mapping[int, str], source: str | os.PathLike[str]) -> None:
+    """Return nothing if labels are named from 0 = background on, without gaps, every name once.
+
+    Args:
+        labels: name of every value.
+        source: what to name in an error.
+
+    Raises:
+        ValueError: if they are not.
+    """
+    if sorted(labels) != list(range(len(labels))):
+        raise ValueError(
+            f"{source}: 'labels' are {sorted(labels)}; renumber them as 0 = background, 1, 2, … without gaps."
+        )
+    names = Counter(name.strip().casefold() for name in labels.values())
+    twice = [name for name, count in names.items() if count > 1]
+    if twice or "" in names:
+        raise ValueError(
+            f"{source}: 'labels' has the name '{(twice or [''])[0]}' twice or empty; name every value once."
+        )
+
+
+def require_safe_case(case: Any, source: str | os.PathLike[str]) -> None:
+    """Return nothing if a case id can be part of a file name.
+
+    Args:
+        case: the id.
+        source: what to name in an error.
+
+    Raises:
+        ValueError: if it cannot.
+    """
+    if not isinstance(case, str) or not _CASE.fullmatch(case):
+        raise ValueError(
+            f"{source}: case {case!r} cannot be part of a file name; use up to 128 letters, digits and . _ - , "
+            "starting with a letter or digit."
+        )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no valid JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a JSON object with keys such as 'name' and 'training'.")
+    return content
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"the key '{twice[0]}' comes twice")
+    return dict(pairs)
+
+
+def _text(path: Path, content: Mapping[str, Any], key: str) -> str:
+    value = content.get(key)
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError(f"{path}: '{key}' must be a text, not {value!r}.")
+    return value
+
+
+def _modality(path: Path, content: Mapping[str, Any]) -> Literal["CT", "MR"]:
+    if content.get("modality") not in ("CT", "MR"):
+        raise ValueError(f"{path}: 'modality' must be CT or MR, not {content.get('modality')!r}.")
+    return content["modality"]
+
+
+def _read_section(path: Path, name: str, entries: Any) -> tuple[dict[str, str], ...]:
+    if not isinstance(entries, list):
+        raise ValueError(f"{path}: '{name}' must be a list of cases.")
+    return tuple(_read_entry(path, f"{name}[{index}]", name, entry) for index, entry in enumerate(entries))
+
+
+def _read_entry(path: Path, place: str, section: str, entry: Any) -> dict[str, str]:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{path}: '{place}' must be an object with 'case' and 'image'.")
+    keys = ("image",) if section == "unlabeled" else ("image", "label")
+    if section == "unlabeled" and "label" in entry:
+        raise ValueError(f"{path}: '{place}' has a label; list the case in 'training', or drop the label.")
+    if section != "unlabeled" and "label" not in entry:
+        raise ValueError(f"{path}: '{place}' has no 'label'; list the case in 'unlabeled'.")
+    require_safe_case(entry.get("case"), f"{path}, '{place}'")
+    files = {
+        key: os.path.abspath(path.parent / _text(path, {f"{place}.{key}": entry.get(key)}, f"{place}.{key}"))
+        for key in keys
+    }
+    return {"case": entry["case"], **files}
+
+
+def _require_unique_cases(path: Path, sections: Mapping[str, tuple[dict[str, str], ...]]) -> None:
+    places: dict[str, str] = {}
+    for name, cases in sections.items():
+        for index, entry in enumerate(cases):
+            # Two ids that differ only in case are one file on some systems.
+            case, place = entry["case"].casefold(), f"{name}[{index}]"
+            if case in places:
+                raise ValueError(
+                    f"{path}: case '{entry['case']}' is in '{places[case]}' and '{place}'; ids are unique."
+                )
+            places[case] = place
+
+
+def _read_labels(path: Path, content: Mapping[str, Any], sections: Mapping[str, Any]) -> dict[int, str]:
+    if "labels" not in content and not any(sections[name] for name in SECTIONS if name != "unlabeled"):
+        return {0: "background"}
+    stored = content.get("labels")
+    if not isinstance(stored, dict) or not all(re.fullmatch(r"\d{1,9}", key) for key in stored):
+        raise ValueError(f'{path}: \'labels\' must map integers to names, as in {{"0": "background", "1": "liver"}}.')
+    labels = {int(key): _text(path, {f"labels.{key}": name}, f"labels.{key}") for key, name in stored.items()}
+    require_labels(labels, path)
+    return dict(sorted(labels.items()))
+
+
+def _portable(file: str, folder: Path) -> str:
+    return str(Path(file).relative_to(folder)) if Path(file).is_relative_to(folder) else file

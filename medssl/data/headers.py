@@ -1,0 +1,121 @@
+"""What a header says about a volume, in one form for NIfTI, NRRD, MetaImage and DICOM."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from medssl.data.dicom import series_files, slice_geometry
+from medssl.data.readers import NIFTI_ENDINGS, itk_affine
+from medssl.data.streams import nifti_dtype, nifti_header
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeHeader:
+    """What a header says.
+
+    Attributes:
+        path: of the file or folder.
+        shape: voxels along every stored axis; 4D files have 4.
+        components: numbers in one voxel; 3 for RGB.
+        is_complex: whether the numbers are complex.
+        affine: voxel index to RAS mm, shape ``(4, 4)``; as stored, so it may be singular or not finite.
+        sform: affine of the NIfTI sform, ``None`` without one.
+        qform: affine of the NIfTI qform, ``None`` without one.
+        scaling: slope and intercept of NIfTI, ``(1, 0)`` elsewhere.
+        gantry_drift: mm that the last DICOM slice lies beside the normal through the first.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    components: int
+    is_complex: bool
+    affine: np.ndarray
+    sform: np.ndarray | None = None
+    qform: np.ndarray | None = None
+    scaling: tuple[float, float] = (1.0, 0.0)
+    gantry_drift: float = 0.0
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """Mm between neighbouring voxels along each of the three axes."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)
+
+    @property
+    def is_nifti(self) -> bool:
+        """Whether the file is NIfTI."""
+        return self.path.name.lower().endswith(NIFTI_ENDINGS)
+
+
+def read_header(path: str | os.PathLike[str]) -> VolumeHeader:
+    """Return what the header of a scan says; no voxel is read.
+
+    Args:
+        path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series.
+
+    Raises:
+        ValueError: if there is no readable header; the message names the file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _dicom_header(path)
+    try:
+        return _nifti(path) if path.name.lower().endswith(NIFTI_ENDINGS) else _itk(path)
+    except (OSError, EOFError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise ValueError(f"{path} has no readable header ({error}); save or download it again.") from error
+
+
+def _nifti(path: Path) -> VolumeHeader:
+    header = nifti_header(path)
+    dtype = nifti_dtype(header)
+    # As in nibabel and so in MONAI: the sform where there is one, else the qform, else the bare spacing.
+    sform = np.asarray(header.get_sform(), float) if header["sform_code"] > 0 else None
+    qform = np.asarray(header.get_qform(), float) if header["qform_code"] > 0 else None
+    used = next((form for form in (sform, qform) if form is not None), None)
+    return VolumeHeader(
+        path=path,
+        shape=tuple(int(size) for size in header["dim"][1 : int(header["dim"][0]) + 1]),
+        components=len(dtype.names) if dtype.names else 1,
+        is_complex=dtype.kind == "c",
+        affine=header.get_base_affine() if used is None else used,
+        sform=sform,
+        qform=qform,
+        scaling=(float(header["scl_slope"]), float(header["scl_inter"])),
+    )
+
+
+def _itk(path: Path) -> VolumeHeader:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    affine = np.eye(4)
+    stored = itk_affine(reader)
+    rank = len(stored) - 1
+    affine[:rank, :rank] = stored[:rank, :rank]
+    affine[:rank, 3] = stored[:rank, rank]
+    return VolumeHeader(
+        path=path,
+        shape=tuple(reader.GetSize()),
+        components=reader.GetNumberOfComponents(),
+        is_complex="complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()),
+        affine=affine,
+    )
+
+
+def _dicom_header(folder: Path) -> VolumeHeader:
+    files = series_files(folder)
+    first = _itk(Path(files[0]))
+    if len(files) == 1:
+        return VolumeHeader(folder, first.shape, first.components, first.is_complex, first.affine)
+    slices = slice_geometry(files)
+    affine = np.eye(4)
+    affine[:3, :3] = slices.axes * [*slices.spacing, slices.gaps.mean()]
+    affine[:3, 3] = slices.positions[0]
+    shape = (*slices.size, len(files))
+    return VolumeHeader(
+        folder, shape, first.components, first.is_complex, _LPS_TO_RAS @ affine, gantry_drift=slices.drift
+    )

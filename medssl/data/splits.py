@@ -1,0 +1,75 @@
+"""Seeded choices of cases: few-label subsets and folds."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+
+def shuffled_cases(cases: Iterable[str], seed: int) -> list[str]:
+    """Return the cases in an order that depends on their names and the seed, not on the order they came in.
+
+    Args:
+        cases: unique ids.
+        seed: of the shuffle.
+
+    Raises:
+        ValueError: if an id comes twice.
+
+    Example:
+        >>> shuffled_cases(["a", "b", "c"], seed=0) == shuffled_cases(["c", "a", "b"], seed=0)
+        True
+    """
+    ordered = sorted(cases)
+    twice = sorted({first for first, second in pairwise(ordered) if first == second})
+    if twice:
+        raise ValueError(f"These cases come twice: {', '.join(twice)}.")
+    return [ordered[index] for index in np.random.default_rng(seed).permutation(len(ordered))]
+
+
+def nested_few_label_subsets(cases: Iterable[str], counts: Sequence[int], seed: int) -> dict[int, list[str]]:
+    """Return a subset of the cases for every count, each part of the next larger one.
+
+    So a result with 5 labels differs from one with 2 labels by 3 more labels and by nothing else.
+
+    Args:
+        cases: unique ids.
+        counts: sizes of the subsets.
+        seed: another seed gives other subsets.
+
+    Raises:
+        ValueError: if a count is below 1 or above the number of cases.
+
+    Example:
+        >>> subsets = nested_few_label_subsets(["a", "b", "c", "d"], [1, 3], seed=0)
+        >>> set(subsets[1]) < set(subsets[3])
+        True
+    """
+    order = shuffled_cases(cases, seed)
+    for count in counts:
+        if not 1 <= count <= len(order):
+            raise ValueError(
+                f"{count} labelled cases are asked for, but there are {len(order)}; ask for 1 to that many."
+            )
+    return {count: order[:count] for count in counts}
+
+
+def k_folds(cases: Iterable[str], num_folds: int, seed: int) -> list[list[str]]:
+    """Return disjoint folds that together hold every case and differ in size by at most one.
+
+    Args:
+        cases: unique ids.
+        num_folds: at least 2.
+        seed: another seed gives other folds.
+
+    Raises:
+        ValueError: if there are fewer cases than folds.
+
+    Example:
+        >>> [len(fold) for fold in k_folds("abcde", num_folds=2, seed=0)]
+        [3, 2]
+    """
+    order = shuffled_cases(cases, seed)
+    if not 2 <= num_folds <= len(order):
+        raise ValueError(f"{num_folds} folds cannot be made of {len(order)} cases; make 2 to that many.")
+    return [order[first::num_folds] for first in range(num_folds)]

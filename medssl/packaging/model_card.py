@@ -1,0 +1,162 @@
+"""The model card of a packed bundle: what it was trained on, how, how well it does, and how to run it."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_CARD = """# {name}
+
+{task}.
+
+## Trained on
+
+{data}
+
+## How
+
+{training}
+
+## How well
+
+{results}
+
+## Limits
+
+- Research software, not a medical device: not for diagnosis or treatment.
+- {seen} Expect worse results on other
+  modalities, scanners, fields of view, ages and diseases.
+{limits}
+
+## How to run
+
+```bash
+pip install medssl
+python -m monai.bundle run --config_file {name}/configs/inference.json --bundle_root {name} \\
+    --input SCAN_OR_DICOM_FOLDER --output_dir OUT
+```
+
+{output}
+
+```python
+from monai.bundle import ConfigWorkflow
+
+bundle = ConfigWorkflow(
+    config_file="{name}/configs/inference.json", workflow_type="inference", bundle_root="{name}",
+    input="scan.nii.gz", output_dir="out",
+)
+bundle.initialize()
+bundle.run()
+```
+
+The weights alone: `torch.load("{name}/models/model.pt", weights_only=True)` is a state dict of tensors.
+
+## Licence
+
+The code and configurations are under the Apache License 2.0 (see LICENSE). {licence}
+"""
+
+
+def model_card(
+    name: str, task: str, record: Mapping[str, Any], labels: Mapping[int, str], rows: Sequence[Mapping[str, Any]]
+) -> str:
+    """Return the model card as Markdown.
+
+    Args:
+        name: name of the bundle.
+        task: one line, as in the metadata.
+        record: the run's record, see `medssl.packaging.provenance.run_record`.
+        labels: foreground label value to name; empty for a pretrained backbone.
+        rows: evaluation rows, one per case and class; empty if the run was not evaluated.
+    """
+    licence = record["datalist"].get("licence")
+    return _CARD.format(
+        name=name,
+        task=task,
+        data=_data(record),
+        training=_training(record),
+        results=_results(rows) if labels else "Measure it with a linear probe: `medssl probe`.",
+        seen=_seen(record),
+        limits=_limits(record, labels),
+        output=_output(labels),
+        licence=f"The data are under {licence}." if licence else "The data list names no licence of the data.",
+    )
+
+
+def _data(record: Mapping[str, Any]) -> str:
+    datalist = record["datalist"]
+    counts = ", ".join(f"{count} {section}" for section, count in datalist["counts"].items())
+    lines = [
+        f"- data list: {datalist['name']} ({datalist['modality']})",
+        f"- SHA-256 of the list: `{datalist['sha256']}`",
+    ]
+    lines.append(f"- cases in the list: {counts}")
+    if record["labels"]:
+        lines.append(f"- labelled cases that trained the head: {record['labels']}")
+    if datalist.get("licence"):
+        lines.append(f"- licence of the data: {datalist['licence']}")
+    return "\n".join(lines)
+
+
+def _training(record: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{library} {number}" for library, number in record["versions"].items())
+    lines = [f"- method: {record['method']}"]
+    if record["setting"]:
+        lines.append(f"- setting: {record['setting'].replace('_', ' ')}")
+    if record["backbone_sha256"]:
+        lines.append(f"- SHA-256 of the pretrained backbone: `{record['backbone_sha256']}`")
+    lines += [
+        f"- recipe: {', '.join(record['recipe'])} (merged: configs/train.json)",
+        f"- seed {record['seed']}, {record['steps']} steps",
+        f"- versions: {versions}",
+    ]
+    return "\n".join(lines)
+
+
+def _results(rows: Iterable[Mapping[str, Any]]) -> str:
+    by_class: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_class[row["class"]].append(row)
+    if not by_class:
+        return "Not evaluated."
+    lines = ["| structure | cases | Dice | HD95 (mm) | surface Dice |", "|---|---|---|---|---|"]
+    for name, own in by_class.items():
+        cells = [_mean(own, measure) for measure in ("dice", "hd95_mm", "surface_dice")]
+        lines.append(f"| {name} | {len({row['case'] for row in own})} | {' | '.join(cells)} |")
+    note = (
+        "Mean over the cases in which a measure is defined (the structure is in the reference); their number if fewer."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], measure: str) -> str:
+    values = [row[measure] for row in rows if row.get(measure) is not None and math.isfinite(row[measure])]
+    if not values:
+        return "–"
+    count = "" if len(values) == len(rows) else f" ({len(values)})"
+    return f"{sum(values) / len(values):.3f}{count}"
+
+
+def _seen(record: Mapping[str, Any]) -> str:
+    modality = record["datalist"]["modality"]
+    if record["backbone_sha256"]:
+        return f"The head was trained on {modality} scans of the list above; what the backbone saw is in its own card."
+    return f"The weights have seen {modality} scans of the list above only."
+
+
+def _limits(record: Mapping[str, Any], labels: Mapping[int, str]) -> str:
+    if not labels:
+        return "- It gives features, not a segmentation: train a head on labelled scans first."
+    return (
+        f"- Labelled scans that trained it: {record['labels']}. Look at every result before you use it.\n"
+        f"- It knows {', '.join(labels.values())} and nothing else; every other structure becomes background."
+    )
+
+
+def _output(labels: Mapping[int, str]) -> str:
+    if not labels:
+        return "This writes `SCAN_features.nii.gz`: a unit feature vector for every voxel of the preprocessed scan."
+    return (
+        "This writes `SCAN_seg.nii.gz` and `SCAN_seg.seg.nrrd` on the scan's own grid; the second opens in 3D Slicer\n"
+        "as a segmentation with names and colours. MONAI Label serves the folder with its app `monaibundle`."
+    )

@@ -1,0 +1,150 @@
+"""Make a finished run a MONAI bundle that others can load."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medssl.packaging.inference_config import build_network, inference_config
+from medssl.packaging.metadata import bundle_metadata
+from medssl.packaging.model_card import model_card
+from medssl.packaging.preflight import check_bundle
+from medssl.packaging.provenance import file_sha256, read_run_record, without_local_paths, write_json
+from medssl.packaging.sources import source_bundles
+from medssl.packaging.weights import load_strictly, load_weights, script_network
+from medssl.transforms.save import check_labels
+
+
+def bundle_name(name: str, record: Mapping[str, Any]) -> str:
+    """Return the name of a bundle, which tells MONAI Label what the bundle does.
+
+    Args:
+        name: name of the user's choice.
+        record: the run's record; its kind and setting decide the suffix.
+
+    Raises:
+        ValueError: if the name is no plain folder name.
+
+    Example:
+        >>> bundle_name("btcv", {"kind": "segmentation", "setting": "linear_probe"})
+        'btcv_linear_probe_segmentation'
+        >>> bundle_name("my_segmentation", {"kind": "segmentation", "setting": "linear_probe"})
+        'my_segmentation'
+    """
+    if not name or name != Path(name).name or name.startswith("."):
+        raise ValueError(f"'{name}' cannot name a bundle; use letters, digits, '_' and '-'.")
+    if record["kind"] == "pretrain":
+        return name if name.endswith("_pretrain") else f"{name}_pretrain"
+    return name if "segmentation" in name else f"{name}_{record['setting']}_segmentation"
+
+
+def pack(
+    run_dir: str | os.PathLike[str],
+    name: str,
+    output_dir: str | os.PathLike[str] | None = None,
+    zip_bundle: bool = True,
+) -> Path:
+    """Return the folder of a self-contained bundle made from a finished run.
+
+    The folder holds configs (metadata, inference, train, logging), models (state dict and TorchScript), the model card,
+    the licence and the provenance. It is made beside its place, checked, and moved there whole.
+
+    Args:
+        run_dir: folder of a finished run.
+        name: name of the bundle; completed by what the bundle does, see `bundle_name`.
+        output_dir: folder that gets the bundle; by default ``bundle`` in the run folder.
+        zip_bundle: True writes ``NAME.zip`` beside the folder too.
+
+    Raises:
+        FileNotFoundError: if the run folder lacks a file.
+        FileExistsError: if there is a bundle of that name already.
+        ValueError: if the run has not finished, or the bundle fails the preflight.
+    """
+    run = Path(run_dir)
+    record = read_run_record(run)
+    if not record["finished"]:
+        raise ValueError(f"The run in {run} has not finished; resume it before packing.")
+    full_name = bundle_name(name, record)
+    target = Path(output_dir if output_dir is not None else run / "bundle") / full_name
+    archive = target.with_name(f"{full_name}.zip")
+    for path in (target, archive) if zip_bundle else (target,):
+        if path.exists():
+            raise FileExistsError(f"{path} exists; choose another name or remove it.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{full_name}.") as folder:
+        bundle = Path(folder) / full_name
+        _write_bundle(bundle, run, record)
+        faults = check_bundle(bundle)
+        if faults:
+            raise ValueError(f"The bundle of {run} fails the preflight: {' '.join(faults)}")
+        if zip_bundle:
+            os.replace(shutil.make_archive(f"{folder}/zip", "zip", folder, full_name), archive)
+        os.replace(bundle, target)
+    return target
+
+
+def _write_bundle(bundle: Path, run: Path, record: dict[str, Any]) -> None:
+    for folder in ("configs", "models", "docs"):
+        (bundle / folder).mkdir(parents=True)
+    source = source_bundles() / record["kind"]
+    shutil.copyfile(source / "LICENSE", bundle / "LICENSE")
+    shutil.copyfile(source / "configs" / "logging.conf", bundle / "configs" / "logging.conf")
+
+    config = _read_json(run / "config.json")
+    inference = inference_config(record["kind"], config)
+    labels = check_labels(config["class_names"]) if record["kind"] == "segmentation" else {}
+    write_json(bundle / "configs" / "inference.json", inference)
+    write_json(bundle / "configs" / "train.json", without_local_paths(config))
+
+    network = build_network(inference)
+    load_strictly(network, _run_weights(run, record))
+    _write_models(bundle / "models", network)
+
+    template = _read_json(source / "configs" / "metadata.json")
+    channels = (config["in_channels"], _output_channels(network, config))
+    strides = network.backbone.strides
+    metadata = bundle_metadata(template, bundle.name, record, labels, strides, channels, config["spatial_dims"])
+    write_json(bundle / "configs" / "metadata.json", metadata)
+    card = model_card(
+        bundle.name, metadata["task"], without_local_paths(record), labels, _read_rows(run / "rows.jsonl")
+    )
+    (bundle / "docs" / "README.md").write_text(card, encoding="utf-8")
+    sha256 = {name: file_sha256(bundle / "models" / name) for name in ("model.pt", "model.ts")}
+    write_json(bundle / "provenance.json", {"name": bundle.name, **without_local_paths(record), "sha256": sha256})
+
+
+def _run_weights(run: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
+    if record["kind"] == "segmentation":
+        return load_weights(run / "model.pt")
+    # Named as in a segmentation network, so that they start one by name.
+    return {f"backbone.{name}": value for name, value in load_weights(run / "backbone.pt").items()}
+
+
+def _write_models(folder: Path, network: nn.Module) -> None:
+    torch.save(network.state_dict(), folder / "model.pt")
+    script_network(network).save(str(folder / "model.ts"))
+
+
+def _output_channels(network: nn.Module, config: Mapping[str, Any]) -> int:
+    size = 2 * network.backbone.strides[-1]
+    with torch.no_grad():
+        output = network(torch.zeros(1, config["in_channels"], *[size] * config["spatial_dims"]))
+    return int(output.shape[1])
+
+
+def _read_json(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; give the folder of a medssl run.")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

@@ -1,0 +1,71 @@
+"""Weights as files: a raw state dict, and the same network as TorchScript."""
+
+import os
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+# How far a script may be from the network it was made from.
+SCRIPT_TOLERANCE = 1e-5
+
+
+def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Return the tensors of a state dict file, on the CPU.
+
+    Args:
+        path: file written by ``torch.save``.
+
+    Raises:
+        FileNotFoundError: if the file is missing.
+        ValueError: if the file holds anything but a plain dictionary of tensors.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"The weights {path} are missing; has the run finished?")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{path} is damaged or holds more than tensors: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(f"{path} must hold a raw state dict (names to tensors), not a checkpoint of a whole run.")
+    return dict(content)
+
+
+def load_strictly(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Load weights that name every parameter and buffer of the network and nothing else.
+
+    Raises:
+        ValueError: naming the first missing, unknown or misshapen entries.
+    """
+    try:
+        network.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"The weights do not fit the network: {' '.join(str(error).split())[:500]}") from error
+
+
+def script_network(network: nn.Module) -> torch.jit.ScriptModule:
+    """Return the network as TorchScript.
+
+    Args:
+        network: in evaluation mode.
+    """
+    with warnings.catch_warnings():
+        # TorchScript is deprecated in favour of torch.export, but bundles are still loaded as model.ts.
+        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
+        return torch.jit.script(network)
+
+
+def script_error(network: nn.Module, script: torch.jit.ScriptModule, image_shape: tuple[int, ...]) -> float:
+    """Return the largest absolute difference between a network and its script on a random image.
+
+    Args:
+        network: in evaluation mode.
+        script: made from it.
+        image_shape: batch, channels and spatial size of the image.
+    """
+    image = torch.rand(image_shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return float((network(image) - script(image)).abs().max())

@@ -1,0 +1,171 @@
+"""A packed bundle in a fresh process, from another folder, on a scan that no shortcut would get right."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicerio
+
+from medssl.packaging.pack import pack
+from tests.packaging.toy_run import LABELS, pretraining_run, segmentation_run
+
+SHAPE = (60, 70, 24)
+
+
+def oblique_affine() -> np.ndarray:
+    """Give a left-handed RAS affine: 0.9 x 0.7 x 2.5 mm, turned by 20 degrees about two axes, axes permuted."""
+    angle = np.deg2rad(20)
+    about_z = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    about_x = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    affine = np.eye(4)
+    affine[:3, :3] = about_z @ about_x @ np.eye(3)[:, [1, 0, 2]] @ np.diag([0.9, 0.7, 2.5])
+    affine[:3, 3] = [31.5, -12.25, 104.125]
+    return affine
+
+
+def scan_and_label() -> tuple[np.ndarray, np.ndarray]:
+    """Give an off-centre body in air with an organ around a brighter one, in HU, and its label map."""
+    label = np.zeros(SHAPE, np.uint8)
+    label[14:40, 24:46, 4:14] = 1
+    label[20:32, 28:38, 6:12] = 2
+    volume = np.full(SHAPE, -1350, np.int16)
+    volume[8:50, 15:60, 2:18] = -300
+    volume[label == 1] = 300
+    volume[label == 2] = 1000
+    return volume, label
+
+
+def write_scan(path: Path) -> None:
+    nib.save(nib.Nifti1Image(scan_and_label()[0], oblique_affine()), path)
+
+
+def write_dicom_series(folder: Path) -> None:
+    """Write the scan as one file a slice, with the tags that place it."""
+    volume, _ = scan_and_label()
+    affine = np.diag([-1, -1, 1, 1]) @ oblique_affine()
+    row, column = affine[:3, 0] / 0.9, affine[:3, 1] / 0.7
+    shared = {
+        "0008|0008": "ORIGINAL\\PRIMARY\\AXIAL",
+        "0008|0060": "CT",
+        "0020|000e": "1.2.826.0.1.3680043.2.1125.1.7",
+        "0020|0037": "\\".join(f"{value:.10g}" for value in (*row, *column)),
+    }
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    folder.mkdir()
+    for index in range(SHAPE[2]):
+        image = sitk.GetImageFromArray(np.ascontiguousarray(volume[:, :, index].T))
+        image.SetSpacing((0.9, 0.7))
+        position = affine[:3, 3] + index * affine[:3, 2]
+        own = {"0020|0013": str(index), "0020|0032": "\\".join(f"{value:.10g}" for value in position)}
+        for tag, value in {**shared, **own}.items():
+            image.SetMetaData(tag, value)
+        writer.SetFileName(str(folder / f"slice_{index:03d}.dcm"))
+        writer.Execute(image)
+
+
+def run_bundle(bundle: Path, cwd: Path, **settings: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", bundle / "configs" / "inference.json"]
+    for key, value in {"bundle_root": bundle, **settings}.items():
+        command += [f"--{key}", value]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(
+        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return 2 * np.sum(one & other) / (np.sum(one) + np.sum(other))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return pack(segmentation_run(tmp_path_factory.mktemp("run")), "toy", tmp_path_factory.mktemp("bundles"))
+
+
+@pytest.fixture(scope="module")
+def segmented(bundle, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write_scan(elsewhere / "scan.nii.gz")
+    result = run_bundle(bundle, elsewhere, input=elsewhere / "scan.nii.gz", output_dir=elsewhere / "out")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return elsewhere / "out"
+
+
+def test_nifti_is_on_the_grid_of_the_scan(segmented):
+    image = nib.load(segmented / "scan_seg.nii.gz")
+    assert image.get_data_dtype() == np.uint8
+    assert image.shape == SHAPE
+    np.testing.assert_allclose(image.affine, oblique_affine(), atol=1e-4)
+    _, label = scan_and_label()
+    found = np.asarray(image.dataobj)
+    assert dice(found > 0, label > 0) > 0.9
+    assert dice(found == 2, label == 2) > 0.9
+
+
+def test_segmentation_file_says_the_same_in_world_space(segmented):
+    nifti = nib.load(segmented / "scan_seg.nii.gz")
+    segmentation = slicerio.read_segmentation(str(segmented / "scan_seg.seg.nrrd"))
+    np.testing.assert_array_equal(segmentation["voxels"], np.asarray(nifti.dataobj))
+    to_ras = np.diag([-1, -1, 1, 1]) @ segmentation["ijkToLPS"]
+    np.testing.assert_allclose(to_ras, oblique_affine(), atol=1e-4)
+    names = {str(segment["labelValue"]): segment["name"] for segment in segmentation["segments"]}
+    assert {"0": "background", **names} == LABELS
+
+
+def test_nothing_else_is_written(segmented):
+    assert sorted(path.name for path in segmented.iterdir()) == ["scan_seg.nii.gz", "scan_seg.seg.nrrd"]
+
+
+@pytest.mark.slow
+def test_a_dicom_series_is_segmented_in_place(bundle, segmented, tmp_path):
+    write_dicom_series(tmp_path / "series")
+    result = run_bundle(bundle, tmp_path, input=tmp_path / "series", output_dir=tmp_path / "out")
+    assert result.returncode == 0, result.stdout + result.stderr
+    (path,) = (tmp_path / "out").glob("*.nii.gz")
+    image, same = nib.load(path), nib.load(segmented / "scan_seg.nii.gz")
+    assert path.name == "series_seg.nii.gz"
+    index = np.argwhere(np.asarray(image.dataobj) == 2).mean(axis=0)
+    expected = np.argwhere(np.asarray(same.dataobj) == 2).mean(axis=0)
+    np.testing.assert_allclose(
+        nib.affines.apply_affine(image.affine, index), nib.affines.apply_affine(same.affine, expected), atol=0.3
+    )
+
+
+@pytest.mark.slow
+def test_a_missing_scan_fails_and_is_named(bundle, tmp_path):
+    result = run_bundle(bundle, tmp_path, input=tmp_path / "nowhere.nii.gz", output_dir=tmp_path / "out")
+    assert result.returncode != 0
+    assert f"There is no scan at {tmp_path / 'nowhere.nii.gz'}" in result.stderr
+
+
+@pytest.mark.slow
+def test_an_unreadable_scan_fails_and_is_named(bundle, tmp_path):
+    (tmp_path / "broken.nii.gz").write_bytes(b"not a volume")
+    result = run_bundle(bundle, tmp_path, input=tmp_path / "broken.nii.gz", output_dir=tmp_path / "out")
+    assert result.returncode != 0
+    assert "broken.nii.gz" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_no_scan_at_all_fails(bundle, tmp_path):
+    result = run_bundle(bundle, tmp_path, output_dir=tmp_path / "out")
+    assert result.returncode != 0
+    assert "No scan is given" in result.stderr
+
+
+@pytest.mark.slow
+def test_pretrained_bundle_writes_unit_features(tmp_path):
+    packed = pack(pretraining_run(tmp_path / "run"), "toy", tmp_path)
+    write_scan(tmp_path / "scan.nii.gz")
+    result = run_bundle(packed, tmp_path, input=tmp_path / "scan.nii.gz", output_dir=tmp_path / "out")
+    assert result.returncode == 0, result.stdout + result.stderr
+    features = nib.load(tmp_path / "out" / "scan_features.nii.gz").get_fdata()
+    assert features.shape[-1] == 4
+    assert np.linalg.norm(features, axis=-1).max() <= 1 + 1e-3

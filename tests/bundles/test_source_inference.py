@@ -1,0 +1,54 @@
+"""The inference configurations in the source tree, without a run."""
+
+import json
+
+import pytest
+from monai.bundle import ConfigParser
+from monai.inferers import SlidingWindowInferer
+
+from medssl.networks.heads import LinearHead, NonLinearHead
+from medssl.packaging.metadata import REQUIRED_KEYS, SCHEMA
+from medssl.packaging.sources import source_bundles
+
+ROOT = source_bundles()
+SETTINGS = {"num_classes": 2, "class_names": {"1": "liver", "2": "spleen"}, "base_channels": 4, "num_levels": 2}
+
+
+def parser_of(*files: str) -> ConfigParser:
+    parser = ConfigParser(ConfigParser.load_config_files([str(ROOT / file) for file in files]))
+    parser.update(SETTINGS)
+    return parser
+
+
+@pytest.mark.parametrize(("setting", "head"), [("linear_probe", LinearHead), ("fine_tune", NonLinearHead)])
+def test_each_setting_has_its_head(setting, head):
+    parser = parser_of("segmentation/configs/inference.yaml", f"segmentation/configs/inference_{setting}.yaml")
+    assert isinstance(parser.get_parsed_content("network_def").head, head)
+
+
+@pytest.mark.parametrize("bundle", ["segmentation", "pretrain"])
+@pytest.mark.parametrize("data", ["ct", "mr"])
+def test_windows_are_of_the_size_of_training_patches(bundle, data):
+    parser = parser_of(f"{bundle}/configs/inference.yaml", f"data/{data}.yaml")
+    inferer = parser.get_parsed_content("inferer")
+    assert isinstance(inferer, SlidingWindowInferer)
+    assert list(inferer.roi_size) == parser["patch_size"]
+
+
+def test_widgets_of_monai_label_steer_the_inferer():
+    parser = parser_of("segmentation/configs/inference.yaml", "data/ct.yaml")
+    parser["displayable_configs::overlap"] = 0.75
+    assert parser.get_parsed_content("inferer").overlap == 0.75
+
+
+@pytest.mark.parametrize("bundle", ["segmentation", "pretrain"])
+def test_metadata_have_the_keys_of_their_schema(bundle):
+    metadata = json.loads((ROOT / bundle / "configs" / "metadata.json").read_text())
+    assert set(REQUIRED_KEYS) <= set(metadata)
+    assert metadata["schema"] == SCHEMA
+
+
+@pytest.mark.parametrize("bundle", ["segmentation", "pretrain"])
+@pytest.mark.parametrize("name", ["LICENSE", "docs/README.md", "configs/logging.conf"])
+def test_a_bundle_has_the_files_monai_expects(bundle, name):
+    assert (ROOT / bundle / name).is_file()

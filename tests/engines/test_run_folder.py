@@ -1,0 +1,106 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from ignite.engine import Engine
+
+from medssl.data.sampling import StepSampler
+from medssl.engines.run_folder import Resume, SaveCheckpoints, claim_run_folder, latest_checkpoint, save_atomically
+
+
+def test_a_folder_that_holds_a_run_is_refused(tmp_path):
+    folder = claim_run_folder(str(tmp_path / "run"))
+    save_atomically({"a": torch.zeros(1)}, folder / "backbone.pt")
+    with pytest.raises(FileExistsError, match=r"already holds a run.*--resume"):
+        claim_run_folder(str(folder))
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone"):
+        claim_run_folder(str(tmp_path), resume_from=str(tmp_path / "gone.pt"))
+
+
+def test_latest_is_the_highest_step(tmp_path):
+    for name in ("step=0000009.pt", "step=0000010.pt", "other.pt"):
+        save_atomically({}, tmp_path / "checkpoints" / name)
+    assert latest_checkpoint(tmp_path).name == "step=0000010.pt"
+
+
+def test_no_checkpoint_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no checkpoint to resume"):
+        latest_checkpoint(tmp_path)
+
+
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "model.pt"
+    save_atomically({"a": torch.ones(2)}, path)
+    with pytest.raises(Exception, match="pickle"):
+        save_atomically({"a": lambda: None}, path)
+    assert torch.load(path, weights_only=True)["a"].tolist() == [1, 1]
+    assert os.listdir(tmp_path) == ["model.pt"]
+
+
+def test_killed_while_saving_leaves_a_whole_file(tmp_path):
+    path = tmp_path / "model.pt"
+    code = (
+        "import torch\nfrom pathlib import Path\nfrom medssl.engines.run_folder import save_atomically\n"
+        f"while True:\n    save_atomically({{'a': torch.ones(300_000)}}, Path({str(path)!r}))\n    print(flush=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    assert torch.load(path, weights_only=True)["a"].sum() == 300_000
+
+
+class Counter:
+    """Something with a state: the number of the last step."""
+
+    def __init__(self):
+        self.value = 0
+
+    def state_dict(self):
+        return {"value": self.value}
+
+    def load_state_dict(self, state):
+        self.value = state["value"]
+
+
+def engine_over(sampler, counter, steps):
+    def step(engine, number):
+        counter.value = number
+        steps.append(number)
+
+    engine = Engine(step)
+    engine.state.max_epochs, engine.state.epoch_length = 3, 4
+    return engine
+
+
+def test_a_resumed_run_does_the_steps_that_are_left(tmp_path):
+    sampler, counter, steps = StepSampler(), Counter(), []
+    engine = engine_over(sampler, counter, steps)
+    save_atomically({"counter": {"value": 5}, "step": 6}, tmp_path / "step=0000006.pt")
+    Resume(str(tmp_path / "step=0000006.pt"), {"counter": counter}, sampler).attach(engine)
+    engine.run(sampler, max_epochs=3, epoch_length=4)
+    assert steps == list(range(6, 12))
+    assert engine.state.epoch == 3
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    sampler = StepSampler()
+    engine = engine_over(sampler, Counter(), [])
+    SaveCheckpoints(str(tmp_path), {"counter": Counter()}, interval=3, num_kept=2).attach(engine)
+    engine.run(sampler, max_epochs=3, epoch_length=4)
+    assert sorted(os.listdir(tmp_path)) == ["step=0000009.pt", "step=0000012.pt"]
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
+    path = tmp_path / "step=0000001.pt"
+    save_atomically({"network": {}, "step": 1}, path)
+    handler = Resume(str(path), {"method": Counter()}, StepSampler())
+    with pytest.raises(ValueError, match="another recipe"):
+        handler(Engine(lambda e, b: None))

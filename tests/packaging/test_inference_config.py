@@ -1,0 +1,43 @@
+import json
+
+import pytest
+
+from medssl.packaging.inference_config import build_network, inference_config
+from tests.packaging.toy_run import segmentation_config
+
+
+@pytest.fixture
+def config(tmp_path):
+    return segmentation_config(tmp_path)
+
+
+def test_everything_the_network_refers_to_comes_along(config):
+    merged = inference_config("segmentation", config)
+    assert {"backbone_def", "head_def", "base_channels", "num_classes", "spacing", "patch_size"} <= set(merged)
+    assert build_network(merged).backbone.level_channels == (4, 8)
+
+
+def test_training_stays_behind(config):
+    merged = inference_config("segmentation", config)
+    assert not {"train", "validate", "initialize", "learning_rate", "backbone_weights"} & set(merged)
+
+
+def test_only_the_image_is_read(config):
+    merged = inference_config("segmentation", config)
+    assert merged["keys"] == ["@image_key"]
+    assert merged["interpolation"] == ["bilinear"]
+
+
+def test_the_overlap_is_that_of_the_run(config):
+    assert inference_config("segmentation", {**config, "overlap": 0.25})["overlap"] == 0.25
+
+
+def test_it_is_plain_json(config):
+    merged = inference_config("segmentation", config)
+    assert json.loads(json.dumps(merged)) == merged
+
+
+def test_a_missing_setting_is_named(config):
+    del config["patch_size"]
+    with pytest.raises(ValueError, match="lacks 'patch_size'"):
+        inference_config("segmentation", config)

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+from monai.transforms import CropForegroundd
+from skimage.segmentation import flood
+
+from medssl.transforms.foreground import Above, BodyMaskd, body_mask
+
+
+def thorax() -> np.ndarray:
+    """A body with a closed cavity and a tube that leaves through the first and the last slice, in air."""
+    image = np.full((20, 18, 6), -1000.0, dtype=np.float32)
+    image[3:17, 3:15] = 40
+    image[5:8, 5:8, 2:4] = -800
+    image[11:14, 8:11] = -900
+    return image
+
+
+def test_air_inside_the_body_belongs_to_it():
+    mask = body_mask(thorax(), -500)
+    assert mask[6, 6, 3]
+
+
+def test_lungs_that_leave_the_scan_through_its_ends_belong_to_the_body():
+    mask = body_mask(thorax(), -500)
+    assert mask[12, 9].all()
+
+
+def test_a_channel_to_the_outside_within_a_slice_makes_air_outside():
+    image = thorax()
+    image[:6, 6, 3] = -1000
+    assert not body_mask(image, -500)[6, 6, 3]
+
+
+def test_air_in_a_corner_slice_without_body_is_outside():
+    image = thorax()
+    image[..., 0] = -1000
+    mask = body_mask(image, -500)
+    assert not mask[..., 0].any()
+
+
+def test_mask_is_what_flooding_from_the_padded_corner_leaves():
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(30, 20, 10))
+    air = np.pad(image < 0.3, ((1, 1), (1, 1), (0, 0)), constant_values=True)
+    expected = ~flood(air, (0, 0, 0), connectivity=1)[1:-1, 1:-1]
+    np.testing.assert_array_equal(body_mask(image, 0.3), expected)
+
+
+@pytest.mark.parametrize("place", [(0, 3, 1), (-1, 3, 1), (3, 0, 1), (3, -1, 1)])
+def test_air_at_each_side_of_a_slice_is_outside(place):
+    image = np.ones((8, 8, 3))
+    image[place] = 0
+    expected = image > 0
+    np.testing.assert_array_equal(body_mask(image, 0.5), expected)
+
+
+def test_a_slice_has_a_mask_too():
+    image = thorax()[..., 3]
+    mask = body_mask(image, -500)
+    assert mask.sum() == 14 * 12
+
+
+@pytest.mark.parametrize("size", [(1, 12, 10), (1, 12, 10, 4)])
+def test_body_mask_is_added_and_the_image_is_kept(size):
+    image = MetaTensor(torch.zeros(size))
+    image[:, 3:8, 2:9] = 0.5
+    before = image.clone()
+    sample = BodyMaskd("image", threshold=0.3)({"image": image})
+    assert sample["foreground"].dtype == torch.bool
+    assert type(sample["foreground"]) is torch.Tensor
+    torch.testing.assert_close(sample["foreground"], before.as_tensor() > 0)
+    assert sample["image"] is image
+    torch.testing.assert_close(image, before)
+
+
+def test_an_empty_body_is_an_error_that_names_the_file():
+    image = MetaTensor(torch.zeros(1, 5, 5), meta={"filename_or_obj": "scans/air.nii.gz"})
+    with pytest.raises(ValueError, match=r"scans/air\.nii\.gz.*0\.3.*lower the threshold"):
+        BodyMaskd("image", threshold=0.3)({"image": image})
+
+
+def test_above_selects_the_foreground_of_monais_crop():
+    image = MetaTensor(torch.full((1, 8, 8), -1000.0))
+    image[:, 2:5, 3:7] = -500
+    crop = CropForegroundd("image", source_key="image", select_fn=Above(-500), allow_smaller=True)
+    assert crop({"image": image})["image"].shape == (1, 3, 4)
