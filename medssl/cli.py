@@ -159,7 +159,7 @@ def protocol(
     out: OutOption,
     processes: Annotated[int, typer.Option("--processes", help="Runs at a time.")] = 1,
 ) -> None:
-    """Run methods x settings x numbers of labels x folds under one budget and report them; continues where it stopped."""
+    """Run methods x settings x labels x folds under one budget and report them; continues where it stopped."""
     from medssl.workflows.protocol import run_protocol
 
     console.print(f"Report: {run_protocol(name, datalist, out, processes)}", soft_wrap=True)
@@ -191,6 +191,6 @@ def main() -> None:
     """Run the command line; an expected error is one clear message and exit status 1."""
     try:
         app()
-    except (ValueError, FileNotFoundError, FileExistsError, FloatingPointError) as error:
-        Console(stderr=True).print(f"Error: {error}", style="red", soft_wrap=True, highlight=False)
+    except (ValueError, OSError, FloatingPointError) as error:
+        Console(stderr=True).print(f"Error: {error}", style="red", soft_wrap=True, highlight=False, markup=False)
         sys.exit(1)

@@ -31,7 +31,7 @@ def image_problems(voxels: np.ndarray, modality: Literal["CT", "MR"]) -> list[Pr
     low, high = float(voxels.min()), float(voxels.max())
     if low == high:
         return [Problem("error", f"all its voxels are {low:g}; take the case out or export it again.")]
-    if max(-low, high) > np.finfo(np.float32).max:
+    if max(-low, high) > float(np.finfo(np.float32).max):
         return [Problem("error", f"its values from {low:g} to {high:g} do not fit into float32; correct the scaling.")]
     return _hounsfield_problems(low, high) if modality == "CT" else []
 

@@ -145,7 +145,11 @@ def load_few_labels(
     if num_labels is None:
         return cases
     by_id = {case["case"]: case for case in cases}
-    return [by_id[name] for name in nested_few_label_subsets(by_id, [num_labels], seed=fold)[num_labels]]
+    try:
+        subsets = nested_few_label_subsets(by_id, [num_labels], seed=fold)
+    except ValueError as error:
+        raise ValueError(f"{path}, section '{section}': {error}") from error
+    return [by_id[name] for name in subsets[num_labels]]
 
 
 def require_labels(labels: Mapping[int, str], source: str | os.PathLike[str]) -> None:

@@ -51,7 +51,11 @@ def series_files(folder: Path) -> list[str]:
     Raises:
         ValueError: if it holds no series or several: a case is the path of a folder, and so a folder is one series.
     """
-    found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder)) if any(map(Path.is_file, folder.iterdir())) else ()
+    try:
+        has_files = any(item.is_file() for item in folder.iterdir())
+        found = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder)) if has_files else ()
+    except RuntimeError as error:
+        raise ValueError(f"{folder} holds a damaged DICOM file; copy or export the series again.") from error
     if not found:
         raise ValueError(f"{folder} holds no DICOM series; give the folder that directly holds the slices.")
     if len(found) > 1:
@@ -75,10 +79,10 @@ def require_one_series(folder: Path) -> None:
     if left_out:
         raise ValueError(f"{left_out[0]} is damaged or not of the same DICOM series; repair it or take it away.")
     gaps = slice_geometry(files).gaps
-    if not len(gaps):
+    if not gaps.size:
         return
     usual = float(np.median(gaps))
-    if usual < TOLERANCE_MM and len(gaps) > 0 and np.ptp(gaps) < TOLERANCE_MM:
+    if usual < TOLERANCE_MM:
         raise ValueError(f"{folder} holds several slices at one position; give one slice for every position.")
     worst = int(np.argmax(np.abs(gaps - usual)))
     if abs(gaps[worst] - usual) > TOLERANCE_MM:

@@ -101,7 +101,11 @@ def corner_distance(shape: Sequence[int], first: np.ndarray, second: np.ndarray)
 def _kind_problems(header: VolumeHeader) -> list[Problem]:
     shape = header.shape
     if header.components > 1:
-        return [_error(f"it has {header.components} numbers in a voxel (colour or vectors); give one grey volume")]
+        return [
+            _error(
+                f"it has {header.components} numbers in a voxel (colour, vectors or overlapping segments); give one map"
+            )
+        ]
     if header.is_complex:
         return [_error("its voxels are complex numbers; save the magnitude")]
     if min(shape) < 1:
@@ -116,6 +120,9 @@ def _kind_problems(header: VolumeHeader) -> list[Problem]:
 def _affine_errors(header: VolumeHeader) -> list[Problem]:
     if not np.isfinite(header.affine).all():
         return [_error("its affine holds NaN or Inf; set it from the original scan")]
+    if header.qform is None and _leaves_sform(header):
+        text = "its pixdim contradicts its sform, and readers would take the qform, which it does not set"
+        return [_error(f"{text}; set pixdim to the spacing of the sform")]
     spacing = header.spacing
     if abs(np.linalg.det(header.affine[:3, :3])) <= 1e-6 * np.prod(spacing):
         return [_error(f"its affine is singular (spacing {_millimetres(spacing)}); set it from the original scan")]
@@ -138,13 +145,19 @@ def _form_warnings(header: VolumeHeader) -> list[Problem]:
     if header.sform is None or header.qform is None:
         return []
     distance = corner_distance(header.shape[:3], header.sform, header.qform)
-    # Not "distance > tolerance": a qform may hold NaN.
+    if not np.isfinite(distance):
+        return [_warning("its qform is no rotation, and other programs than this take it; set it from the sform")]
     if distance <= TOLERANCE_MM:
         return []
-    text = (
-        f"its sform and qform place a corner {distance:.2f} mm apart; the sform is used, other programs take the qform"
-    )
+    used, other = ("qform", "sform") if _leaves_sform(header) else ("sform", "qform")
+    text = f"its sform and qform lie {distance:.2f} mm apart; the {used} is used, other programs take the {other}"
     return [_warning(f"{text}: keep the right one only")]
+
+
+def _leaves_sform(header: VolumeHeader) -> bool:
+    """Tell whether MONAI sets the sform aside, as it does when the spacing of the header contradicts it."""
+    stored = header.sform
+    return stored is not None and corner_distance(header.shape[:3], stored, header.affine) > TOLERANCE_MM
 
 
 def _grid_warnings(header: VolumeHeader) -> list[Problem]:
@@ -162,7 +175,7 @@ def _grid_warnings(header: VolumeHeader) -> list[Problem]:
     if header.spacing.max() > 10 * header.spacing.min():
         problems.append(
             _warning(
-                f"its voxels are over 10 times as long as wide: {_millimetres(header.spacing)}; choose a fitting spacing"
+                f"its voxels are 10 times longer than wide: {_millimetres(header.spacing)}; choose a fitting spacing"
             )
         )
     return problems

@@ -4,8 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
+from monai.data.utils import correct_nifti_header_if_necessary
 
 from medssl.data.dicom import series_files, slice_geometry
 from medssl.data.readers import NIFTI_ENDINGS, itk_affine
@@ -23,7 +25,7 @@ class VolumeHeader:
         shape: voxels along every stored axis; 4D files have 4.
         components: numbers in one voxel; 3 for RGB.
         is_complex: whether the numbers are complex.
-        affine: voxel index to RAS mm, shape ``(4, 4)``; as stored, so it may be singular or not finite.
+        affine: voxel index to RAS mm, shape ``(4, 4)``, as MONAI will use it; it may be singular or not finite.
         sform: affine of the NIfTI sform, ``None`` without one.
         qform: affine of the NIfTI qform, ``None`` without one.
         scaling: slope and intercept of NIfTI, ``(1, 0)`` elsewhere.
@@ -65,27 +67,46 @@ def read_header(path: str | os.PathLike[str]) -> VolumeHeader:
         return _dicom_header(path)
     try:
         return _nifti(path) if path.name.lower().endswith(NIFTI_ENDINGS) else _itk(path)
-    except (OSError, EOFError, ValueError, RuntimeError, ArithmeticError) as error:
+    except Exception as error:
+        # nibabel's errors have no common class.
         raise ValueError(f"{path} has no readable header ({error}); save or download it again.") from error
 
 
 def _nifti(path: Path) -> VolumeHeader:
     header = nifti_header(path)
     dtype = nifti_dtype(header)
-    # As in nibabel and so in MONAI: the sform where there is one, else the qform, else the bare spacing.
     sform = np.asarray(header.get_sform(), float) if header["sform_code"] > 0 else None
-    qform = np.asarray(header.get_qform(), float) if header["qform_code"] > 0 else None
-    used = next((form for form in (sform, qform) if form is not None), None)
+    qform = _qform(header) if header["qform_code"] > 0 else None
     return VolumeHeader(
         path=path,
         shape=tuple(int(size) for size in header["dim"][1 : int(header["dim"][0]) + 1]),
         components=len(dtype.names) if dtype.names else 1,
         is_complex=dtype.kind == "c",
-        affine=header.get_base_affine() if used is None else used,
+        affine=_nifti_affine(
+            path, next((form for form in (sform, qform) if form is not None), header.get_base_affine())
+        ),
         sform=sform,
         qform=qform,
         scaling=(float(header["scl_slope"]), float(header["scl_inter"])),
     )
+
+
+def _nifti_affine(path: Path, stored: np.ndarray) -> np.ndarray:
+    """Give the affine that MONAI will use: it takes the qform where only that agrees with the header's spacing.
+
+    An affine that nibabel would mend by a guess is left as it is stored.
+    """
+    if not np.isfinite(stored).all() or not np.linalg.det(stored):
+        return stored
+    return np.asarray(correct_nifti_header_if_necessary(nib.load(path)).affine, float)
+
+
+def _qform(header: nib.Nifti1Header) -> np.ndarray:
+    try:
+        return np.asarray(header.get_qform(), float)
+    except (ValueError, nib.spatialimages.HeaderDataError):
+        # No rotation: as good as not finite, which is judged by whoever uses it.
+        return np.full((4, 4), np.nan)
 
 
 def _itk(path: Path) -> VolumeHeader:

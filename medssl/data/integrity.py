@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -111,8 +110,10 @@ def _case_problems(
     image = _read(file)
     problems = list(image.problems)
     if image.voxels is not None:
-        problems += image_problems(image.voxels, datalist.modality)
-        problems += _duplicates(content_hash(image.voxels), entry["case"], section, seen)
+        faults = image_problems(image.voxels, datalist.modality)
+        problems += faults
+        if not _has_error(faults):
+            problems += _duplicates(content_hash(image.voxels), entry["case"], section, seen)
         if patch_size is not None:
             problems += patch_problems(image.header, patch_size, spacing)
     yield from ((file, problem) for problem in problems)
@@ -150,11 +151,14 @@ def _read(path: str | os.PathLike[str]) -> _Volume:
     except ValueError as error:
         return _Volume([Problem("error", str(error))])
     problems = header_problems(header)
-    if any(problem.severity == "error" for problem in problems):
+    if _has_error(problems):
         return _Volume(problems, header)
     try:
         voxels = read_volume(path)
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:
-        text = f"{Path(path)} cannot be read ({error or type(error).__name__}); copy or export it again."
-        return _Volume([*problems, Problem("error", text)], header)
+    except ValueError as error:
+        return _Volume([*problems, Problem("error", str(error))], header)
     return _Volume(problems, header, voxels.reshape(voxels.shape[:3]))
+
+
+def _has_error(problems: Sequence[Problem]) -> bool:
+    return any(problem.severity == "error" for problem in problems)

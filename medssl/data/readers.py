@@ -83,10 +83,17 @@ def read_volume(path: str | os.PathLike[str]) -> np.ndarray:
 
     Args:
         path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series.
+
+    Raises:
+        ValueError: if it cannot be read; the message names the file, for a series the slice.
     """
-    if str(path).lower().endswith(NIFTI_ENDINGS):
+    if not str(path).lower().endswith(NIFTI_ENDINGS):
+        return itk_array(read_itk(Path(path)))
+    try:
         return np.asanyarray(nib.load(path).dataobj)
-    return itk_array(read_itk(Path(path)))
+    except Exception as error:
+        # nibabel's errors for a strange header have no common class.
+        raise ValueError(f"{path} cannot be read as NIfTI ({error}); save or download it again.") from error
 
 
 def read_itk(path: Path) -> sitk.Image:

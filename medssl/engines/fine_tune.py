@@ -54,7 +54,7 @@ class UnfreezeBackbone:
         head_lr_after: float | None = None,
     ) -> None:
         self.network = network
-        self.groups = {group["name"]: group for group in optimizer.param_groups}
+        self.optimizer = optimizer
         self.head_lr_after = head_lr_after
         self.frozen_steps = frozen_steps
         self.rise_steps = rise_steps
@@ -70,9 +70,11 @@ class UnfreezeBackbone:
         steps_unfrozen = engine.state.iteration - 1 - self.frozen_steps
         if self.network.frozen != (steps_unfrozen < 0):
             self.network.set_frozen(steps_unfrozen < 0)
-        self.groups["backbone"]["lr"] = self.learning_rate(steps_unfrozen)
+        # Looked up every time, because an optimizer that loads a state makes new groups.
+        groups = {group["name"]: group for group in self.optimizer.param_groups}
+        groups["backbone"]["lr"] = self.learning_rate(steps_unfrozen)
         if steps_unfrozen >= 0 and self.head_lr_after is not None:
-            self.groups["head"]["lr"] = self.head_lr_after
+            groups["head"]["lr"] = self.head_lr_after
 
     def learning_rate(self, steps_unfrozen: int) -> float:
         """Return the backbone's learning rate a number of steps after unfreezing (negative: still frozen, 0)."""

@@ -86,7 +86,8 @@ class SaveCheckpoints:
     """Handler that writes a checkpoint every `interval` steps and at the end, atomically, and keeps the last ones.
 
     Stands in for MONAI's CheckpointSaver, which writes in place, so that a kill while saving leaves a broken file.
-    The number of steps done is saved too.
+    The number of steps done is saved too. The checkpoint of an epoch's last step is written when the epoch is
+    completed, after the handlers attached before this one: a validation is in it, and is never lost to a kill.
 
     Args:
         folder: where the files ``step=N.pt`` go.
@@ -103,8 +104,18 @@ class SaveCheckpoints:
 
     def attach(self, engine: Engine) -> None:
         """Save every `interval` steps and when training is done."""
-        engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._save_within_epoch)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_after_epoch)
         engine.add_event_handler(Events.COMPLETED, self)
+
+    def _save_within_epoch(self, engine: Engine) -> None:
+        step = engine.state.iteration
+        if step % self.interval == 0 and step % engine.state.epoch_length:
+            self(engine)
+
+    def _save_after_epoch(self, engine: Engine) -> None:
+        if engine.state.iteration % self.interval == 0:
+            self(engine)
 
     def __call__(self, engine: Engine) -> None:
         """Write the checkpoint of this step and delete the oldest."""

@@ -129,41 +129,37 @@ def _scores(predicted: torch.Tensor, reference: torch.Tensor, spacing: Sequence[
     return {**{name: float(score) for name, score in scores.items()}, **counts}
 
 
-def append_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add rows to a file of JSON lines, all of them or, on any error, none.
-
-    The file is rewritten beside itself and replaced, so that a killed writer leaves the old rows. One writer a file.
+def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows to a file of JSON lines in place of those it held; on any error it stays as it was.
 
     Args:
-        path: the file; it and its folder are made where missing.
+        path: the file; its folder is made where missing.
         rows: as from `case_rows`, with the fields of ``FIELDS``.
 
     Raises:
-        ValueError: if a row lacks a field or holds NaN or infinity, or the file is not made of whole rows.
+        ValueError: if a row lacks a field or holds NaN or infinity.
 
     Example:
         >>> import tempfile
         >>> file = Path(tempfile.mkdtemp()) / "rows.jsonl"
         >>> identity = {"method": "simclr", "setting": "fine_tune", "labels": 1, "fold": 0, "case": "a"}
         >>> mask = np.ones((2, 2), dtype=int)
-        >>> append_rows(file, case_rows(mask, mask, (1, 1), {1: "liver"}, **identity))
+        >>> write_rows(file, case_rows(mask, mask, (1, 1), {1: "liver"}, **identity))
         >>> [row["dice"] for row in read_rows(file)]
         [1.0]
     """
-    path = Path(path)
-    present = path.read_text(encoding="utf-8") if path.exists() and read_rows(path) else ""
     for row in rows:
         _check_fields(row, "A new row")
     lines = "".join(json.dumps(dict(row), allow_nan=False) + "\n" for row in rows)
     with replacing(path) as temporary:
-        temporary.write_text(present + lines, encoding="utf-8")
+        temporary.write_text(lines, encoding="utf-8")
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
     """Give the rows of a file of JSON lines, in order.
 
     Args:
-        path: a file written by `append_rows`.
+        path: a file written by `write_rows`.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -33,7 +33,7 @@ def report(rows_files: Iterable[str | Path], output_dir: str | Path) -> Path:
     folds. Methods, settings and classes keep the order in which they first appear.
 
     Args:
-        rows_files: files of rows, as from `medssl.evaluation.metrics.append_rows`.
+        rows_files: files of rows, as from `medssl.evaluation.metrics.write_rows`.
         output_dir: folder of the report; it is made where missing.
 
     Raises:

@@ -7,9 +7,10 @@ from typing import Any
 import nibabel
 import numpy as np
 from ignite.engine import Engine, Events
+from monai.transforms import Orientation
 
 from medssl.data.loading import VerifiedLoadImaged
-from medssl.evaluation.metrics import append_rows, case_rows
+from medssl.evaluation.metrics import case_rows, write_rows
 
 
 class WriteRows:
@@ -19,7 +20,7 @@ class WriteRows:
     predicted label map ``pred`` on the grid of the scan. The rows are written together when all cases are done.
 
     Args:
-        path: JSON lines file that the rows are added to.
+        path: JSON lines file; the rows that it held are replaced.
         class_names: name of every label value; JSON keys, so numbers as text are fine.
         identity: further fields of every row: method, setting, labels, fold.
         surface_tolerance_mm: of the surface Dice.
@@ -56,7 +57,8 @@ class WriteRows:
         """
         for sample, output in zip(engine.state.batch, engine.state.output, strict=True):
             label = self.load({"label": sample["label"]})["label"]
-            prediction = output["pred"]
+            # A label may be stored in another axis order than its scan; the voxels are the same.
+            prediction = Orientation("".join(nibabel.aff2axcodes(label.affine)), labels=None)(output["pred"])
             if prediction.shape != label.shape or not np.allclose(prediction.affine, label.affine, atol=1e-2):
                 raise ValueError(
                     f"Case {sample['case']}: its label {sample['label']} lies on another grid than its scan; "
@@ -74,4 +76,4 @@ class WriteRows:
             )
 
     def _write(self, engine: Engine) -> None:
-        append_rows(self.path, self.rows)
+        write_rows(self.path, self.rows)

@@ -75,6 +75,9 @@ class LinearHead(nn.Module):
         spatial_dims: 2 or 3.
         level_channels: channels of each level of the pyramid, finest first.
         num_classes: number of foreground classes.
+        standardize: True puts a batch norm without parameters before each level (after He et al., 2022,
+            https://arxiv.org/abs/2111.06377, section 4.2): still a linear map, but one that a short training fits
+            whatever the scale of the features. False is the paper's head.
 
     Example:
         >>> import torch
@@ -83,10 +86,17 @@ class LinearHead(nn.Module):
         torch.Size([1, 3, 5, 5])
     """
 
-    def __init__(self, spatial_dims: int, level_channels: Sequence[int], num_classes: int) -> None:
+    def __init__(
+        self, spatial_dims: int, level_channels: Sequence[int], num_classes: int, standardize: bool = False
+    ) -> None:
         super().__init__()
-        conv = Conv[Conv.CONV, spatial_dims]
+        conv, norm = Conv[Conv.CONV, spatial_dims], Norm[Norm.BATCH, spatial_dims]
         # Coarsest first: the order in which the logits are added up.
+        self.norms = nn.ModuleList(
+            # Without momentum the statistics are the mean over all batches, not an estimate of the last few.
+            norm(channels, affine=False, momentum=None) if standardize else nn.Identity()
+            for channels in reversed(level_channels)
+        )
         self.convs = nn.ModuleList(
             conv(level_channels[i], num_classes, 1, bias=(i == 0)) for i in reversed(range(len(level_channels)))
         )
@@ -95,8 +105,8 @@ class LinearHead(nn.Module):
         """Return the logits for a pyramid, finest first."""
         levels = pyramid[::-1]
         logits = levels[0]
-        for i, conv in enumerate(self.convs):
-            finer = conv(levels[i])
+        for i, (norm, conv) in enumerate(zip(self.norms, self.convs)):  # noqa: B905
+            finer = conv(norm(levels[i]))
             if i == 0:
                 logits = finer
             else:

@@ -1,6 +1,5 @@
 """A protocol: pretraining methods x settings x numbers of labels x folds, under one budget, into one table."""
 
-import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -12,10 +11,10 @@ import yaml
 
 from medssl.evaluation.metrics import read_rows
 from medssl.evaluation.report import report
+from medssl.packaging.provenance import RECORD_NAME, read_run_record
 from medssl.workflows.recipes import find_recipe
 from medssl.workflows.training import evaluate, pretrain, train_segmentation
 
-logger = logging.getLogger(__name__)
 REQUIRED = ("data", "backbones", "labels", "folds", "settings", "pretrain", "segmentation")
 
 
@@ -78,11 +77,12 @@ def _pretrained(plan: Mapping[str, Any]) -> list[str]:
 
 def _pretrain(plan: Mapping[str, Any], name: str, datalist: Path, output_dir: Path) -> None:
     folder = output_dir / "pretrain" / name
-    if (folder / "backbone.pt").exists():
+    if _is_finished(folder):
         return
     backbone = plan["backbones"][name]
     settings = {**plan["pretrain"], **backbone.get("overrides", {}), "name": name}
-    pretrain(backbone["method"], datalist, plan["data"], folder, backbone.get("layers", ()), settings)
+    resume = _has_checkpoint(folder)
+    pretrain(backbone["method"], datalist, plan["data"], folder, backbone.get("layers", ()), settings, resume)
 
 
 def _segment(
@@ -96,9 +96,23 @@ def _segment(
     pretrained = output_dir / "pretrain" / name if setting != "from_scratch" and "method" in backbone else None
     if pretrained is None:
         settings |= backbone.get("overrides", {})
-    if not (folder / "model.pt").exists():
-        train_segmentation(setting, datalist, plan["data"], folder, pretrained, num_labels, fold, overrides=settings)
+    if not _is_finished(folder):
+        resume = _has_checkpoint(folder)
+        if not resume:
+            # Of a run that was stopped after its first validation and before its first checkpoint.
+            (folder / "model.pt").unlink(missing_ok=True)
+        train_segmentation(
+            setting, datalist, plan["data"], folder, pretrained, num_labels, fold, overrides=settings, resume=resume
+        )
     evaluate(folder)
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / RECORD_NAME).is_file() and read_run_record(folder)["finished"] is not None
+
+
+def _has_checkpoint(folder: Path) -> bool:
+    return any(folder.glob("checkpoints/step=*.pt"))
 
 
 def _cell_dir(output_dir: Path, setting: str, name: str, num_labels: int, fold: int) -> Path:

@@ -2,8 +2,10 @@
 
 import json
 import logging
+import re
 import warnings
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from medssl.packaging.sources import source_bundles
 
-logger = logging.getLogger(__name__)
+_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
 def find_recipe(folder: str, name: str) -> Path:
@@ -40,13 +42,32 @@ def find_recipe(folder: str, name: str) -> Path:
     return path
 
 
-def merge(recipe: Sequence[Path], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the merged, unresolved configuration of recipe files, later files and then overrides winning.
+def merge(
+    recipe: Sequence[Path], settings: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Give the merged, unresolved configuration of recipe files, then settings, then overrides, later ones winning.
 
-    Overrides use MONAI's syntax: ``{"train::trainer::max_epochs": 2}``.
+    Args:
+        recipe: YAML or JSON files.
+        settings: of the command; they may add names to the recipe.
+        overrides: of the user, in MONAI's syntax, as in ``{"train::trainer::amp": True}``.
+
+    Raises:
+        ValueError: if an override is of something that the recipe does not have, such as a misspelt name.
+
+    Example:
+        >>> merge([find_recipe("data", "ct")], {"name": "mine"}, {"spacing": [2, 2, 2]})["spacing"]
+        [2, 2, 2]
     """
     parser = ConfigParser(ConfigParser.load_config_files([str(path) for path in recipe]))
-    parser.update(dict(overrides))
+    parser.update(dict(settings))
+    for key, value in (overrides or {}).items():
+        parent, _, name = key.rpartition("::")
+        if (parent or name) not in parser:
+            near = get_close_matches(parent or name, parser.get(), n=1)
+            hint = f"; did you mean --{near[0]}?" if near else "."
+            raise ValueError(f"The recipe has no setting {parent or name!r}{hint}")
+        parser[key] = value
     return parser.get()
 
 
@@ -54,7 +75,7 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
     """Give the overrides of a command line: ``--key value`` or ``--key=value``, values read as YAML.
 
     Raises:
-        ValueError: naming an argument that is no such pair.
+        ValueError: naming an argument that is no such pair, or a value that is no YAML.
 
     Example:
         >>> parse_overrides(["--max_epochs", "2", "--train::loss=null"])
@@ -73,7 +94,14 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
 
 def _parse_value(text: str) -> Any:
     # A reference or expression of MONAI is no valid YAML scalar, and is meant as text.
-    return text if text[:1] in {"@", "$", "%"} else yaml.safe_load(text)
+    if text[:1] in {"@", "$", "%"}:
+        return text
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{text!r} is no valid YAML value; lists look like [1,2], texts may need quotes.") from error
+    # To YAML 1.1, 1e-3 is a text.
+    return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
 def read_config(run_dir: Path) -> dict[str, Any]:
@@ -94,8 +122,12 @@ def run_config(config_file: Path, workflow_type: str | None = "train") -> None:
     Args:
         config_file: a merged configuration.
         workflow_type: ``train`` for a trainer, None for a configuration that only has to have ``run``.
+
+    Raises:
+        ValueError: what went wrong in a transform, a handler or the data, without MONAI's RuntimeError around it; so
+            do OSError and FloatingPointError.
     """
-    logging.getLogger("monai.bundle").setLevel(logging.CRITICAL)
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         # The warning is about untrusted bundles; this configuration was just merged from medssl's own recipes.
         warnings.filterwarnings("ignore", message=".*trust.*", category=UserWarning)
@@ -106,6 +138,14 @@ def run_config(config_file: Path, workflow_type: str | None = "train") -> None:
             logging_file=False,
             workflow_type=workflow_type,
         )
-        workflow.initialize()
-        workflow.run()
-        workflow.finalize()
+        try:
+            workflow.initialize()
+            workflow.run()
+            workflow.finalize()
+        except RuntimeError as error:
+            cause: BaseException = error
+            while isinstance(cause, RuntimeError) and cause.__cause__ is not None:
+                cause = cause.__cause__
+            if isinstance(cause, ValueError | OSError | FloatingPointError):
+                raise cause from None
+            raise

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medssl.data.datalist import read_datalist
+from medssl.data.datalist import load_few_labels, read_datalist
 from medssl.engines.run_folder import claim_run_folder, latest_checkpoint
 from medssl.packaging.provenance import finish_run_record, run_record, write_json, write_run_record
 from medssl.workflows.recipes import find_recipe, merge, read_config, run_config
@@ -34,6 +34,8 @@ def pretrain(
 
     Raises:
         FileExistsError: if the folder holds a run and `resume` is False.
+        FileNotFoundError: if there is no such recipe or data list, or nothing to resume.
+        ValueError: if the data list is wrong, or has no case to train on.
     """
     recipe = [
         find_recipe("pretrain/configs", "train"),
@@ -41,9 +43,10 @@ def pretrain(
         *(find_recipe("pretrain/configs/ablation", layer) for layer in layers),
         *(find_recipe("data", name) for name in data),
     ]
-    settings = {"datalist": str(Path(datalist).resolve()), **(overrides or {})}
-    read_datalist(datalist)
-    _run(merge(recipe, settings), recipe, settings, output_dir, resume)
+    settings = {"datalist": str(Path(datalist).resolve())}
+    config = merge(recipe, settings, overrides)
+    read_datalist(datalist).section(config["sections"])
+    _run(config, recipe, {**settings, **(overrides or {})}, output_dir, resume)
     return output_dir / "backbone.pt"
 
 
@@ -64,7 +67,7 @@ def train_segmentation(
     Args:
         setting: ``linear_probe``, ``fine_tune`` or ``from_scratch``.
         datalist: the data list; the network learns from its section ``training``, and the best weights are chosen
-            on its section ``validation``.
+            on its section ``validation``; where that is empty, the last weights are kept.
         data: names of data recipes, or YAML files, later ones winning.
         output_dir: the run folder, new unless `resume`.
         backbone: the folder of a pretraining run, whose network is taken over; None starts from random weights.
@@ -73,6 +76,11 @@ def train_segmentation(
         layers: further YAML files laid over the recipe.
         overrides: settings in MONAI's syntax.
         resume: continue from the latest checkpoint of the run folder.
+
+    Raises:
+        FileExistsError: if the folder holds a run and `resume` is False.
+        FileNotFoundError: if there is no such recipe, data list or backbone, or nothing to resume.
+        ValueError: if the data list is wrong, or has fewer training cases than `num_labels`.
     """
     recipe = [
         find_recipe("segmentation/configs", "train"),
@@ -81,6 +89,9 @@ def train_segmentation(
         *(find_recipe("data", name) for name in data),
     ]
     listed = read_datalist(datalist)
+    if not listed.sections["validation"]:
+        recipe.append(find_recipe("segmentation/configs", "without_validation"))
+    load_few_labels(datalist, "training", num_labels, fold)
     settings: dict[str, Any] = {
         "datalist": str(Path(datalist).resolve()),
         "class_names": {str(value): name for value, name in listed.labels.items()},
@@ -93,28 +104,36 @@ def train_segmentation(
     if backbone is not None:
         pretrained = read_config(backbone)
         settings |= {key: pretrained[key] for key in NETWORK_KEYS}
-        settings["backbone_weights"] = str((backbone / "backbone.pt").resolve())
+        settings["backbone_weights"] = str(_require(backbone / "backbone.pt", "a finished pretraining run").resolve())
         method = pretrained["name"]
-    settings |= {"name": method, **(overrides or {})}
-    _run(merge(recipe, settings), recipe, settings, output_dir, resume)
+    settings["name"] = method
+    _run(merge(recipe, settings, overrides), recipe, {**settings, **(overrides or {})}, output_dir, resume)
     return output_dir / "model.pt"
 
 
 def evaluate(
     run_dir: Path, datalist: Path | None = None, section: str = "test", overrides: Mapping[str, Any] | None = None
 ) -> Path:
-    """Give the file ``rows.jsonl`` of a segmentation run, with one row per case and class of a section added.
+    """Give the file ``rows.jsonl`` of a segmentation run, with one row per case and class of a section.
+
+    The rows of a former evaluation are replaced.
 
     Args:
         run_dir: folder of a finished segmentation run.
         datalist: another data list than that of the run.
         section: of the data list.
         overrides: settings in MONAI's syntax, such as ``prediction_dir``.
+
+    Raises:
+        FileNotFoundError: if the folder holds no weights of a segmentation run.
+        ValueError: if it is the folder of a pretraining run, or the data list has no case in the section.
     """
     config = read_config(run_dir)
     if "setting" not in config:
         raise ValueError(f"{run_dir} is a pretraining run; probe or fine-tune its backbone before you evaluate.")
+    _require(run_dir / "model.pt", "a segmentation run that has been validated")
     listed = datalist or Path(config["datalist"])
+    read_datalist(listed).section(section)
     settings = {
         "output_dir": str(run_dir.resolve()),
         "datalist": str(listed.resolve()),
@@ -122,12 +141,17 @@ def evaluate(
         "method_name": config["name"],
         "num_labels": config["num_labels"] or len(read_datalist(config["datalist"]).section("training")),
     }
-    laid_over = merge([run_dir / "config.json", find_recipe("segmentation/configs", "evaluate")], settings)
-    laid_over |= dict(overrides or {})
+    recipe = [run_dir / "config.json", find_recipe("segmentation/configs", "evaluate")]
     path = run_dir / "evaluate.json"
-    write_json(path, laid_over)
+    write_json(path, merge(recipe, settings, overrides))
     run_config(path, workflow_type=None)
     return run_dir / "rows.jsonl"
+
+
+def _require(path: Path, what: str) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.parent} holds no {path.name}: it is not the folder of {what}.")
+    return path
 
 
 def _run(
@@ -135,8 +159,6 @@ def _run(
 ) -> None:
     config["output_dir"] = str(output_dir.resolve())
     config["resume_from"] = str(latest_checkpoint(output_dir).resolve()) if resume else None
-    claim_run_folder(config["output_dir"], config["resume_from"])
-    write_json(output_dir / "config.json", config)
     record = run_record(
         kind="segmentation" if "setting" in config else "pretrain",
         setting=config.get("setting"),
@@ -149,6 +171,8 @@ def _run(
         overrides=settings,
         backbone=config.get("backbone_weights"),
     )
+    claim_run_folder(config["output_dir"], config["resume_from"])
+    write_json(output_dir / "config.json", config)
     write_run_record(output_dir, record)
     run_config(output_dir / "config.json")
     finish_run_record(output_dir)

@@ -79,8 +79,14 @@ TABLE = {
     "singular affine": Row("error", "singular", affine=affine_with(a01=1.5, a11=0.0)),
     "NaN affine": Row("error", "NaN or Inf", affine=affine_with(a03=np.nan)),
     "pixdim 0 without forms": Row("error", "singular", fields={**NO_FORMS, "pixdim": [1, 0, 0, 0, 0, 0, 0, 0]}),
-    "sform and qform differ": Row("warning", "6.50 mm apart; the sform is used", fields={"qoffset_x": -13.5}),
-    "qform of NaN": Row("error", "no readable header", fields={"quatern_b": np.nan}),
+    "sform and qform differ": Row("warning", "lie 6.50 mm apart; the sform is used", fields={"qoffset_x": -13.5}),
+    "pixdim fits only the qform": Row("warning", "the qform is used", fields={"srow_x": [3, 0, 0, -20]}),
+    "pixdim fits only an unset qform": Row(
+        "error", "pixdim contradicts its sform", fields={"srow_x": [3, 0, 0, -20], "qform_code": 0}
+    ),
+    "unused qform is no rotation": Row("warning", "no rotation", fields={"quatern_b": 3}),
+    "unused qform of NaN": Row("warning", "no rotation", fields={"quatern_b": np.nan}),
+    "used qform is no rotation": Row("error", "NaN or Inf", fields={"quatern_b": 3, "sform_code": 0}),
     "NaN voxel": Row("error", "1 of its voxels are NaN or Inf", voxels=spotted(np.nan)),
     "Inf voxel": Row("error", "1 of its voxels are NaN or Inf", voxels=spotted(np.inf)),
     "4D with 3 volumes": Row("error", "several volumes", voxels=lambda: np.stack([hounsfield()] * 3, axis=-1)),

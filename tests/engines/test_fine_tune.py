@@ -75,6 +75,14 @@ def test_reference_schedule_changes_the_head_too(network):
     assert rates[1] == {"head": 6e-5, "backbone": pytest.approx(6e-5)}
 
 
+def test_the_schedule_goes_on_after_the_optimizer_has_loaded_its_state(network):
+    optimizer = adam_with_backbone_group(network, lr=3e-4)
+    handler = UnfreezeBackbone(network, optimizer, frozen_steps=1, rise_steps=1, lr_end=0.5, head_lr_after=0.25)
+    optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    rates = [r for r, _ in run_steps(network, optimizer, handler, 3)]
+    assert rates[2] == {"head": 0.25, "backbone": pytest.approx(0.5)}
+
+
 def test_best_weights_are_kept_and_undefined_metrics_never_win(network, tmp_path):
     best = KeepBest(network, str(tmp_path / "model.pt"))
     metrics = iter([0.5, 0.7, 0.6, math.nan])

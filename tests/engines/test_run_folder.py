@@ -6,7 +6,7 @@ import time
 
 import pytest
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 
 from medssl.data.sampling import StepSampler
 from medssl.engines.run_folder import Resume, SaveCheckpoints, claim_run_folder, latest_checkpoint, save_atomically
@@ -96,6 +96,21 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path):
     SaveCheckpoints(str(tmp_path), {"counter": Counter()}, interval=3, num_kept=2).attach(engine)
     engine.run(sampler, max_epochs=3, epoch_length=4)
     assert sorted(os.listdir(tmp_path)) == ["step=0000009.pt", "step=0000012.pt"]
+
+
+def test_the_checkpoint_of_an_epochs_end_holds_what_its_validation_did(tmp_path):
+    validated = Counter()
+    engine = engine_over(StepSampler(), Counter(), [])
+
+    @engine.on(Events.EPOCH_COMPLETED)
+    def validate(engine):
+        validated.value = engine.state.epoch
+
+    SaveCheckpoints(str(tmp_path), {"best": validated}, interval=2, num_kept=9).attach(engine)
+    engine.run(StepSampler(), max_epochs=2, epoch_length=4)
+    paths = sorted(tmp_path.iterdir())
+    assert [int(path.stem.removeprefix("step=")) for path in paths] == [2, 4, 6, 8]
+    assert [torch.load(path, weights_only=True)["best"]["value"] for path in paths] == [0, 1, 1, 2]
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):

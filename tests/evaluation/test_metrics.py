@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from medssl.evaluation.metrics import append_rows, case_rows, read_rows
+from medssl.evaluation.metrics import case_rows, read_rows, write_rows
 
 NAMES = {0: "background", 1: "liver", 2: "spleen"}
 IDENTITY = {"method": "simclr", "setting": "fine_tune", "labels": 1, "fold": 0, "case": "a"}
@@ -110,18 +110,18 @@ def rows_of(case):
     return case_rows(box((4, 4), 1), box((4, 4), 1), (1, 1), NAMES, **{**IDENTITY, "case": case})
 
 
-def test_rows_come_back_in_the_order_they_were_added(tmp_path):
+def test_rows_come_back_in_order_and_replace_former_ones(tmp_path):
     path = tmp_path / "run" / "rows.jsonl"
-    append_rows(path, rows_of("a"))
-    append_rows(path, rows_of("b"))
+    write_rows(path, rows_of("c"))
+    write_rows(path, rows_of("a") + rows_of("b"))
     assert read_rows(path) == rows_of("a") + rows_of("b")
 
 
 def test_rows_that_are_not_json_leave_the_file_as_it_was(tmp_path):
     path = tmp_path / "rows.jsonl"
-    append_rows(path, rows_of("a"))
+    write_rows(path, rows_of("a"))
     with pytest.raises(ValueError, match="JSON"):
-        append_rows(path, [rows_of("b")[0], {**rows_of("b")[1], "dice": float("nan")}])
+        write_rows(path, [rows_of("b")[0], {**rows_of("b")[1], "dice": float("nan")}])
     assert read_rows(path) == rows_of("a")
     assert list(tmp_path.iterdir()) == [path]
 
@@ -129,14 +129,14 @@ def test_rows_that_are_not_json_leave_the_file_as_it_was(tmp_path):
 @pytest.mark.parametrize("broken", ['{"method": "sim', "[]", "{}"])
 def test_a_broken_line_is_named(tmp_path, broken):
     path = tmp_path / "rows.jsonl"
-    append_rows(path, rows_of("a"))
+    write_rows(path, rows_of("a"))
     path.write_text(path.read_text() + broken + "\n")
     with pytest.raises(ValueError, match=r"rows\.jsonl, line 3"):
         read_rows(path)
 
 
-def test_nothing_is_added_behind_a_cut_line(tmp_path):
+def test_a_cut_line_is_named(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(rows_of("a")[0]))
     with pytest.raises(ValueError, match="line 1: the last line is cut off"):
-        append_rows(path, rows_of("b"))
+        read_rows(path)

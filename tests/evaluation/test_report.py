@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from medssl.evaluation.metrics import append_rows
+from medssl.evaluation.metrics import write_rows
 from medssl.evaluation.report import report
 
 
@@ -11,8 +11,7 @@ def write(tmp_path):
     """Give a function that reports rows and returns the text of the report."""
 
     def write(rows):
-        (tmp_path / "rows.jsonl").unlink(missing_ok=True)
-        append_rows(tmp_path / "rows.jsonl", rows)
+        write_rows(tmp_path / "rows.jsonl", rows)
         return report([tmp_path / "rows.jsonl"], tmp_path / "report").read_text()
 
     return write
@@ -76,7 +75,7 @@ def test_the_csv_holds_full_numbers_and_empty_fields(write, make_row, tmp_path):
 def test_the_rows_of_all_files_are_joined(make_row, tmp_path):
     files = [tmp_path / f"{method}.jsonl" for method in "ab"]
     for file in files:
-        append_rows(file, [make_row(file.stem)])
+        write_rows(file, [make_row(file.stem)])
     assert "| b, fine tune | a, fine tune |" in report(files, tmp_path).read_text()
 
 

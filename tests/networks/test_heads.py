@@ -66,3 +66,13 @@ def test_projector_width_is_the_sum_of_the_levels():
 
 def test_restoration_head_gives_the_image_back_in_shape():
     assert RestorationHead(3, 8, 2)(torch.rand(2, 8, 5, 4, 3)).shape == (2, 2, 5, 4, 3)
+
+
+def test_a_standardizing_head_is_linear_in_evaluation_and_forgets_the_scale_of_the_features():
+    head = LinearHead(2, (4, 8), 2, standardize=True)
+    pyramid = random_pyramid((4, 8), (6, 6))
+    torch.testing.assert_close(head([1000 * level for level in pyramid]), head(pyramid), atol=1e-2, rtol=1e-2)
+    head.eval()
+    zero, one, two = (head([k * level for level in pyramid]) for k in (0, 1, 2))
+    torch.testing.assert_close(two - one, one - zero)
+    assert sum(p.numel() for p in head.parameters()) == 2 * 12 + 2

@@ -1,0 +1,149 @@
+"""Every recipe of the source bundles trains two steps, and has the sizes of its paper."""
+
+import json
+
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+from medssl.networks.heads import LinearHead, NonLinearHead
+from medssl.packaging.sources import source_bundles
+from medssl.workflows.training import pretrain, train_segmentation
+from tests.tiny import NETWORK, PRETRAINING, SEGMENTATION, arguments, start
+
+ROOT = source_bundles()
+ABLATIONS = sorted(path.stem for path in (ROOT / "pretrain/configs/ablation").glob("*.yaml"))
+PRETRAINING_RECIPES = [
+    ("kats", [], ["ct"]),
+    ("vox2vec", [], ["ct"]),
+    *(("kats", [name], ["ct"]) for name in ABLATIONS),
+    ("kats", ["kats_reference"], ["ct", "ct_reference"]),
+    ("kats", [], ["mr"]),
+    ("kats", ["kats_reference"], ["mr", "mr_reference"]),
+]
+SEGMENTATION_RECIPES = [
+    ("linear_probe", []),
+    ("fine_tune", []),
+    ("from_scratch", []),
+    ("fine_tune", ["fine_tune_reference"]),
+]
+
+
+def parsed(*files, **settings):
+    parser = ConfigParser(ConfigParser.load_config_files([str(ROOT / file) for file in files]))
+    parser.update(settings)
+    return parser
+
+
+def num_parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def require_run(folder, weights):
+    """Check that a folder is that of a finished run of two steps."""
+    state = torch.load(folder / weights, weights_only=True)
+    assert all(torch.isfinite(value.float()).all() for value in state.values())
+    assert json.loads((folder / "config.json").read_text())["steps_per_epoch"] == 2
+    record = json.loads((folder / "run.json").read_text())
+    assert record["finished"] >= record["started"]
+    assert record["steps"] == 2
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step=0000002.pt"]
+    assert any((folder / "tensorboard").glob("events.*"))
+
+
+@pytest.mark.parametrize(("method", "layers", "data"), PRETRAINING_RECIPES)
+def test_pretraining_recipe_trains(method, layers, data, ct_list, mr_list, tmp_path):
+    datalist = mr_list if "mr" in data else ct_list
+    weights = pretrain(method, datalist, data, tmp_path / "run", layers, PRETRAINING)
+    require_run(tmp_path / "run", "backbone.pt")
+    assert weights == tmp_path / "run" / "backbone.pt"
+
+
+@pytest.mark.parametrize(("setting", "layers"), SEGMENTATION_RECIPES)
+def test_segmentation_recipe_trains(setting, layers, ct_list, pretrained, tmp_path):
+    backbone = None if setting == "from_scratch" else pretrained
+    # Unfreezing happens within the two steps.
+    schedule = {"frozen_steps": 1} if setting == "fine_tune" else {}
+    network = NETWORK if backbone is None else {}
+    overrides = {**SEGMENTATION, **schedule, **network}
+    train_segmentation(setting, ct_list, ["ct"], tmp_path / "run", backbone, 1, layers=layers, overrides=overrides)
+    require_run(tmp_path / "run", "model.pt")
+
+
+def moved(before, after):
+    return [name for name, value in before.items() if not torch.equal(value, after[f"backbone.{name}"])]
+
+
+def test_a_probe_leaves_the_backbone_as_it_was(pretrained, probed):
+    before = torch.load(pretrained / "backbone.pt", weights_only=True)
+    assert moved(before, torch.load(probed / "model.pt", weights_only=True)) == []
+
+
+def test_fine_tuning_starts_from_the_pretrained_backbone_and_changes_it(ct_list, pretrained, tmp_path):
+    before = torch.load(pretrained / "backbone.pt", weights_only=True)
+    for name, frozen_steps in (("frozen", 2), ("unfrozen", 1)):
+        overrides = {**SEGMENTATION, "frozen_steps": frozen_steps}
+        weights = train_segmentation("fine_tune", ct_list, ["ct"], tmp_path / name, pretrained, 1, overrides=overrides)
+        changed = moved(before, torch.load(weights, weights_only=True))
+        assert bool(changed) == (name == "unfrozen")
+
+
+def test_kats_has_the_size_of_its_paper():
+    network = parsed("pretrain/configs/train.yaml", "pretrain/configs/methods/kats.yaml").get_parsed_content(
+        "network_def"
+    )
+    assert num_parameters(network.fpn) == 47_567_872
+    assert num_parameters(network.projections) == 31_776
+
+
+def test_vox2vec_has_the_size_of_its_paper():
+    files = ("pretrain/configs/train.yaml", "pretrain/configs/methods/vox2vec.yaml")
+    assert num_parameters(parsed(*files).get_parsed_content("network_def")) == 47_624_448
+
+
+@pytest.mark.parametrize("layer", [name for name in ABLATIONS if name != "kats_reference"])
+def test_ablation_rows_without_balance_have_the_network_of_vox2vec(layer):
+    files = ("train.yaml", "methods/kats.yaml", f"ablation/{layer}.yaml")
+    parser = parsed(*(f"pretrain/configs/{file}" for file in files))
+    assert num_parameters(parser.get_parsed_content("network_def")) == 47_624_448
+
+
+def test_reference_keeps_the_projections_random_and_restores_with_one_convolution():
+    files = ("train.yaml", "methods/kats.yaml", "ablation/kats_reference.yaml")
+    method = parsed(*(f"pretrain/configs/{file}" for file in files), base_channels=4).get_parsed_content("method_def")
+    assert not any(p.requires_grad for p in method.projections.parameters())
+    assert isinstance(method.restoration_head, torch.nn.Conv3d)
+    assert method.restoration_head.kernel_size == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("files", "head"),
+    [
+        (["linear_probe"], LinearHead),
+        (["fine_tune"], NonLinearHead),
+        (["from_scratch"], NonLinearHead),
+        (["fine_tune", "fine_tune_reference"], LinearHead),
+    ],
+)
+def test_each_setting_has_its_head(files, head):
+    names = [f"segmentation/configs/{name}.yaml" for name in ("train", *files)]
+    parser = parsed(*names, num_classes=3, **NETWORK)
+    assert type(parser.get_parsed_content("network_def").head) is head
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bundle", ["pretrain", "segmentation"])
+def test_monai_runs_a_recipe_as_the_top_of_its_file_says(bundle, ct_list, pretrained, probed, tmp_path):
+    settings = {"datalist": ct_list, "output_dir": tmp_path / "run", "bundle_root": "."}
+    if bundle == "pretrain":
+        method, tiny, by_medssl = "configs/methods/kats.yaml", PRETRAINING, pretrained / "backbone.pt"
+    else:
+        method, tiny, by_medssl = "configs/linear_probe.yaml", {**SEGMENTATION, **NETWORK}, probed / "model.pt"
+        settings |= {"backbone_weights": pretrained / "backbone.pt", "num_classes": 9, "num_labels": 1}
+    files = ["configs/train.yaml", method, "../data/ct.yaml"]
+    command = ["run", "--config_file", str(files), *arguments({**settings, **tiny})]
+    process = start(*command, cwd=ROOT / bundle, module="monai.bundle")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    trained = torch.load(tmp_path / "run" / by_medssl.name, weights_only=True)
+    torch.testing.assert_close(trained, torch.load(by_medssl, weights_only=True))

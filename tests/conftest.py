@@ -1,0 +1,46 @@
+"""What tests of several folders share: tiny phantoms, tiny runs on them, and the real scans where there are any."""
+
+from pathlib import Path
+
+import pytest
+
+from medssl.data.phantom import write_phantom
+from medssl.workflows.training import pretrain, train_segmentation
+from tests.tiny import PRETRAINING, SEGMENTATION
+
+CASES = {"num_cases": 5, "num_labelled": 2, "num_validation": 1, "num_test": 1}
+SIZE = {"shape": (40, 32, 20), "spacing": (5.6, 5.9, 8.5)}
+
+
+@pytest.fixture(scope="session")
+def ct_list(tmp_path_factory) -> Path:
+    return write_phantom(tmp_path_factory.mktemp("ct"), **CASES, **SIZE)
+
+
+@pytest.fixture(scope="session")
+def mr_list(tmp_path_factory) -> Path:
+    return write_phantom(tmp_path_factory.mktemp("mr"), **CASES, **SIZE, modality="MR")
+
+
+@pytest.fixture(scope="session")
+def pretrained(ct_list, tmp_path_factory) -> Path:
+    """A pretraining run of two steps, not to be changed."""
+    folder = tmp_path_factory.mktemp("pretrained") / "run"
+    pretrain("kats", ct_list, ["ct"], folder, overrides=PRETRAINING)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def probed(ct_list, pretrained, tmp_path_factory) -> Path:
+    """A linear probe of two steps on one label, not to be changed."""
+    folder = tmp_path_factory.mktemp("probed") / "run"
+    train_segmentation("linear_probe", ct_list, ["ct"], folder, pretrained, num_labels=1, overrides=SEGMENTATION)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("../shared/data, which holds the real scans, is not there")
+    return folder

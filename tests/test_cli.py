@@ -1,0 +1,162 @@
+import json
+import shutil
+import sys
+
+import pytest
+
+from medssl.cli import main
+from medssl.evaluation.metrics import read_rows
+from tests.tiny import PRETRAINING, SEGMENTATION, arguments, files_of
+
+
+@pytest.fixture
+def medssl(monkeypatch, capsys):
+    """Give a function that runs a command line and returns exit status, output and errors."""
+
+    def run(*command):
+        monkeypatch.setattr(sys, "argv", ["medssl", *map(str, command)])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        printed = capsys.readouterr()
+        return exited.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+def require_error(result, *words):
+    """Check that a command ended with one clear line and exit status 1."""
+    status, _, errors = result
+    assert status == 1
+    lines = [line for line in errors.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in errors
+    assert all(word in lines[0] for word in words), lines
+
+
+def test_the_commands_make_a_line_from_scans_to_a_report(medssl, ct_list, tmp_path):
+    common = ("--datalist", ct_list, "--data", "ct")
+    pretrained, probed, tuned, scratch = (tmp_path / name for name in ("pretrained", "probed", "tuned", "scratch"))
+    status, out, _ = medssl("pretrain", "kats", *common, "--out", pretrained, *arguments(PRETRAINING))
+    assert (status, out) == (0, f"Backbone: {pretrained / 'backbone.pt'}\n")
+    few = (*common, "--labels", 1, *arguments(SEGMENTATION))
+    status, out, _ = medssl("probe", *few, "--backbone", pretrained, "--out", probed)
+    assert (status, out) == (0, f"Network: {probed / 'model.pt'}\n")
+    assert medssl("finetune", *few, "--backbone", pretrained, "--out", tuned, "--fold", 1)[0] == 0
+    assert medssl("finetune", *few, "--out", scratch, "--base_channels", 4, "--num_levels=2")[0] == 0
+    for run, setting in ((probed, "linear_probe"), (tuned, "fine_tune"), (scratch, "from_scratch")):
+        status, out, _ = medssl("evaluate", run)
+        assert (status, out) == (0, f"Rows: {run / 'rows.jsonl'}\n")
+        assert {row["setting"] for row in read_rows(run / "rows.jsonl")} == {setting}
+    status, out, _ = medssl("report", tmp_path, "--out", tmp_path / "report")
+    assert (status, out) == (0, f"Report: {tmp_path / 'report' / 'report.md'}\n")
+    assert "linear_probe" in (tmp_path / "report" / "summary.csv").read_text()
+
+
+def test_a_list_is_made_from_folders_and_checked(medssl, ct_list, tmp_path):
+    images, labels, made = ct_list.parent / "images", ct_list.parent / "labels", tmp_path / "list.json"
+    options = ("--labels", labels, "--modality", "ct", "--validation", 1, "--test", 1)
+    status, out, _ = medssl("datalist", images, "--out", made, *options)
+    assert (status, out) == (0, f"Data list: {made} (2 training, 1 validation, 1 test, 1 unlabeled)\n")
+    assert json.loads(made.read_text())["name"] == "images"
+    status, out, _ = medssl("check", made, "--data", "ct", "--data", "phantom")
+    assert status == 0
+    assert out.splitlines()[-1].startswith("5 cases, 0 errors")
+
+
+def test_a_bad_list_is_one_line_a_case_and_exit_status_1(medssl, ct_list, tmp_path):
+    shutil.copytree(ct_list.parent, tmp_path / "data")
+    listed = json.loads(ct_list.read_text())
+    broken = tmp_path / "data" / listed["training"][0]["image"]
+    broken.write_bytes(broken.read_bytes()[:500])
+    status, out, _ = medssl("check", tmp_path / "data" / "datalist.json")
+    lines = out.splitlines()
+    assert status == 1
+    assert len(lines) == 6
+    assert lines[0].startswith(f"training {listed['training'][0]['case']}: error: ")
+    assert all(line.endswith(": ok") for line in lines[1:-1])
+    assert lines[-1] == "5 cases, 1 errors, 0 warnings"
+
+
+def test_training_on_a_broken_scan_names_it(medssl, ct_list, tmp_path):
+    shutil.copytree(ct_list.parent, tmp_path / "data")
+    listed = json.loads(ct_list.read_text())
+    broken = tmp_path / "data" / listed["unlabeled"][0]["image"]
+    broken.write_bytes(broken.read_bytes()[:500])
+    datalist = tmp_path / "data" / "datalist.json"
+    command = ("pretrain", "kats", "--datalist", datalist, "--data", "ct", "--out", tmp_path / "run")
+    require_error(medssl(*command, *arguments(PRETRAINING)), broken.name)
+    assert not (tmp_path / "run" / "backbone.pt").exists()
+
+
+def test_a_folder_that_holds_a_run_is_refused_and_stays_as_it_is(medssl, ct_list, pretrained):
+    before = files_of(pretrained)
+    command = ("pretrain", "vox2vec", "--datalist", ct_list, "--data", "ct", "--out", pretrained)
+    require_error(medssl(*command), str(pretrained), "already holds a run", "--resume")
+    assert files_of(pretrained) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("pretrain katz --datalist LIST --data ct --out RUN", ["no recipe 'katz'", "kats, vox2vec"]),
+        ("pretrain kats --datalist LIST --data xray --out RUN", ["no recipe 'xray'", "ct, "]),
+        ("pretrain kats --datalist LIST --data ct --with nothing --out RUN", ["no recipe 'nothing'", "kats_reference"]),
+        ("pretrain kats --datalist GONE --data ct --out RUN", ["gone.json"]),
+        ("pretrain kats --datalist LIST --data ct --out RUN --max_epoch 3", ["--max_epochs"]),
+        ("pretrain kats --datalist LIST --data ct --out RUN stray", ["'stray' is no setting"]),
+        ("pretrain kats --datalist LIST --data ct --out RUN --resume", ["no checkpoint", "without --resume"]),
+        ("probe --datalist LIST --data ct --out RUN --labels 3", ["3 labelled cases are asked for", "there are 2"]),
+        ("probe --datalist LIST --data ct --out RUN --backbone GONE", ["holds no config.json"]),
+        ("evaluate PRETRAINED", ["is a pretraining run"]),
+        ("evaluate GONE", ["holds no config.json"]),
+        ("check GONE", ["gone.json"]),
+        ("check EMPTY", ["empty.json", "no case"]),
+        ("datalist NOWHERE --out RUN", ["nowhere"]),
+        ("report NOWHERE --out RUN", ["no rows.jsonl below"]),
+        ("protocol nothing --datalist LIST --out RUN", ["no recipe 'nothing'", "hippocampus"]),
+    ],
+)
+def test_a_wrong_command_is_one_clear_line(command, words, medssl, ct_list, pretrained, tmp_path):
+    (tmp_path / "nowhere").mkdir()
+    empty = {"name": "none", "modality": "CT", "labels": {"0": "background"}, "training": []}
+    (tmp_path / "empty.json").write_text(json.dumps(empty))
+    places = {"LIST": ct_list, "PRETRAINED": pretrained, "RUN": tmp_path / "run", "GONE": tmp_path / "gone.json"}
+    places |= {"EMPTY": tmp_path / "empty.json", "NOWHERE": tmp_path / "nowhere"}
+    require_error(medssl(*(places.get(word, word) for word in command.split())), *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_nobody_expected_keeps_its_traceback(medssl, monkeypatch, tmp_path):
+    def fail(*_):
+        raise KeyError("a mistake in the program")
+
+    monkeypatch.setattr("medssl.workflows.checking.check_report", fail)
+    monkeypatch.setattr(sys, "argv", ["medssl", "check", str(tmp_path)])
+    with pytest.raises(KeyError):
+        main()
+
+
+def test_packing_names_the_bundle(medssl, probed, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("medssl.packaging.pack.pack", lambda *options: asked.append(options) or tmp_path / "bundle")
+    status, out, _ = medssl("pack", probed, "--name", "toy", "--out", tmp_path)
+    assert (status, out) == (0, f"Bundle: {tmp_path / 'bundle'}\n")
+    assert asked == [(probed, "toy", tmp_path)]
+
+
+def test_help_says_what_every_command_is_for(medssl):
+    status, out, _ = medssl("--help")
+    assert status == 0
+    for command in (
+        "datalist",
+        "check",
+        "pretrain",
+        "probe",
+        "finetune",
+        "evaluate",
+        "report",
+        "protocol",
+        "pack",
+        "demo",
+    ):
+        assert f" {command} " in out

@@ -1,0 +1,98 @@
+"""What the documentation names exists: commands with their options, recipes, settings, keys and files."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from medssl import cli
+from medssl.workflows.recipes import find_recipe, merge
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bundles/*/docs/*.md")])
+COMMANDS = typer.main.get_command(cli.app).commands
+RECIPES = {
+    "pretrain": ["pretrain/configs/train", "pretrain/configs/methods/kats"],
+    "probe": ["segmentation/configs/train", "segmentation/configs/linear_probe"],
+    "finetune": ["segmentation/configs/train", "segmentation/configs/fine_tune"],
+}
+LAYERS = {"pretrain": "pretrain/configs/ablation", "probe": "segmentation/configs", "finetune": "segmentation/configs"}
+
+
+def code_blocks(page):
+    return re.findall(r"^ *```bash\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def medssl_commands():
+    """Every `medssl ...` line of a code block and every `medssl ...` span that has an option, with its page."""
+    for page in PAGES:
+        spans = re.findall(r"`(medssl [^`\n]* --[^`\n]*)`", page.read_text(encoding="utf-8"))
+        lines = [part.strip() for block in code_blocks(page) for part in re.split(r"\n|&&", block)]
+        for line in [*lines, *spans]:
+            command = re.sub(r"^\S*/(?=medssl\b)", "", line)
+            if command.startswith("medssl ") and "…" not in command:
+                yield pytest.param(shlex.split(command), id=f"{page.name}: {command[:60]}")
+
+
+def test_there_are_commands_to_check():
+    assert len(list(medssl_commands())) > 10
+
+
+@pytest.mark.parametrize("arguments", medssl_commands())
+def test_a_named_command_parses_with_its_options(arguments):
+    _, name, *rest = arguments
+    context = COMMANDS[name].make_context(name, rest)
+
+    assert context.params
+
+
+@pytest.mark.parametrize("arguments", medssl_commands())
+def test_the_recipes_and_settings_of_a_command_exist(arguments):
+    _, name, *rest = arguments
+    if name not in RECIPES:
+        return
+    context = COMMANDS[name].make_context(name, rest)
+    method = context.params.get("method", "kats")
+    files = [find_recipe(*recipe.rsplit("/", 1)) for recipe in RECIPES[name]]
+    find_recipe("pretrain/configs/methods", "kats" if method == "METHOD" else method)
+    files += [find_recipe(LAYERS[name], layer) for layer in context.params["layers"] or ()]
+    files += [find_recipe("data", data) for data in context.params["data"] or () if not data.endswith(".yaml")]
+    settings = [argument[2:].partition("=")[0] for argument in context.args if argument.startswith("--")]
+
+    merge(files, {}, dict.fromkeys(settings, 1))
+
+
+@pytest.mark.parametrize("kind", ["demo", "test"])
+def test_the_readme_has_each_of_its_two_commands_on_one_line_of_its_own_block(kind):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(rf"^<!-- {kind} command -->\n```bash\n(.*)\n```$", text, re.MULTILINE)
+
+    assert block and "-c constraints.txt" in block[1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_link_leads_to_a_missing_file(page):
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    local = [target for target in targets if not target.startswith(("http://", "https://"))]
+
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+def test_every_key_of_the_documentation_is_in_a_recipe():
+    text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    tables = text.split("## Keys you will change")[1].split("## A data set")[0]
+    named = {key for row in re.findall(r"^\| (`.*?) \|", tables, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)}
+    files = [*ROOT.glob("bundles/*/configs/**/*.yaml"), *ROOT.glob("bundles/data/*.yaml")]
+    known = {key for file in files for key in re.findall(r"^(\w+):", file.read_text(encoding="utf-8"), re.MULTILINE)}
+
+    assert named and named <= known
+
+
+def test_every_file_that_fidelity_names_is_there():
+    text = (ROOT / "docs" / "fidelity.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.yaml)`", text))
+
+    assert named
+    assert [n for n in named if not any((ROOT / f / n).is_file() for f in ("bundles", "bundles/pretrain/configs"))] == []

@@ -1,0 +1,119 @@
+import json
+
+import pytest
+import yaml
+
+from medssl.evaluation.metrics import read_rows
+from medssl.workflows import protocol
+from medssl.workflows.protocol import cells, run_protocol
+from tests.tiny import NETWORK, PRETRAINING, SEGMENTATION, files_of
+
+PLAN = {
+    "data": ["ct"],
+    "labels": [1],
+    "folds": [0],
+    "pretrain": {key: value for key, value in PRETRAINING.items() if key not in NETWORK},
+    "segmentation": SEGMENTATION,
+    "backbones": {
+        "random": {"overrides": NETWORK},
+        "kats": {"method": "kats", "layers": ["kats_reference"], "overrides": NETWORK},
+    },
+    "settings": {
+        "linear_probe": {"backbones": ["random", "kats"], "overrides": {"learning_rate": 0.01}},
+        "fine_tune": {"backbones": ["kats"], "overrides": {"frozen_steps": 1}},
+        "from_scratch": {"backbones": ["random"]},
+    },
+}
+
+
+class HereExecutor:
+    """Stands in for the process pool: runs each job at once, in this process."""
+
+    def __init__(self, *_, **__):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, function, *arguments):
+        function(*arguments)
+        return self
+
+    def result(self):
+        return None
+
+
+@pytest.fixture
+def plan_file(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump(PLAN))
+    return str(path)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    monkeypatch.setattr(protocol, "ProcessPoolExecutor", HereExecutor)
+
+
+def test_every_cell_is_trained_once_and_reported(plan_file, ct_list, tmp_path, in_this_process):
+    out = tmp_path / "out"
+    report = run_protocol(plan_file, ct_list, out)
+    assert report == out / "report" / "report.md"
+    text = report.read_text()
+    assert all(word in text for word in ("kats", "random", "linear", "scratch"))
+    assert [path.name for path in (out / "pretrain").iterdir()] == ["kats"]
+    for setting, name, num_labels, fold in cells(PLAN):
+        folder = out / setting / name / f"labels={num_labels}" / f"fold={fold}"
+        assert {row["method"] for row in read_rows(folder / "rows.jsonl")} == {name}
+        record = json.loads((folder / "run.json").read_text())
+        assert (record["setting"], record["labels"], record["finished"] is None) == (setting, 1, False)
+        assert (record["backbone_sha256"] is None) == (name == "random")
+    before = files_of(out)
+    run_protocol(plan_file, ct_list, out)
+    after = files_of(out)
+    assert {name: kept for name, kept in after.items() if not name.startswith("report")} == {
+        name: kept for name, kept in before.items() if not name.startswith("report")
+    }
+
+
+def stop(folder, weights, checkpoint):
+    """Leave of a finished run what a kill would have left."""
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**record, "finished": None}))
+    (folder / "rows.jsonl").unlink(missing_ok=True)
+    if not checkpoint:
+        (folder / "checkpoints" / "step=0000002.pt").unlink()
+    if weights:
+        (folder / weights).write_bytes(b"of an early validation")
+
+
+def test_runs_that_were_stopped_are_finished(plan_file, ct_list, tmp_path, in_this_process):
+    out = tmp_path / "out"
+    run_protocol(plan_file, ct_list, out)
+    before = {path: path.read_text() for path in out.rglob("rows.jsonl")}
+    probes = out / "linear_probe"
+    (probes / "kats/labels=1/fold=0/rows.jsonl").unlink()
+    stop(probes / "random/labels=1/fold=0", "model.pt", checkpoint=False)
+    stop(out / "fine_tune/kats/labels=1/fold=0", None, checkpoint=True)
+    (out / "pretrain/kats/backbone.pt").unlink()
+    stop(out / "pretrain/kats", None, checkpoint=True)
+    run_protocol(plan_file, ct_list, out)
+    assert {path: path.read_text() for path in out.rglob("rows.jsonl")} == before
+
+
+@pytest.mark.slow
+def test_a_stopped_protocol_continues_in_fresh_processes(plan_file, ct_list, tmp_path):
+    report = run_protocol(plan_file, ct_list, tmp_path / "out", num_processes=2)
+    before = files_of(tmp_path / "out" / "linear_probe")
+    assert run_protocol(plan_file, ct_list, tmp_path / "out", num_processes=2) == report
+    assert files_of(tmp_path / "out" / "linear_probe") == before
+
+
+def test_a_plan_without_a_key_is_named(ct_list, tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in PLAN.items() if key not in ("folds", "labels")}))
+    with pytest.raises(ValueError, match=r"plan\.yaml lacks labels, folds"):
+        run_protocol(str(path), ct_list, tmp_path / "out")

@@ -1,0 +1,97 @@
+import json
+
+import pytest
+import yaml
+
+from medssl.workflows.recipes import find_recipe, merge, parse_overrides, read_config
+
+
+@pytest.mark.parametrize(
+    ("arguments", "overrides"),
+    [
+        ([], {}),
+        (["--max_epochs", "2"], {"max_epochs": 2}),
+        (["--max_epochs=2"], {"max_epochs": 2}),
+        (["--learning_rate", "1e-3"], {"learning_rate": 0.001}),
+        (["--learning_rate=-2.5E+2"], {"learning_rate": -250.0}),
+        (["--patch_size", "[16,16,8]"], {"patch_size": [16, 16, 8]}),
+        (["--train::trainer::amp", "true"], {"train::trainer::amp": True}),
+        (["--train#loss=null"], {"train::loss": None}),
+        (["--device", "$torch.device('cpu')"], {"device": "$torch.device('cpu')"}),
+        (["--cache_rate", "@seed", "--name", "a=b"], {"cache_rate": "@seed", "name": "a=b"}),
+        (["--shift", "-1"], {"shift": -1}),
+        (["--name", "1e3x"], {"name": "1e3x"}),
+    ],
+)
+def test_overrides_are_read_as_yaml(arguments, overrides):
+    assert parse_overrides(arguments) == overrides
+
+
+@pytest.mark.parametrize("arguments", [["max_epochs", "2"], ["--max_epochs"], ["--a", "1", "2"]])
+def test_what_is_no_override_is_named(arguments):
+    with pytest.raises(ValueError, match="is no setting; overrides look like --max_epochs 5"):
+        parse_overrides(arguments)
+
+
+def test_a_value_that_is_no_yaml_is_named():
+    with pytest.raises(ValueError, match=r"'\[1,' is no valid YAML value"):
+        parse_overrides(["--patch_size", "[1,"])
+
+
+def test_an_unknown_recipe_lists_what_there_is():
+    with pytest.raises(FileNotFoundError, match=r"no recipe 'katz' in pretrain/configs/methods.*kats, vox2vec"):
+        find_recipe("pretrain/configs/methods", "katz")
+
+
+def test_a_missing_recipe_file_is_named():
+    with pytest.raises(FileNotFoundError, match=r"no recipe file mine\.yaml"):
+        find_recipe("data", "mine.yaml")
+
+
+def test_a_recipe_can_be_a_file_of_the_user(tmp_path):
+    (tmp_path / "mine.yaml").write_text("a: 1")
+    assert find_recipe("data", str(tmp_path / "mine.yaml")) == tmp_path / "mine.yaml"
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    first = {"max_epochs": 1, "train": {"trainer": {"_target_": "SupervisedTrainer"}}, "steps": "@max_epochs"}
+    paths = [tmp_path / "first.yaml", tmp_path / "second.yaml"]
+    for path, content in zip(paths, (first, {"max_epochs": 2, "extra": 3}), strict=True):
+        path.write_text(yaml.safe_dump(content))
+    return paths
+
+
+def test_later_files_then_settings_then_overrides_win(recipe):
+    assert merge(recipe, {})["max_epochs"] == 2
+    assert merge(recipe, {"max_epochs": 3})["max_epochs"] == 3
+    assert merge(recipe, {"max_epochs": 3}, {"max_epochs": 4})["max_epochs"] == 4
+
+
+def test_overrides_reach_into_a_component_and_references_stay(recipe):
+    merged = merge(recipe, {"name": "new"}, {"train::trainer::amp": True})
+    assert merged["train"]["trainer"] == {"_target_": "SupervisedTrainer", "amp": True}
+    assert (merged["steps"], merged["name"]) == ("@max_epochs", "new")
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("max_epoch", r"no setting 'max_epoch'; did you mean --max_epochs\?"),
+        ("nothing_like_it", r"no setting 'nothing_like_it'\."),
+        ("train::trainr::amp", "no setting 'train::trainr'"),
+    ],
+)
+def test_a_misspelt_override_is_an_error(recipe, key, message):
+    with pytest.raises(ValueError, match=message):
+        merge(recipe, {}, {key: 1})
+
+
+def test_the_configuration_of_a_run_is_read(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"seed": 3}))
+    assert read_config(tmp_path) == {"seed": 3}
+
+
+def test_a_folder_without_a_run_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
+        read_config(tmp_path)
