@@ -124,6 +124,21 @@ def datalist(
 
 
 @app.command()
+def folds(
+    datalist: Annotated[Path, typer.Argument(help="The data list (JSON).")],
+    out: OutOption,
+    count: Annotated[int, typer.Option("--count", help="Number of folds.")] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="Of the choice.")] = 0,
+) -> None:
+    """Write one data list per fold of a cross-validation over the training and test cases."""
+    from medssl.data.datalist import read_datalist, write_datalist
+    from medssl.data.folds import fold_datalists
+
+    for number, fold in enumerate(fold_datalists(read_datalist(datalist), count, seed)):
+        console.print(f"Fold: {write_datalist(fold, out / f'fold_{number}.json')}", soft_wrap=True)
+
+
+@app.command()
 def check(
     datalist: Annotated[Path, typer.Argument(help="The data list (JSON).")],
     data: Annotated[list[str] | None, typer.Option("--data", help="Data recipes, for patch size and spacing.")] = None,

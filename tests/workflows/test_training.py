@@ -83,7 +83,6 @@ def test_a_folder_that_holds_a_run_stays_as_it_is(command, pretrained, probed, c
     [
         ({"num_labels": 3}, ValueError, r"list\.json, section 'training': 3 labelled cases.*there are 2"),
         ({"num_labels": 0}, ValueError, "0 labelled cases are asked for"),
-        ({"validation": []}, ValueError, r"list\.json has no case in section 'validation'"),
         ({"training": []}, ValueError, r"list\.json has no case in section 'training'"),
         ({"data": ["xray"]}, FileNotFoundError, "no recipe 'xray' in data.*ct.*mr"),
         ({"layers": ["reference"]}, FileNotFoundError, "no recipe 'reference'.*fine_tune_reference"),
@@ -94,14 +93,24 @@ def test_a_folder_that_holds_a_run_stays_as_it_is(command, pretrained, probed, c
     ],
 )
 def test_what_cannot_be_trained_is_said_before_anything_is_written(changes, error, message, ct_list, probed, tmp_path):
-    sections = {name: changes.pop(name) for name in ("training", "validation") if name in changes}
-    datalist = with_sections(ct_list, tmp_path, **sections)
     options = {"data": ["ct"], "overrides": {**SEGMENTATION, **NETWORK}, **changes}
+    sections = {"training": options.pop("training")} if "training" in options else {}
+    datalist = with_sections(ct_list, tmp_path, **sections)
     if "backbone" in options:
         options["backbone"] = probed if options["backbone"] == "probe" else tmp_path / options["backbone"]
     with pytest.raises(error, match=message):
         train_segmentation("linear_probe", datalist, output_dir=tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
+
+
+def test_without_validation_cases_the_last_weights_are_kept(ct_list, tmp_path):
+    datalist = with_sections(ct_list, tmp_path, validation=[])
+    overrides = {**SEGMENTATION, **NETWORK, "max_epochs": 2}
+    weights = train_segmentation("linear_probe", datalist, ["ct"], tmp_path / "run", None, 1, overrides=overrides)
+    last = torch.load(tmp_path / "run" / "checkpoints" / "step=0000004.pt", weights_only=True)["network"]
+    kept = torch.load(weights, weights_only=True)
+    assert kept.keys() == last.keys()
+    assert all(torch.equal(kept[name], last[name]) for name in kept)
 
 
 def test_a_missing_list_is_named(tmp_path):
