@@ -49,7 +49,7 @@ def test_the_commands_make_a_line_from_scans_to_a_report(medssl, ct_list, tmp_pa
         assert {row["setting"] for row in read_rows(run / "rows.jsonl")} == {setting}
     status, out, _ = medssl("report", tmp_path, "--out", tmp_path / "report")
     assert (status, out) == (0, f"Report: {tmp_path / 'report' / 'report.md'}\n")
-    assert "linear_probe" in (tmp_path / "report" / "summary.csv").read_text()
+    assert "linear_probe" in (tmp_path / "report" / "summary.csv").read_text(encoding="utf-8")
 
 
 def test_a_list_is_made_from_folders_and_checked(medssl, ct_list, tmp_path):
@@ -57,7 +57,7 @@ def test_a_list_is_made_from_folders_and_checked(medssl, ct_list, tmp_path):
     options = ("--labels", labels, "--modality", "ct", "--validation", 1, "--test", 1)
     status, out, _ = medssl("datalist", images, "--out", made, *options)
     assert (status, out) == (0, f"Data list: {made} (2 training, 1 validation, 1 test, 1 unlabeled)\n")
-    assert json.loads(made.read_text())["name"] == "images"
+    assert json.loads(made.read_text(encoding="utf-8"))["name"] == "images"
     status, out, _ = medssl("check", made, "--data", "ct", "--data", "phantom")
     assert status == 0
     assert out.splitlines()[-1].startswith("5 cases, 0 errors")
@@ -65,7 +65,7 @@ def test_a_list_is_made_from_folders_and_checked(medssl, ct_list, tmp_path):
 
 def test_a_bad_list_is_one_line_a_case_and_exit_status_1(medssl, ct_list, tmp_path):
     shutil.copytree(ct_list.parent, tmp_path / "data")
-    listed = json.loads(ct_list.read_text())
+    listed = json.loads(ct_list.read_text(encoding="utf-8"))
     broken = tmp_path / "data" / listed["training"][0]["image"]
     broken.write_bytes(broken.read_bytes()[:500])
     status, out, _ = medssl("check", tmp_path / "data" / "datalist.json")
@@ -79,7 +79,7 @@ def test_a_bad_list_is_one_line_a_case_and_exit_status_1(medssl, ct_list, tmp_pa
 
 def test_training_on_a_broken_scan_names_it(medssl, ct_list, tmp_path):
     shutil.copytree(ct_list.parent, tmp_path / "data")
-    listed = json.loads(ct_list.read_text())
+    listed = json.loads(ct_list.read_text(encoding="utf-8"))
     broken = tmp_path / "data" / listed["unlabeled"][0]["image"]
     broken.write_bytes(broken.read_bytes()[:500])
     datalist = tmp_path / "data" / "datalist.json"

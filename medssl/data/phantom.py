@@ -56,7 +56,7 @@ def write_phantom(
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = write_phantom(folder, 2, num_labelled=1, num_validation=0, num_test=0, shape=(32, 24, 16))
-        ...     [len(json.loads(path.read_text())[section]) for section in ("training", "unlabeled")]
+        ...     [len(json.loads(path.read_text(encoding="utf-8"))[section]) for section in ("training", "unlabeled")]
         [1, 1]
     """
     output = Path(output_dir)

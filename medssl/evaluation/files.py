@@ -21,7 +21,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         >>> target = Path(tempfile.mkdtemp()) / "table.csv"
         >>> with replacing(target) as temporary:
         ...     _ = temporary.write_text("a,b")
-        >>> target.read_text(), len(list(target.parent.iterdir()))
+        >>> target.read_text(encoding="utf-8"), len(list(target.parent.iterdir()))
         ('a,b', 1)
     """
     path = Path(path)

@@ -37,7 +37,7 @@ def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes:
         ValueError: if the file lacks a key.
     """
     path = find_recipe("protocols", protocol)
-    plan = yaml.safe_load(path.read_text())
+    plan = yaml.safe_load(path.read_text(encoding="utf-8"))
     missing = [key for key in REQUIRED if key not in plan]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}.")

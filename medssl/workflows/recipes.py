@@ -113,7 +113,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     path = run_dir / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{run_dir} holds no config.json: it is not the folder of a medssl run.")
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def run_config(config_file: Path, workflow_type: str | None = "train") -> None:

@@ -43,8 +43,8 @@ def require_run(folder, weights):
     """Check that a folder is that of a finished run of two steps."""
     state = torch.load(folder / weights, weights_only=True)
     assert all(torch.isfinite(value.float()).all() for value in state.values())
-    assert json.loads((folder / "config.json").read_text())["steps_per_epoch"] == 2
-    record = json.loads((folder / "run.json").read_text())
+    assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["steps_per_epoch"] == 2
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert record["finished"] >= record["started"]
     assert record["steps"] == 2
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step=0000002.pt"]

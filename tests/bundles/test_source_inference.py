@@ -43,7 +43,7 @@ def test_widgets_of_monai_label_steer_the_inferer():
 
 @pytest.mark.parametrize("bundle", ["segmentation", "pretrain"])
 def test_metadata_have_the_keys_of_their_schema(bundle):
-    metadata = json.loads((ROOT / bundle / "configs" / "metadata.json").read_text())
+    metadata = json.loads((ROOT / bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
     assert set(REQUIRED_KEYS) <= set(metadata)
     assert metadata["schema"] == SCHEMA
 

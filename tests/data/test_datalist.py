@@ -105,7 +105,7 @@ def test_a_written_list_reads_back(tmp_path):
 
 def test_a_written_list_moves_with_its_folder(tmp_path):
     path = write_datalist(read_datalist(write(tmp_path)), tmp_path / "copy.json")
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     assert content["training"][0]["image"] == "a.nii.gz"
     assert content["unlabeled"][0]["image"] == "/elsewhere/b"
 

@@ -149,7 +149,7 @@ def written(tmp_path_factory):
 
 
 def test_sections_have_their_counts_and_share_no_case(written):
-    listed = json.loads(written.read_text())
+    listed = json.loads(written.read_text(encoding="utf-8"))
     sections = {name: listed[name] for name in ("training", "validation", "test", "unlabeled")}
     assert [len(entries) for entries in sections.values()] == [2, 1, 1, 2]
     names = [entry["case"] for entries in sections.values() for entry in entries]
@@ -161,7 +161,7 @@ def test_sections_have_their_counts_and_share_no_case(written):
 
 
 def test_a_set_holds_its_list_and_what_is_listed(written):
-    listed = json.loads(written.read_text())
+    listed = json.loads(written.read_text(encoding="utf-8"))
     paths = [
         entry[kind]
         for value in listed.values()

@@ -9,7 +9,7 @@ def test_an_error_leaves_the_old_file_and_no_temporary_one(tmp_path):
     with pytest.raises(RuntimeError), replacing(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -130,7 +130,7 @@ def test_rows_that_are_not_json_leave_the_file_as_it_was(tmp_path):
 def test_a_broken_line_is_named(tmp_path, broken):
     path = tmp_path / "rows.jsonl"
     write_rows(path, rows_of("a"))
-    path.write_text(path.read_text() + broken + "\n")
+    path.write_text(path.read_text(encoding="utf-8") + broken + "\n")
     with pytest.raises(ValueError, match=r"rows\.jsonl, line 3"):
         read_rows(path)
 

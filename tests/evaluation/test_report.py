@@ -12,7 +12,7 @@ def write(tmp_path):
 
     def write(rows):
         write_rows(tmp_path / "rows.jsonl", rows)
-        return report([tmp_path / "rows.jsonl"], tmp_path / "report").read_text()
+        return report([tmp_path / "rows.jsonl"], tmp_path / "report").read_text(encoding="utf-8")
 
     return write
 
@@ -76,7 +76,7 @@ def test_the_rows_of_all_files_are_joined(make_row, tmp_path):
     files = [tmp_path / f"{method}.jsonl" for method in "ab"]
     for file in files:
         write_rows(file, [make_row(file.stem)])
-    assert "| b, fine tune | a, fine tune |" in report(files, tmp_path).read_text()
+    assert "| b, fine tune | a, fine tune |" in report(files, tmp_path).read_text(encoding="utf-8")
 
 
 def test_no_rows_are_an_error_that_leaves_nothing(tmp_path):

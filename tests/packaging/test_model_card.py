@@ -15,12 +15,12 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def record(run):
-    return json.loads((run / "run.json").read_text())
+    return json.loads((run / "run.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def rows(run):
-    return [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (run / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def test_results_are_means_over_the_cases_that_count(record, rows):

@@ -22,7 +22,7 @@ def bundle(run, tmp_path_factory):
 
 
 def read(bundle, name):
-    return json.loads((bundle / name).read_text())
+    return json.loads((bundle / name).read_text(encoding="utf-8"))
 
 
 def test_name_tells_what_the_bundle_does(bundle):
@@ -100,7 +100,7 @@ def test_an_existing_bundle_is_not_touched(run, bundle):
 
 
 def test_a_run_that_has_not_finished_is_refused(run, tmp_path):
-    record = json.loads((run / "run.json").read_text()) | {"finished": None}
+    record = json.loads((run / "run.json").read_text(encoding="utf-8")) | {"finished": None}
     (tmp_path / "run.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="has not finished"):
         pack(tmp_path, "toy")
@@ -108,7 +108,7 @@ def test_a_run_that_has_not_finished_is_refused(run, tmp_path):
 
 def test_weights_of_another_network_are_refused_and_nothing_is_left(tmp_path):
     run = segmentation_run(tmp_path / "run")
-    config = json.loads((run / "config.json").read_text()) | {"base_channels": 8}
+    config = json.loads((run / "config.json").read_text(encoding="utf-8")) | {"base_channels": 8}
     (run / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="The weights do not fit the network"):
         pack(run, "toy", tmp_path / "bundles")
@@ -117,7 +117,7 @@ def test_weights_of_another_network_are_refused_and_nothing_is_left(tmp_path):
 
 def test_labels_that_do_not_fit_the_network_are_refused(tmp_path):
     run = segmentation_run(tmp_path / "run")
-    config = json.loads((run / "config.json").read_text()) | {"class_names": {**LABELS, "3": "spleen"}}
+    config = json.loads((run / "config.json").read_text(encoding="utf-8")) | {"class_names": {**LABELS, "3": "spleen"}}
     (run / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="The network gives 2 classes, channel_def names 3"):
         pack(run, "toy", zip_bundle=False)

@@ -20,7 +20,7 @@ def bundle(good, tmp_path):
 
 
 def change(bundle, name, *keys, value):
-    content = json.loads((bundle / name).read_text())
+    content = json.loads((bundle / name).read_text(encoding="utf-8"))
     place = content
     for key in keys[:-1]:
         place = place[key]

@@ -100,5 +100,5 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     write_json(tmp_path / "run.json", {"a": 1})
     with pytest.raises(TypeError):
         write_json(tmp_path / "run.json", {"a": 2, "b": object()})
-    assert json.loads((tmp_path / "run.json").read_text()) == {"a": 1}
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == {"a": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]

@@ -49,7 +49,7 @@ def test_a_few_steps_of_the_whole_line(hippocampus, tmp_path):
     overrides = {**TINY, "steps_per_epoch": 5, "patches_per_batch": 2, "volumes_per_batch": 1, "val_interval": 1}
     run = tmp_path / "probe"
     train_segmentation("linear_probe", hippocampus, DATA, run, backbone.parent, overrides=overrides)
-    rows = [json.loads(line) for line in evaluate(run).read_text().splitlines()]
+    rows = [json.loads(line) for line in evaluate(run).read_text(encoding="utf-8").splitlines()]
     assert [row["class"] for row in rows] == ["anterior", "posterior"] * 2
     assert all(0 <= row["dice"] <= 1 and row["reference_voxels"] > 100 for row in rows)
 
@@ -59,7 +59,7 @@ def test_the_committed_split_is_that_of_the_command(shared_data):
     made = build_datalist(
         folder / "images", folder / "labels", "hippocampus", "MR", seed=0, num_validation=5, num_test=30
     )
-    committed = json.loads((source_bundles() / "protocols" / "hippocampus_split.json").read_text())
+    committed = json.loads((source_bundles() / "protocols" / "hippocampus_split.json").read_text(encoding="utf-8"))
     assert {name: [case["case"] for case in made.section(name)] for name in committed} == committed
     assert [len(committed[name]) for name in ("validation", "test")] == [5, 30]
     assert len(made.section("training")) == 95

@@ -10,7 +10,7 @@ from medssl.workflows.checking import check_report
 def spoilt_list(ct_list, tmp_path):
     """A data list whose test image is cut off."""
     shutil.copytree(ct_list.parent, tmp_path / "data")
-    listed = json.loads(ct_list.read_text())
+    listed = json.loads(ct_list.read_text(encoding="utf-8"))
     image = tmp_path / "data" / listed["test"][0]["image"]
     image.write_bytes(image.read_bytes()[:-100])
     return tmp_path / "data" / "datalist.json"

@@ -62,13 +62,13 @@ def test_every_cell_is_trained_once_and_reported(plan_file, ct_list, tmp_path, i
     out = tmp_path / "out"
     report = run_protocol(plan_file, ct_list, out)
     assert report == out / "report" / "report.md"
-    text = report.read_text()
+    text = report.read_text(encoding="utf-8")
     assert all(word in text for word in ("kats", "random", "linear", "scratch"))
     assert [path.name for path in (out / "pretrain").iterdir()] == ["kats"]
     for setting, name, num_labels, fold in cells(PLAN):
         folder = out / setting / name / f"labels={num_labels}" / f"fold={fold}"
         assert {row["method"] for row in read_rows(folder / "rows.jsonl")} == {name}
-        record = json.loads((folder / "run.json").read_text())
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         assert (record["setting"], record["labels"], record["finished"] is None) == (setting, 1, False)
         assert (record["backbone_sha256"] is None) == (name == "random")
     before = files_of(out)
@@ -81,7 +81,7 @@ def test_every_cell_is_trained_once_and_reported(plan_file, ct_list, tmp_path, i
 
 def stop(folder, weights, checkpoint):
     """Leave of a finished run what a kill would have left."""
-    record = json.loads((folder / "run.json").read_text())
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     (folder / "run.json").write_text(json.dumps({**record, "finished": None}))
     (folder / "rows.jsonl").unlink(missing_ok=True)
     if not checkpoint:
@@ -93,7 +93,7 @@ def stop(folder, weights, checkpoint):
 def test_runs_that_were_stopped_are_finished(plan_file, ct_list, tmp_path, in_this_process):
     out = tmp_path / "out"
     run_protocol(plan_file, ct_list, out)
-    before = {path: path.read_text() for path in out.rglob("rows.jsonl")}
+    before = {path: path.read_text(encoding="utf-8") for path in out.rglob("rows.jsonl")}
     probes = out / "linear_probe"
     (probes / "kats/labels=1/fold=0/rows.jsonl").unlink()
     stop(probes / "random/labels=1/fold=0", "model.pt", checkpoint=False)
@@ -101,7 +101,7 @@ def test_runs_that_were_stopped_are_finished(plan_file, ct_list, tmp_path, in_th
     (out / "pretrain/kats/backbone.pt").unlink()
     stop(out / "pretrain/kats", None, checkpoint=True)
     run_protocol(plan_file, ct_list, out)
-    assert {path: path.read_text() for path in out.rglob("rows.jsonl")} == before
+    assert {path: path.read_text(encoding="utf-8") for path in out.rglob("rows.jsonl")} == before
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ def run_unbroken_and_killed(command, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     unbroken = start(*command, "--out", whole, cwd=tmp_path)
     kill_after_step(start(*command, "--out", broken, cwd=tmp_path), broken, KILL_AFTER)
-    assert '"finished": null' in (broken / "run.json").read_text()
+    assert '"finished": null' in (broken / "run.json").read_text(encoding="utf-8")
     require_success(start(*command, "--out", broken, "--resume", cwd=tmp_path))
     require_success(unbroken)
     return whole, broken

@@ -21,7 +21,7 @@ def run(probed, tmp_path):
 
 def with_sections(ct_list, folder, **sections):
     """Write the list with other sections, its paths made absolute."""
-    listed = json.loads(ct_list.read_text())
+    listed = json.loads(ct_list.read_text(encoding="utf-8"))
     for cases in listed.values():
         for case in cases if isinstance(cases, list) else ():
             case |= {key: str(ct_list.parent / case[key]) for key in ("image", "label") if key in case}
@@ -31,7 +31,7 @@ def with_sections(ct_list, folder, **sections):
 
 
 def test_a_record_says_what_a_run_was_made_of(pretrained, probed, ct_list):
-    record = json.loads((probed / "run.json").read_text())
+    record = json.loads((probed / "run.json").read_text(encoding="utf-8"))
     assert record["finished"] >= record["started"]
     assert {"python", "torch", "monai", "medssl"} <= record["versions"].keys()
     assert (record["kind"], record["setting"], record["method"]) == ("segmentation", "linear_probe", "kats")
@@ -39,11 +39,11 @@ def test_a_record_says_what_a_run_was_made_of(pretrained, probed, ct_list):
     assert [Path(path).name for path in record["recipe"]] == ["train.yaml", "linear_probe.yaml", "ct.yaml"]
     assert record["overrides"]["patch_size"] == SEGMENTATION["patch_size"]
     assert record["datalist"]["path"] == str(ct_list)
-    assert json.loads((pretrained / "run.json").read_text())["kind"] == "pretrain"
+    assert json.loads((pretrained / "run.json").read_text(encoding="utf-8"))["kind"] == "pretrain"
 
 
 def test_a_segmentation_run_takes_over_the_network_of_its_backbone(probed):
-    config = json.loads((probed / "config.json").read_text())
+    config = json.loads((probed / "config.json").read_text(encoding="utf-8"))
     assert {key: config[key] for key in NETWORK} == NETWORK
 
 
@@ -59,7 +59,7 @@ def test_the_fold_chooses_the_case_and_seeds_the_run(ct_list, tmp_path):
     for fold in (0, 1):
         overrides = {**SEGMENTATION, **NETWORK}
         train_segmentation("linear_probe", ct_list, ["ct"], tmp_path / str(fold), None, 1, fold, overrides=overrides)
-        configs.append(json.loads((tmp_path / str(fold) / "config.json").read_text()))
+        configs.append(json.loads((tmp_path / str(fold) / "config.json").read_text(encoding="utf-8")))
     assert [(config["fold"], config["seed"], config["name"]) for config in configs] == [
         (0, 0, "random"),
         (1, 1, "random"),
@@ -127,7 +127,7 @@ def test_pretraining_without_a_case_is_said_before_anything_is_written(ct_list, 
 
 def test_rows_are_of_every_case_and_class_on_the_grid_of_the_label(run, ct_list):
     rows = read_rows(evaluate(run))
-    listed = json.loads(ct_list.read_text())
+    listed = json.loads(ct_list.read_text(encoding="utf-8"))
     (case,) = listed["test"]
     label = np.asarray(nib.load(ct_list.parent / case["label"]).dataobj)
     names = {int(value): name for value, name in listed["labels"].items() if value != "0"}
@@ -146,7 +146,7 @@ def test_rows_of_a_former_evaluation_are_replaced(run):
 
 
 def test_another_list_and_the_predictions_can_be_asked_for(run, ct_list, tmp_path):
-    listed = json.loads(ct_list.read_text())
+    listed = json.loads(ct_list.read_text(encoding="utf-8"))
     datalist = with_sections(ct_list, tmp_path, test=[], validation=[])
     rows = read_rows(
         evaluate(
@@ -160,7 +160,7 @@ def test_another_list_and_the_predictions_can_be_asked_for(run, ct_list, tmp_pat
     prediction = nib.load(tmp_path / "out" / f"{listed['training'][0]['case']}.nii.gz")
     assert prediction.shape == image.shape
     np.testing.assert_allclose(prediction.affine, image.affine, atol=1e-4)
-    assert json.loads((run / "evaluate.json").read_text())["evaluate"]["inferer"]["overlap"] == 0.5
+    assert json.loads((run / "evaluate.json").read_text(encoding="utf-8"))["evaluate"]["inferer"]["overlap"] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_what_cannot_be_evaluated_is_said(folder, section, error, message, run, 
 
 
 def test_a_label_on_another_grid_than_its_scan_is_an_error(run, ct_list, tmp_path):
-    (case,) = json.loads(ct_list.read_text())["test"]
+    (case,) = json.loads(ct_list.read_text(encoding="utf-8"))["test"]
     label = nib.load(ct_list.parent / case["label"])
     moved = label.affine.copy()
     moved[0, 3] += 30
@@ -200,5 +200,5 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(pretrained, ct_list, tmp_
     first, again = (torch.load(path / "backbone.pt", weights_only=True) for path in (pretrained, folder))
     assert all(torch.equal(again[name], first[name]) for name in first)
     started = re.compile(r'"started": "(.*)"')
-    records = [started.search((path / "run.json").read_text())[1] for path in (pretrained, folder)]
+    records = [started.search((path / "run.json").read_text(encoding="utf-8"))[1] for path in (pretrained, folder)]
     assert records[0] == records[1]
