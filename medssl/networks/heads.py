@@ -12,7 +12,7 @@ from medssl.ops.pyramid import crop_like
 
 
 class Projector(nn.Sequential):
-    """Give embeddings of shape ``(N, out_channels)`` for the features of all levels, of shape ``(N, sum(level_channels))``.
+    """Give embeddings of shape ``(N, out_channels)`` for concatenated features of shape ``(N, sum(level_channels))``.
 
     Two hidden layers of the input width with batch norm and ReLU, then a linear layer: the three-layer network of
     Kats et al. (2024), section 2.3. The embeddings are not normalised; the loss does that.
