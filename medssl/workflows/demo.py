@@ -27,7 +27,7 @@ NUM_LABELS = 2
 SIZE = {"base_channels": 16, "num_levels": 4, "num_workers": 0}
 PRETRAINING = {
     **SIZE,
-    "max_epochs": 4,
+    "max_epochs": 3,
     "steps_per_epoch": 50,
     "pairs_per_batch": 4,
     "num_voxels": 256,
@@ -39,7 +39,7 @@ PROBE = {
     # In patches that hold few of the classes, the loss of the absent ones would outweigh that of the present ones.
     "patch_size": [64, 64, 32],
     "max_epochs": 1,
-    "steps_per_epoch": 120,
+    "steps_per_epoch": 100,
     "patches_per_batch": 2,
     "volumes_per_batch": 2,
     "val_interval": 1,
