@@ -45,7 +45,9 @@ def start(*command: Any, cwd: Path, module: str = "medssl.cli") -> subprocess.Po
     code = [sys.executable, "-m", module] if module != "medssl.cli" else [sys.executable, "-c", _MAIN]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
-    return subprocess.Popen([*code, *map(str, command)], cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True)
+    return subprocess.Popen(
+        [*code, *map(str, command)], cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True, encoding="utf-8"
+    )
 
 
 def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:

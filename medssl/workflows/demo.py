@@ -110,7 +110,7 @@ def _predict(bundle: Path, datalist: Path, output_dir: Path) -> Path:
     command = [sys.executable, "-m", "monai.bundle", "run"]
     command += ["--config_file", str(bundle.resolve() / "configs" / "inference.json")]
     command += ["--bundle_root", str(bundle.resolve()), "--input", case["image"], "--output_dir", str(prediction)]
-    done = subprocess.run(command, cwd=prediction.parent, capture_output=True, text=True)  # noqa: S603 (own command)
+    done = subprocess.run(command, cwd=prediction.parent, capture_output=True, text=True, encoding="utf-8")  # noqa: S603 (own command)
     if done.returncode:
         raise ValueError(f"The bundle failed on {case['image']}:\n{done.stderr[-2000:]}")
     predicted = next(prediction.glob("*.nii.gz"))

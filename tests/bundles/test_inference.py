@@ -75,7 +75,7 @@ def run_bundle(bundle: Path, cwd: Path, **settings: Path) -> subprocess.Complete
         command += [f"--{key}", value]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
-        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+        list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=300
     )
 
 
