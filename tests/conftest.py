@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from medssl.data.phantom import write_phantom
 from medssl.workflows.training import pretrain, train_segmentation
 from tests.tiny import PRETRAINING, SEGMENTATION
 
+# As many threads as the fresh processes of `tests.tiny.start` have, so that sums agree to the bit.
+torch.set_num_threads(1)
 CASES = {"num_cases": 5, "num_labelled": 2, "num_validation": 1, "num_test": 1}
 SIZE = {"shape": (40, 32, 20), "spacing": (5.6, 5.9, 8.5)}
 
