@@ -107,7 +107,13 @@ def train_segmentation(
         settings["backbone_weights"] = str(_require(backbone / "backbone.pt", "a finished pretraining run").resolve())
         method = pretrained["name"]
     settings["name"] = method
-    _run(merge(recipe, settings, overrides), recipe, {**settings, **(overrides or {})}, output_dir, resume)
+    config = merge(recipe, settings, overrides)
+    if listed.sections["validation"] and config["val_interval"] > config["max_epochs"]:
+        raise ValueError(
+            f"val_interval={config['val_interval']} exceeds max_epochs={config['max_epochs']}: the weights would never "
+            "be judged, and none kept. Set --val_interval lower."
+        )
+    _run(config, recipe, {**settings, **(overrides or {})}, output_dir, resume)
     return output_dir / "model.pt"
 
 

@@ -90,6 +90,11 @@ def test_a_folder_that_holds_a_run_stays_as_it_is(command, pretrained, probed, c
         ({"backbone": "probe"}, FileNotFoundError, r"holds no backbone\.pt.*finished pretraining run"),
         ({"resume": True}, FileNotFoundError, "no checkpoint to resume from"),
         ({"overrides": {"max_epoch": 3}}, ValueError, "did you mean --max_epochs"),
+        (
+            {"overrides": {**SEGMENTATION, **NETWORK, "val_interval": 9}},
+            ValueError,
+            "val_interval=9 exceeds max_epochs",
+        ),
     ],
 )
 def test_what_cannot_be_trained_is_said_before_anything_is_written(changes, error, message, ct_list, probed, tmp_path):
