@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from medssl.data.files import replacing
 from medssl.data.splits import nested_few_label_subsets
 
 SECTIONS = ("training", "validation", "test", "unlabeled")
@@ -105,13 +106,8 @@ def write_datalist(datalist: Datalist, path: str | os.PathLike[str]) -> Path:
             {key: value if key == "case" else _portable(value, path.parent) for key, value in case.items()}
             for case in datalist.sections.get(name, ())
         ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

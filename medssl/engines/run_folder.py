@@ -1,8 +1,6 @@
 """The folder of a run: claimed once, written atomically, found again for resuming."""
 
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
+from medssl.data.files import replacing
 from medssl.data.sampling import StepSampler
 
 CHECKPOINT_NAME = re.compile(r"step=(\d+)\.pt")
@@ -64,22 +63,9 @@ def latest_checkpoint(folder: Path) -> Path:
 
 
 def save_atomically(state: Mapping[str, Any], path: Path) -> None:
-    """Write tensors to a file that is either whole or not there, even if the process is killed.
-
-    The state goes to a temporary file beside the target, is flushed to the disk, and renamed.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write tensors to a file that is either whole or not there, even if the process is killed."""
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
 
 
 class SaveCheckpoints:

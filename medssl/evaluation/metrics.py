@@ -11,7 +11,7 @@ from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surf
 from numpy.typing import ArrayLike
 from scipy import ndimage
 
-from medssl.evaluation.files import replacing
+from medssl.data.files import replacing
 
 FIELDS = (
     "method",

@@ -4,8 +4,8 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from medssl.data.files import replacing
 from medssl.evaluation.figures import labels_figure, words
-from medssl.evaluation.files import replacing
 from medssl.evaluation.metrics import read_rows
 from medssl.evaluation.summary import (
     AVERAGE,

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medssl.data.files import write_json
 from medssl.packaging.inference_config import build_network, inference_config
 from medssl.packaging.metadata import bundle_metadata
 from medssl.packaging.model_card import model_card
 from medssl.packaging.preflight import check_bundle
-from medssl.packaging.provenance import file_sha256, read_run_record, without_local_paths, write_json
+from medssl.packaging.provenance import file_sha256, read_run_record, without_local_paths
 from medssl.packaging.sources import source_bundles
 from medssl.packaging.weights import load_strictly, load_weights, script_network
 from medssl.transforms.save import check_labels

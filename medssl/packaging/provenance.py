@@ -4,12 +4,13 @@ import hashlib
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from medssl.data.files import write_json
 
 RECORD_NAME = "run.json"
 _LIBRARIES = ("medssl", "monai", "torch", "numpy", "pytorch-ignite", "nibabel", "SimpleITK", "pynrrd")
@@ -172,23 +173,6 @@ def without_local_paths(value: Any) -> Any:
     if isinstance(value, str) and Path(value).is_absolute():
         return Path(value).name
     return value
-
-
-def write_json(path: str | os.PathLike[str], content: Any) -> None:
-    """Write a JSON file under a temporary name beside it and move it into place.
-
-    The file is ASCII, so that readers that take the encoding of the locale, such as MONAI's, read it everywhere.
-    """
-    target = Path(path)
-    handle, partial = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2)
-            file.write("\n")
-        os.chmod(partial, 0o644)
-        os.replace(partial, target)
-    finally:
-        Path(partial).unlink(missing_ok=True)
 
 
 def _now() -> str:

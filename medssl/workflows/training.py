@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from medssl.data.datalist import load_few_labels, read_datalist
+from medssl.data.files import write_json
 from medssl.engines.run_folder import claim_run_folder, latest_checkpoint
-from medssl.packaging.provenance import finish_run_record, run_record, write_json, write_run_record
+from medssl.packaging.provenance import finish_run_record, run_record, write_run_record
 from medssl.workflows.recipes import find_recipe, merge, read_config, run_config
 
 NETWORK_KEYS = ("spatial_dims", "in_channels", "base_channels", "num_levels")

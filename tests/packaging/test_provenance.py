@@ -1,5 +1,4 @@
 import hashlib
-import json
 
 import pytest
 
@@ -11,7 +10,6 @@ from medssl.packaging.provenance import (
     read_run_record,
     run_record,
     without_local_paths,
-    write_json,
     write_run_record,
 )
 from tests.packaging.toy_run import LABELS, write_datalist
@@ -94,11 +92,3 @@ def test_a_folder_without_a_record_is_named(tmp_path):
 def test_local_folders_are_left_out():
     config = {"datalist": "/home/ada/list.json", "run": ["$@trainer.run()", "/data/x"], "seed": 0}
     assert without_local_paths(config) == {"datalist": "list.json", "run": ["$@trainer.run()", "x"], "seed": 0}
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path):
-    write_json(tmp_path / "run.json", {"a": 1})
-    with pytest.raises(TypeError):
-        write_json(tmp_path / "run.json", {"a": 2, "b": object()})
-    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == {"a": 1}
-    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
