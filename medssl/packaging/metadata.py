@@ -76,7 +76,7 @@ def bundle_metadata(
         },
         "name": name,
         "task": _task(record, labels),
-        "data_source": f"data list '{record['datalist']['name']}', SHA-256 {record['datalist']['sha256']}",
+        "data_source": _data_source(record),
         "data_type": "NIfTI or DICOM",
         "network_data_format": network_io,
     }
@@ -104,6 +104,12 @@ def _label_map(labels: Mapping[int, str], shape: list[str]) -> dict[str, Any]:
         "value_range": [0, max(labels)],
         "is_patch_data": False,
     }
+
+
+def _data_source(record: Mapping[str, Any]) -> str:
+    if "source" in record:
+        return f"weights published with {record['source']['paper']} SHA-256 {record['source']['sha256']}"
+    return f"data list '{record['datalist']['name']}', SHA-256 {record['datalist']['sha256']}"
 
 
 def _task(record: Mapping[str, Any], labels: Mapping[int, str]) -> str:

@@ -69,7 +69,6 @@ def model_card(
         labels: foreground label value to name; empty for a pretrained backbone.
         rows: evaluation rows, one per case and class; empty if the run was not evaluated.
     """
-    licence = record["datalist"].get("licence")
     return _CARD.format(
         name=name,
         task=task,
@@ -79,12 +78,14 @@ def model_card(
         seen=_seen(record),
         limits=_limits(record, labels),
         output=_output(labels),
-        licence=f"The data are under {licence}." if licence else "The data list names no licence of the data.",
+        licence=_licence(record),
     )
 
 
 def _data(record: Mapping[str, Any]) -> str:
     datalist = record["datalist"]
+    if "source" in record:
+        return f"The {datalist['modality']} scans that the authors name in their paper: {record['source']['paper']}"
     counts = ", ".join(f"{count} {section}" for section, count in datalist["counts"].items())
     lines = [
         f"- data list: {datalist['name']} ({datalist['modality']})",
@@ -101,6 +102,14 @@ def _data(record: Mapping[str, Any]) -> str:
 def _training(record: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{library} {number}" for library, number in record["versions"].items())
     lines = [f"- method: {record['method']}"]
+    if "source" in record:
+        source = record["source"]
+        lines += [
+            f"- trained by the authors, imported from `{source['file']}`, SHA-256 `{source['sha256']}`",
+            f"- preprocessing: {', '.join(record['recipe'])}; whether the authors used it is not certain",
+            f"- versions at import: {versions}",
+        ]
+        return "\n".join(lines)
     if record["setting"]:
         lines.append(f"- setting: {record['setting'].replace('_', ' ')}")
     if record["backbone_sha256"]:
@@ -139,9 +148,18 @@ def _mean(rows: Sequence[Mapping[str, Any]], measure: str) -> str:
 
 def _seen(record: Mapping[str, Any]) -> str:
     modality = record["datalist"]["modality"]
+    if "source" in record:
+        return f"The weights have seen the {modality} scans of the authors only."
     if record["backbone_sha256"]:
         return f"The head was trained on {modality} scans of the list above; what the backbone saw is in its own card."
     return f"The weights have seen {modality} scans of the list above only."
+
+
+def _licence(record: Mapping[str, Any]) -> str:
+    if "source" in record:
+        return f"The weights: {record['source']['licence']}"
+    licence = record["datalist"].get("licence")
+    return f"The data are under {licence}." if licence else "The data list names no licence of the data."
 
 
 def _limits(record: Mapping[str, Any], labels: Mapping[int, str]) -> str:

@@ -1,0 +1,150 @@
+"""Checkpoints that the authors of vox2vec and of Kats et al. published, as weights of `medssl.networks.fpn.FPN`."""
+
+import os
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from medssl.networks.fpn import FPN
+
+# Name in the published network to name in FPN. Both keep the decoder's lists coarsest first.
+_RENAMES = (
+    (re.compile(r"first_conv\.(.+)"), r"stem.\1"),
+    (re.compile(r"left_blocks\.(\d+)\.layers\.(\d+)\.layers\.(.+)"), r"encoder.\1.\2.layers.\3"),
+    (re.compile(r"down_blocks\.(\d+)\.1\.(.+)"), r"downs.\1.1.\2"),
+    (re.compile(r"bottom_block\.layers\.(\d+)\.layers\.(.+)"), r"bottom.\1.layers.\2"),
+    (re.compile(r"up_blocks\.(\d+)\.0\.(.+)"), r"ups.\1.\2"),
+    (re.compile(r"skip_blocks\.(\d+)\.(.+)"), r"laterals.\1.\2"),
+    (re.compile(r"right_blocks\.(\d+)\.layers\.(\d+)\.layers\.(.+)"), r"decoder.\1.\2.layers.\3"),
+)
+_PREFIXES = ("module.", "backbone.")
+# Parts of a whole training checkpoint that are not transferred.
+_LEFT_OUT = ("proj_head.", "rest_head.")
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """The backbone of a published checkpoint.
+
+    Attributes:
+        path: of the checkpoint.
+        spatial_dims, in_channels, base_channels, num_levels: of the `FPN` that the tensors fit, as their shapes tell.
+        tensors: state dict of that `FPN`.
+        names: name of every tensor in the checkpoint to its name in `tensors`.
+        left_out: names in the checkpoint that are no part of the backbone.
+    """
+
+    path: Path
+    spatial_dims: int
+    in_channels: int
+    base_channels: int
+    num_levels: int
+    tensors: dict[str, Tensor]
+    names: dict[str, str]
+    left_out: list[str] = field(default_factory=list)
+
+
+def read_published_weights(path: str | os.PathLike[str]) -> PublishedWeights:
+    """Return the backbone of a checkpoint of vox2vec (Goncharov et al., 2023) or of Kats et al. (2024).
+
+    Taken are a bare state dict, one under the key ``state_dict``, and names that begin with ``module.`` or
+    ``backbone.``. Width and depth follow from the shapes; every tensor must then fit an `FPN` of that width and depth.
+
+    Args:
+        path: file written by ``torch.save``; nothing but tensors, numbers and texts is read from it.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, holds other objects, or is of another network; the message says what gave it away.
+    """
+    path = Path(path)
+    state = read_state_dict(path)
+    left_out = sorted(name for name in state if name.startswith(_LEFT_OUT))
+    theirs = {name: state[name] for name in state if name not in left_out}
+    names = {name: _renamed(name, theirs[name], path) for name in theirs}
+    tensors = {ours: theirs[name] for name, ours in names.items()}
+    stem = _stem(tensors, path)
+    num_levels = 1 + len({name.split(".")[1] for name in tensors if name.startswith("downs.")})
+    network = FPN(spatial_dims=stem.ndim - 2, in_channels=stem.shape[1], base_channels=len(stem), num_levels=num_levels)
+    _require_fit(network, tensors, {ours: name for name, ours in names.items()}, path)
+    return PublishedWeights(path, stem.ndim - 2, stem.shape[1], len(stem), num_levels, tensors, names, left_out)
+
+
+def mapping_report(weights: PublishedWeights) -> Iterator[str]:
+    """Yield one line a tensor: its name in the checkpoint, its name in medssl and its shape."""
+    for name, ours in weights.names.items():
+        yield f"{name} -> {ours} {tuple(weights.tensors[ours].shape)}"
+    for name in weights.left_out:
+        yield f"{name} -> left out, not part of the backbone"
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint by name, without the prefixes that wrappers add.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged or holds other objects than tensors and plain values.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint {path}.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"{path} is damaged, or holds objects that could run code, and is not read: {reason}"
+        ) from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        found = sorted(map(str, content))[:5] if isinstance(content, Mapping) else type(content).__name__
+        raise ValueError(f"{path} holds no state dict, bare or under 'state_dict', but {found}.")
+    return {_without_prefixes(str(name)): value for name, value in content.items()}
+
+
+def _without_prefixes(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _renamed(name: str, tensor: Tensor, path: Path) -> str:
+    for pattern, ours in _RENAMES:
+        if pattern.fullmatch(name):
+            return pattern.sub(ours, name)
+    raise ValueError(
+        f"{path} is of another network: {name} {tuple(tensor.shape)} is no layer of the feature pyramid of vox2vec "
+        "and of Kats et al. `medssl weights inspect` says what the file holds."
+    )
+
+
+def _stem(tensors: Mapping[str, Tensor], path: Path) -> Tensor:
+    stem = tensors.get("stem.weight")
+    if stem is None or stem.ndim not in (4, 5) or set(stem.shape[2:]) != {3}:
+        found = "is missing" if stem is None else f"has the shape {tuple(stem.shape)}"
+        raise ValueError(f"{path} is of another network: first_conv.weight {found}; a 3-wide convolution was expected.")
+    return stem
+
+
+def _require_fit(network: FPN, tensors: Mapping[str, Tensor], theirs: Mapping[str, str], path: Path) -> None:
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    width, levels = network.level_channels[0], len(network.level_channels)
+    what = f"a pyramid of {levels} levels whose finest has {width} channels"
+    for name, value in tensors.items():
+        if name not in expected:
+            raise ValueError(
+                f"{path} is of another network: {theirs[name]} {tuple(value.shape)} is too much for {what}."
+            )
+        if tuple(value.shape) != expected[name]:
+            shapes = f"{tuple(value.shape)}, not {expected[name]}"
+            raise ValueError(f"{path} is of another network: {theirs[name]} has the shape {shapes}, as in {what}.")
+    missing = [name for name in expected if name not in tensors]
+    if missing:
+        raise ValueError(
+            f"{path} is not whole: {len(missing)} tensors of {what} are missing, the first is {missing[0]}."
+        )
