@@ -1,0 +1,30 @@
+"""The environment of 3D Slicer's own classes, and what they see in a pair of files."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# They run in other environments, where doctests of this folder are not looked for.
+collect_ignore = ["scene.py", "label_client.py"]
+SCENE = Path(__file__).with_name("scene.py")
+
+
+@pytest.fixture(scope="session")
+def slicer_sees() -> Callable[[Path, Path], dict[str, Any]]:
+    """Give the function that loads a volume and a segmentation in Slicer's Python, in a fresh process."""
+    python = os.environ.get("MEDSSL_SLICER_PYTHON")
+    if not python:
+        pytest.skip("MEDSSL_SLICER_PYTHON is not set; see .ci/slicer-env")
+
+    def sees(volume: Path, segmentation: Path) -> dict[str, Any]:
+        done = subprocess.run([python, SCENE, volume, segmentation], capture_output=True, text=True, encoding="utf-8")
+        lines = [line for line in done.stdout.splitlines() if line.startswith("SEEN ")]
+        assert lines, done.stdout + done.stderr
+        return json.loads(lines[0].removeprefix("SEEN "))
+
+    return sees

@@ -1,0 +1,143 @@
+"""A packed bundle, served by an unmodified MONAI Label and asked by the client of its 3D Slicer plugin."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import nibabel as nib
+import nrrd
+import numpy as np
+import pytest
+
+from medssl.packaging.pack import pack
+from tests.bundles.test_inference import run_bundle, scan_and_label, write_scan
+from tests.packaging.toy_run import segmentation_run
+
+pytestmark = pytest.mark.slicer
+CLIENT = Path(__file__).with_name("label_client.py")
+NAMES = {1: "liver", 2: "left kidney"}
+
+
+@pytest.fixture(scope="module")
+def environment() -> Path:
+    folder = os.environ.get("MEDSSL_MONAILABEL")
+    if not folder:
+        pytest.skip("MEDSSL_MONAILABEL is not set; see .ci/monailabel-env")
+    return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Path:
+    """A folder with a packed bundle and a folder of studies with one scan."""
+    folder = tmp_path_factory.mktemp("monailabel")
+    pack(segmentation_run(folder / "run"), "toy", folder / "bundles", zip_bundle=False)
+    (folder / "studies").mkdir()
+    write_scan(folder / "studies" / "scan.nii.gz")
+    write_scan(folder / "upload.nii.gz")
+    _, label = scan_and_label()
+    nib.save(nib.Nifti1Image(label, nib.load(folder / "upload.nii.gz").affine), folder / "label.nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(environment, work):
+    """The address of a running server, with the app that MONAI Label ships."""
+    app = work / "monaibundle"
+    shutil.copytree(environment / "monailabel" / "sample-apps" / "monaibundle", app)
+    (bundle,) = (work / "bundles").iterdir()
+    shutil.copytree(bundle, app / "model" / bundle.name)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = {"models": bundle.name, "zoo_source": "ngc", "skip_trainers": "true", "sam2": "false"}
+    command = ["monailabel", "start_server", "--app", app, "--studies", work / "studies"]
+    command += [text for key, value in options.items() for text in ("--conf", key, value)]
+    command += ["--host", "127.0.0.1", "--port", port]
+    # The launcher is a shell script that calls `python`.
+    variables = {
+        **os.environ,
+        "PATH": f"{environment / 'bin'}:{os.environ['PATH']}",
+        "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }
+    with (work / "server.log").open("w") as log:
+        process = subprocess.Popen(
+            list(map(str, command)), env=variables, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        yield wait_for(f"http://127.0.0.1:{port}", process, work / "server.log")
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def wait_for(url: str, process: subprocess.Popen, log: Path) -> str:
+    """Give the address once the server answers."""
+    for _ in range(240):
+        assert process.poll() is None, log.read_text(encoding="utf-8")
+        try:
+            urllib.request.urlopen(f"{url}/info/", timeout=5)
+        except OSError:
+            time.sleep(0.5)
+        else:
+            return url
+    raise AssertionError(log.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def answered(environment, server, work):
+    """What a session of the plugin's client brought back."""
+    (bundle,) = (work / "bundles").iterdir()
+    client = environment / "monailabel" / "plugins" / "slicer" / "MONAILabel" / "MONAILabelLib"
+    command = [environment / "bin" / "python", "-W", "ignore", CLIENT, client, server, bundle.name]
+    command += [work / "upload.nii.gz", work / "label.nii.gz", work]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, encoding="utf-8", timeout=300)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWERED ")]
+    assert lines, done.stderr + (work / "server.log").read_text(encoding="utf-8")[-4000:]
+    return json.loads(lines[0].removeprefix("ANSWERED "))
+
+
+def test_the_server_names_the_structures(answered):
+    (model,) = answered["info"]["models"].values()
+    assert model["labels"] == {name: value for value, name in NAMES.items()}
+    assert model["config"]["model_filename"] == ["model.pt"]
+
+
+def test_the_next_scan_is_offered(answered):
+    assert answered["sample"]["id"] == "scan"
+
+
+@pytest.mark.parametrize("result", ["datastore", "session"])
+def test_the_result_is_what_the_bundle_gives(result, answered, work):
+    (bundle,) = (work / "bundles").iterdir()
+    if not (work / "out").exists():
+        done = run_bundle(bundle, work, input=work / "upload.nii.gz", output_dir=work / "out")
+        assert done.returncode == 0, done.stderr
+    voxels, header = nrrd.read(str(work / f"{result}.nrrd"))
+    nifti = nib.load(work / "out" / "upload_seg.nii.gz")
+    assert voxels.dtype == np.uint8
+    np.testing.assert_array_equal(voxels, np.asarray(nifti.dataobj))
+    to_ras = np.diag([-1, -1, 1]) @ header["space directions"].T
+    np.testing.assert_allclose(to_ras, nifti.affine[:3, :3], atol=1e-4)
+
+
+def test_the_saved_label_is_kept(answered, work):
+    assert answered["datastore"]["objects"]["scan"]["labels"]["final"]
+    saved = nib.load(work / "studies" / "labels" / "final" / "scan.nii.gz")
+    np.testing.assert_array_equal(np.asarray(saved.dataobj), scan_and_label()[1])
+
+
+def test_the_result_opens_in_slicer(slicer_sees, answered, work):
+    seen = slicer_sees(work / "upload.nii.gz", work / "datastore.nrrd")
+    assert seen["volume"]["loaded"] and seen["segmentation"]["loaded"]
+    _, label = scan_and_label()
+    affine = nib.load(work / "upload.nii.gz").affine
+    for value, segment in enumerate(seen["segmentation"]["segments"], start=1):
+        center = nib.affines.apply_affine(affine, np.argwhere(label == value).mean(axis=0))
+        assert np.linalg.norm(center - segment["centroid"]) <= 1.0
