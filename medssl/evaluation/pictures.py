@@ -75,13 +75,13 @@ def _three_planes(
     figure = Figure(figsize=(8, 8), dpi=120, layout="constrained")
     grid = figure.subplots(len(PLANES), len(columns))
     for plane_axes, (plane, (axis, left, right)) in zip(grid, PLANES.items(), strict=True):
-        index, aspect = _fullest_slice(maps, axis), _aspect(spacing, axis)
+        index, aspect = _fullest_slice(maps, axis), plane_aspect(spacing, axis)
         for axes, (title, overlay) in zip(plane_axes, columns.items(), strict=True):
-            axes.imshow(_slice(scan, axis, index), cmap="gray", vmin=low, vmax=high, aspect=aspect)
+            axes.imshow(plane_slice(scan, axis, index), cmap="gray", vmin=low, vmax=high, aspect=aspect)
             if overlay is not None:
-                _draw_classes(axes, _slice(overlay, axis, index), palette, aspect)
+                _draw_classes(axes, plane_slice(overlay, axis, index), palette, aspect)
             axes.set_title(f"{title}, {plane}", fontsize=9)
-            _letters(axes, left, right)
+            letter_sides(axes, left, right)
     return figure
 
 
@@ -103,7 +103,7 @@ def _fullest_slice(maps: Sequence[np.ndarray], axis: int) -> int:
     return maps[0].shape[axis] // 2
 
 
-def _slice(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
+def plane_slice(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
     """Return a slice of a right-anterior-superior volume, as rows from the top.
 
     Both axes are flipped: right (or anterior) is at the left edge, anterior (or superior) at the top.
@@ -111,7 +111,8 @@ def _slice(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
     return np.flip(np.take(volume, index, axis=axis)).T
 
 
-def _aspect(spacing: Sequence[float], axis: int) -> float:
+def plane_aspect(spacing: Sequence[float], axis: int) -> float:
+    """Return height by width of a voxel in the slices across an axis."""
     width, height = (size for i, size in enumerate(spacing) if i != axis)
     return height / width
 
@@ -126,7 +127,7 @@ def _draw_classes(axes: Axes, values: np.ndarray, palette: Mapping[int, Any], as
     axes.imshow(positions, cmap=shades, alpha=0.5, interpolation="nearest", aspect=aspect, **limits)
 
 
-def _letters(axes: Axes, left: str, right: str) -> None:
+def letter_sides(axes: Axes, left: str, right: str) -> None:
     """Mark the sides of the patient at the edges of a slice."""
     axes.set_axis_off()
     for x, letter, alignment in ((0.02, left, "left"), (0.98, right, "right")):

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from medssl.data.files import write_json
+from medssl.data.files import file_sha256, write_json
 from medssl.engines.run_folder import save_atomically
 from medssl.packaging.pack import pack
-from medssl.packaging.provenance import file_sha256, library_versions, write_run_record
+from medssl.packaging.provenance import library_versions, write_run_record
 from medssl.packaging.published_weights import PublishedWeights, mapping_report, read_published_weights, read_state_dict
 from medssl.workflows.recipes import find_recipe, merge
 

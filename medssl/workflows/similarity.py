@@ -1,0 +1,92 @@
+"""Click a voxel, see its like: a map of similarity over the same scan or another one."""
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.bundle import ConfigParser
+from monai.data import MetaTensor
+from monai.inferers import SlidingWindowInferer
+from monai.transforms import Compose, Invertd, LoadImaged
+from torch import nn
+
+from medssl.data.files import replacing
+from medssl.evaluation.similarity_figure import similarity_figure
+from medssl.networks.similarity import PointSimilarity, anchor_features
+from medssl.packaging.inference_config import build_network
+from medssl.packaging.weights import load_strictly, load_weights
+
+OVERLAP = 0.25
+
+
+def similarity(
+    scan: Path, point: Sequence[float], bundle: Path, out: Path, other: Path | None = None
+) -> tuple[Path, Path]:
+    """Give the NIfTI heat map, on the grid of the searched scan, and the PNG of what is similar to a point.
+
+    Args:
+        scan: file of a scan, or folder of a DICOM series.
+        point: right, anterior and superior of the point in mm, as 3D Slicer shows it.
+        bundle: a packed bundle, pretrained or of a segmentation, whose backbone is used.
+        out: folder for both files, named after the searched scan.
+        other: the scan that is searched; None searches the same one.
+
+    Raises:
+        FileNotFoundError: if the bundle lacks a file.
+        ValueError: if the point lies outside the part of the scan that the bundle looks at, or a scan is damaged.
+    """
+    config = ConfigParser(ConfigParser.load_config_file(str(_require(bundle / "configs" / "inference.json"))))
+    network = build_network(config.get())
+    load_strictly(network, load_weights(_require(bundle / "models" / "model.pt")))
+    # The bundle's transforms know their keys; a server's additions to the dictionary are not needed here.
+    preprocessing = Compose(config.get_parsed_content("image_transforms"))
+    patch_size = config.get_parsed_content("patch_size")
+    source = preprocessing({"image": str(scan)})
+    searched = source if other is None else preprocessing({"image": str(other)})
+    anchors = _anchors(network.backbone, source["image"], point, patch_size, scan)
+    windows = SlidingWindowInferer(patch_size, sw_batch_size=1, overlap=OVERLAP, mode="gaussian")
+    found = windows(searched["image"][None], PointSimilarity(network.backbone, anchors))[0]
+    searched["pred"] = MetaTensor(found, meta=searched["image"].meta)
+    heat = Invertd("pred", preprocessing, orig_keys="image", nearest_interp=False)(searched)["pred"]
+    target = other or scan
+    name = target.name.split(".")[0]
+    volume = _write_volume(heat, out / f"{name}_similarity.nii.gz")
+    scans = [LoadImaged("image", ensure_channel_first=True)({"image": str(path)})["image"] for path in (scan, target)]
+    return volume, similarity_figure(scans[0], tuple(point), scans[1], heat, out / f"{name}_similarity.png")
+
+
+def _anchors(
+    backbone: nn.Module, image: MetaTensor, point: Sequence[float], patch_size: Sequence[int], scan: Path
+) -> list[torch.Tensor]:
+    """Return the features of the point, seen in the middle of a patch where the scan allows it."""
+    affine = image.affine.numpy()
+    voxel = np.rint(np.linalg.inv(affine) @ np.array([*point, 1.0]))[:3].astype(int)
+    shape = np.array(image.shape[1:])
+    if np.any(voxel < 0) or np.any(voxel >= shape):
+        corners = [affine[:3] @ np.array([*index, 1.0]) for index in ((0, 0, 0), shape - 1)]
+        raise ValueError(
+            f"The point {tuple(point)} is not in the body in {scan}, which reaches from {corners[0].round().tolist()} "
+            f"to {corners[1].round().tolist()} mm (right, anterior, superior)."
+        )
+    size = np.minimum(patch_size, shape)
+    start = np.clip(voxel - size // 2, 0, shape - size)
+    box = tuple(slice(int(a), int(a + n)) for a, n in zip(start, size, strict=True))
+    patch = image.as_tensor()[(slice(None), *box)][None]
+    return anchor_features(backbone, patch, (voxel - start).tolist())
+
+
+def _write_volume(heat: MetaTensor, path: Path) -> Path:
+    image = nib.Nifti1Image(heat[0].numpy().astype(np.float32), heat.affine.numpy())
+    image.header.set_xyzt_units("mm")
+    with replacing(path) as temporary:
+        temporary.write_bytes(gzip.compress(image.to_bytes(), mtime=0))
+    return path
+
+
+def _require(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; give the folder of a bundle that medssl packed.")
+    return path

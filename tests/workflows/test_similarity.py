@@ -1,0 +1,68 @@
+import nibabel as nib
+import numpy as np
+import pytest
+
+from medssl.packaging.pack import pack
+from medssl.workflows.similarity import similarity
+from tests.bundles.test_inference import SHAPE, oblique_affine, scan_and_label, write_scan
+from tests.packaging.toy_run import segmentation_run
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("similarity")
+    pack(segmentation_run(folder / "run"), "toy", folder / "bundle", zip_bundle=False)
+    write_scan(folder / "scan.nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(work):
+    (folder,) = (work / "bundle").iterdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clicked():
+    """A point in the middle of the organ, in mm."""
+    _, label = scan_and_label()
+    index = np.argwhere(label == 2).mean(axis=0).round()
+    return tuple(nib.affines.apply_affine(oblique_affine(), index).tolist())
+
+
+@pytest.fixture(scope="module")
+def written(work, bundle, clicked):
+    return similarity(work / "scan.nii.gz", clicked, bundle, work / "out")
+
+
+def test_the_map_is_on_the_grid_of_the_scan(written):
+    image = nib.load(written[0])
+    assert image.shape == SHAPE
+    np.testing.assert_allclose(image.affine, oblique_affine(), atol=1e-4)
+    assert written[1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_clicked_point_is_as_similar_as_anything(written, clicked):
+    image = nib.load(written[0])
+    heat = image.get_fdata()
+    index = np.linalg.inv(image.affine) @ np.array([*clicked, 1])
+    assert heat[tuple(index[:3].round().astype(int))] == pytest.approx(heat.max(), abs=0.05)
+
+
+def test_the_same_scan_as_another_one_gives_the_same_map(work, bundle, written, clicked):
+    twin = work / "twin.nii.gz"
+    twin.write_bytes((work / "scan.nii.gz").read_bytes())
+    volume, _ = similarity(work / "scan.nii.gz", clicked, bundle, work / "out", other=twin)
+    assert volume.name == "twin_similarity.nii.gz"
+    np.testing.assert_array_equal(nib.load(volume).get_fdata(), nib.load(written[0]).get_fdata())
+
+
+def test_a_point_outside_the_body_is_refused(work, bundle):
+    with pytest.raises(ValueError, match=r"The point \(900\.0, 0\.0, 0\.0\) is not in the body in .*scan\.nii\.gz"):
+        similarity(work / "scan.nii.gz", (900.0, 0.0, 0.0), bundle, work / "elsewhere")
+    assert not (work / "elsewhere").exists()
+
+
+def test_a_folder_that_is_no_bundle_is_refused(work):
+    with pytest.raises(FileNotFoundError, match="give the folder of a bundle"):
+        similarity(work / "scan.nii.gz", (0.0, 0.0, 0.0), work, work / "elsewhere")
