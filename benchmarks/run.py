@@ -20,7 +20,7 @@ from measuring import machine, table
 
 from medssl.data.files import replacing
 
-STAGES = ("prepare", "crops", "pairs", "gather", "info_nce", "step", "probe", "inference", "cuda")
+STAGES = ("prepare", "crops", "pairs", "gather", "info_nce", "step", "probe", "inference", "cuda_step")
 RESULTS = Path(__file__).with_name("results.md")
 INTRODUCTION = """# Benchmarks
 
@@ -57,7 +57,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if unknown := set(chosen.stages) - set(STAGES):
         parser.error(f"there is no stage {', '.join(sorted(unknown))}; there are {', '.join(STAGES)}")
-    stages = chosen.stages or [stage for stage in STAGES if stage != "cuda" or torch.cuda.is_available()]
+    stages = chosen.stages or [stage for stage in STAGES if stage != "cuda_step" or torch.cuda.is_available()]
     failed = []
     for stage in stages:
         try:

@@ -1,5 +1,7 @@
 """The command line: ``medssl COMMAND``."""
 
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -7,17 +9,45 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from medssl.cli_bundles import DataOption, OutOption, bundle_app, console, weights_app
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-console = Console()
+app.add_typer(bundle_app, name="bundle")
+app.add_typer(weights_app, name="weights")
 PASS_OVERRIDES = {"allow_extra_args": True, "ignore_unknown_options": True}
 
-DataOption = Annotated[
-    list[str], typer.Option("--data", help="Data recipe: ct, mr, … or a YAML file; may be repeated, the last wins.")
-]
 DatalistOption = Annotated[Path, typer.Option("--datalist", help="The data list (JSON).")]
-OutOption = Annotated[Path, typer.Option("--out", help="The folder to make.")]
 LayerOption = Annotated[list[str] | None, typer.Option("--with", help="A recipe laid over; may be repeated.")]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue from the latest checkpoint in --out.")]
+ResumeOption = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with the run in --out, or start it: one command restarts it after any stop."),
+]
+ChangedOption = Annotated[
+    bool, typer.Option("--allow-changed", help="Resume with other settings or data than the run was started with.")
+]
+
+
+@app.command(context_settings=PASS_OVERRIDES)
+def prepare(
+    context: typer.Context,
+    datalist: Annotated[Path, typer.Argument(help="The data list (JSON).")],
+    data: DataOption,
+    out: OutOption,
+    sections: Annotated[str | None, typer.Option("--sections", help="Default: training+unlabeled.")] = None,
+    processes: Annotated[int | None, typer.Option("--processes", help="Cases at a time; default: one a core.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Check the checksums of what is kept.")] = False,
+) -> None:
+    """Preprocess every case once, for `medssl pretrain --store`; keeps what is unchanged. Settings as for pretrain."""
+    from medssl.workflows import preparing, recipes
+
+    overrides = recipes.parse_overrides(context.args)
+    prepared = preparing.prepare(datalist, data, out, sections, processes, verify, overrides)
+    for case, problem in prepared.failed.items():
+        console.print(f"{case}: error: {problem}", soft_wrap=True, highlight=False, markup=False)
+    counts = f"{len(prepared.made)} made, {len(prepared.kept)} kept, {len(prepared.failed)} failed"
+    console.print(f"Store: {out} ({counts})", soft_wrap=True)
+    if prepared.failed:
+        sys.exit(1)
 
 
 @app.command(context_settings=PASS_OVERRIDES)
@@ -29,16 +59,18 @@ def pretrain(
     out: OutOption,
     layers: LayerOption = None,
     resume: ResumeOption = False,
+    allow_changed: ChangedOption = False,
+    store: Annotated[Path | None, typer.Option("--store", help="Take the cases from a store (prepare).")] = None,
 ) -> None:
     """Pretrain a backbone without labels. Any setting of the recipe can follow, as in --max_epochs 5."""
     from medssl.workflows import recipes, training
 
     overrides = recipes.parse_overrides(context.args)
-    weights = training.pretrain(method, datalist, data, out, layers or (), overrides, resume)
-    console.print(f"Backbone: {weights}", soft_wrap=True)
+    weights = training.pretrain(method, datalist, data, out, layers or (), overrides, resume, allow_changed, store)
+    _print_once(f"Backbone: {weights}")
 
 
-BackboneOption = Annotated[Path | None, typer.Option("--backbone", help="Folder of a pretraining run.")]
+BackboneOption = Annotated[Path | None, typer.Option("--backbone", help="Folder of a pretraining run or bundle.")]
 LabelsOption = Annotated[int | None, typer.Option("--labels", help="Number of labelled cases; default: all.")]
 FoldOption = Annotated[int, typer.Option("--fold", help="Which seeded subset of the labelled cases.")]
 
@@ -54,9 +86,18 @@ def probe(
     fold: FoldOption = 0,
     layers: LayerOption = None,
     resume: ResumeOption = False,
+    allow_changed: ChangedOption = False,
+    cached: Annotated[bool, typer.Option("--cached", help="Compute the features of each case once: faster.")] = False,
+    features: Annotated[
+        Path | None, typer.Option("--features", help="Where --cached keeps them, for several runs; default: in --out.")
+    ] = None,
 ) -> None:
     """Train a linear head on a frozen backbone (a random one without --backbone)."""
-    _train("linear_probe", context, datalist, data, out, backbone, labels, fold, layers, resume)
+    if features is not None and not cached:
+        raise ValueError("--features says where --cached keeps the features; add --cached.")
+    layers = ["cached_probe", *(layers or ())] if cached else layers
+    kept = {} if features is None else {"features_dir": str(features.resolve())}
+    _train("linear_probe", context, datalist, data, out, backbone, labels, fold, layers, resume, allow_changed, kept)
 
 
 @app.command(context_settings=PASS_OVERRIDES)
@@ -70,18 +111,21 @@ def finetune(
     fold: FoldOption = 0,
     layers: LayerOption = None,
     resume: ResumeOption = False,
+    allow_changed: ChangedOption = False,
 ) -> None:
     """Fine-tune a pretrained backbone with a non-linear head; without --backbone, train it from scratch."""
     setting = "fine_tune" if backbone else "from_scratch"
-    _train(setting, context, datalist, data, out, backbone, labels, fold, layers, resume)
+    _train(setting, context, datalist, data, out, backbone, labels, fold, layers, resume, allow_changed)
 
 
-def _train(setting, context, datalist, data, out, backbone, labels, fold, layers, resume) -> None:
+def _train(
+    setting, context, datalist, data, out, backbone, labels, fold, layers, resume, allow_changed, settings=None
+) -> None:
     from medssl.workflows import recipes, training
 
-    overrides = recipes.parse_overrides(context.args)
+    overrides = {**(settings or {}), **recipes.parse_overrides(context.args)}
     weights = training.train_segmentation(
-        setting, datalist, data, out, backbone, labels, fold, layers or (), overrides, resume
+        setting, datalist, data, out, backbone, labels, fold, layers or (), overrides, resume, allow_changed
     )
     console.print(f"Network: {weights}", soft_wrap=True)
 
@@ -92,12 +136,13 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a probe, fine-tuning or from-scratch run.")],
     datalist: Annotated[Path | None, typer.Option("--datalist", help="Another data list than the run's.")] = None,
     section: Annotated[str, typer.Option("--section", help="Section of the data list.")] = "test",
+    layers: LayerOption = None,
 ) -> None:
     """Write one row of Dice, HD95 and surface Dice per case and class."""
     from medssl.workflows import recipes, training
 
-    rows = training.evaluate(run, datalist, section, recipes.parse_overrides(context.args))
-    console.print(f"Rows: {rows}", soft_wrap=True)
+    rows = training.evaluate(run, datalist, section, recipes.parse_overrides(context.args), layers or ())
+    _print_once(f"Rows: {rows}")
 
 
 @app.command()
@@ -186,10 +231,10 @@ def pack(
     name: Annotated[str, typer.Option("--name", help="Name of the bundle.")],
     out: Annotated[Path | None, typer.Option("--out", help="Where the bundle goes; default: RUN/bundle.")] = None,
 ) -> None:
-    """Make a self-contained MONAI bundle, folder and zip, from a finished run."""
+    """Make a self-contained MONAI bundle, folder and zip, from a finished run; every MONAI command is tried on it."""
     from medssl.packaging.pack import pack as pack_run
 
-    console.print(f"Bundle: {pack_run(run, name, out)}", soft_wrap=True)
+    console.print(f"Bundle: {pack_run(run, name, out, rehearsed=True)}", soft_wrap=True)
 
 
 @app.command()
@@ -202,8 +247,31 @@ def demo(
     console.print(f"Bundle: {run_demo(out, console)}", soft_wrap=True)
 
 
+@app.command()
+def similarity(
+    scan: Annotated[Path, typer.Argument(help="Scan: a file, or the folder of a DICOM series.")],
+    point: Annotated[tuple[float, float, float], typer.Option("--point", help="R A S of a point in it, in mm.")],
+    bundle: Annotated[Path, typer.Option("--bundle", help="A packed bundle, whose backbone is used.")],
+    out: OutOption,
+    other: Annotated[Path | None, typer.Option("--in", help="Another scan to search; default: the same.")] = None,
+) -> None:
+    """Write a heat map (NIfTI) and a picture (PNG) of what looks like a point of a scan."""
+    from medssl.workflows.similarity import similarity as write_similarity
+
+    for path in write_similarity(scan, point, bundle, out, other):
+        console.print(f"Similarity: {path}", soft_wrap=True)
+
+
+def _print_once(line: str) -> None:
+    """Print a line, under ``torchrun`` by rank 0 alone."""
+    if os.environ.get("RANK", "0") == "0":
+        console.print(line, soft_wrap=True)
+
+
 def main() -> None:
     """Run the command line; an expected error is one clear message and exit status 1."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("medssl").setLevel(logging.INFO)
     try:
         app()
     except (ValueError, OSError, FloatingPointError) as error:

@@ -77,6 +77,29 @@ def test_a_bad_list_is_one_line_a_case_and_exit_status_1(medssl, ct_list, tmp_pa
     assert lines[-1] == "5 cases, 1 errors, 0 warnings"
 
 
+def test_cases_are_prepared_once_and_trained_on(medssl, ct_list, tmp_path):
+    prepare = ("prepare", ct_list, "--data", "ct", "--out", tmp_path / "store", "--processes", 1)
+    spacing = arguments({"spacing": PRETRAINING["spacing"]})
+    said = f"Store: {tmp_path / 'store'} "
+    assert medssl(*prepare, *spacing)[:2] == (0, f"{said}(3 made, 0 kept, 0 failed)\n")
+    assert medssl(*prepare, "--verify", *spacing)[:2] == (0, f"{said}(0 made, 3 kept, 0 failed)\n")
+    command = ("pretrain", "kats", "--datalist", ct_list, "--data", "ct", "--store", tmp_path / "store")
+    assert medssl(*command, "--out", tmp_path / "run", *arguments(PRETRAINING))[0] == 0
+    require_error(medssl(*command, "--out", tmp_path / "other"), "other settings", "pixdim")
+
+
+def test_a_case_that_cannot_be_prepared_is_one_line_and_exit_status_1(medssl, ct_list, tmp_path):
+    shutil.copytree(ct_list.parent, tmp_path / "data")
+    listed = json.loads(ct_list.read_text(encoding="utf-8"))
+    broken = tmp_path / "data" / listed["unlabeled"][0]["image"]
+    broken.write_bytes(broken.read_bytes()[:500])
+    command = ("prepare", tmp_path / "data" / "datalist.json", "--data", "ct", "--out", tmp_path / "store")
+    status, out, _ = medssl(*command, "--processes", 1)
+    assert status == 1
+    assert out.splitlines()[0].startswith(f"{listed['unlabeled'][0]['case']}: error: ") and str(broken) in out
+    assert out.splitlines()[1] == f"Store: {tmp_path / 'store'} (2 made, 0 kept, 1 failed)"
+
+
 def test_training_on_a_broken_scan_names_it(medssl, ct_list, tmp_path):
     shutil.copytree(ct_list.parent, tmp_path / "data")
     listed = json.loads(ct_list.read_text(encoding="utf-8"))
@@ -104,7 +127,6 @@ def test_a_folder_that_holds_a_run_is_refused_and_stays_as_it_is(medssl, ct_list
         ("pretrain kats --datalist GONE --data ct --out RUN", ["gone.json"]),
         ("pretrain kats --datalist LIST --data ct --out RUN --max_epoch 3", ["--max_epochs"]),
         ("pretrain kats --datalist LIST --data ct --out RUN stray", ["'stray' is no setting"]),
-        ("pretrain kats --datalist LIST --data ct --out RUN --resume", ["no checkpoint", "without --resume"]),
         ("probe --datalist LIST --data ct --out RUN --labels 3", ["3 labelled cases are asked for", "there are 2"]),
         ("probe --datalist LIST --data ct --out RUN --backbone GONE", ["holds no config.json"]),
         ("evaluate PRETRAINED", ["is a pretraining run"]),
@@ -138,10 +160,12 @@ def test_what_nobody_expected_keeps_its_traceback(medssl, monkeypatch, tmp_path)
 
 def test_packing_names_the_bundle(medssl, probed, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("medssl.packaging.pack.pack", lambda *options: asked.append(options) or tmp_path / "bundle")
+    monkeypatch.setattr(
+        "medssl.packaging.pack.pack", lambda *options, **more: asked.append((*options, more)) or tmp_path / "bundle"
+    )
     status, out, _ = medssl("pack", probed, "--name", "toy", "--out", tmp_path)
     assert (status, out) == (0, f"Bundle: {tmp_path / 'bundle'}\n")
-    assert asked == [(probed, "toy", tmp_path)]
+    assert asked == [(probed, "toy", tmp_path, {"rehearsed": True})]
 
 
 def test_help_says_what_every_command_is_for(medssl):
@@ -157,6 +181,8 @@ def test_help_says_what_every_command_is_for(medssl):
         "report",
         "protocol",
         "pack",
+        "bundle",
+        "weights",
         "demo",
     ):
         assert f" {command} " in out

@@ -18,7 +18,11 @@ RECIPES = {
     "probe": ["segmentation/configs/train", "segmentation/configs/linear_probe"],
     "finetune": ["segmentation/configs/train", "segmentation/configs/fine_tune"],
 }
-LAYERS = {"pretrain": "pretrain/configs/ablation", "probe": "segmentation/configs", "finetune": "segmentation/configs"}
+LAYERS = {
+    "pretrain": ("pretrain/configs/ablation", "pretrain/configs"),
+    "probe": ("segmentation/configs",),
+    "finetune": ("segmentation/configs",),
+}
 
 
 def code_blocks(page):
@@ -37,6 +41,15 @@ def in_text():
     return [[word for word in shlex.split(span) if word != "…"] for span in spans]
 
 
+def parsed(arguments, **options):
+    """Give the name of a command line's command, `weights import` being one, and its parsed options."""
+    _, name, *rest = arguments
+    command = COMMANDS[name]
+    if hasattr(command, "commands"):
+        command, name, rest = command.commands[rest[0]], f"{name} {rest[0]}", rest[1:]
+    return name, command.make_context(name, rest, **options)
+
+
 def test_there_are_commands_to_check():
     assert len(in_blocks()) > 10
     assert len(in_text()) > 3
@@ -44,21 +57,18 @@ def test_there_are_commands_to_check():
 
 @pytest.mark.parametrize("arguments", in_blocks(), ids=" ".join)
 def test_a_command_in_a_block_parses(arguments):
-    _, name, *rest = arguments
-
-    assert COMMANDS[name].make_context(name, rest).params
+    assert parsed(arguments)[1].params
 
 
 @pytest.mark.parametrize("arguments", in_blocks() + in_text(), ids=" ".join)
 def test_the_recipes_and_settings_of_a_command_exist(arguments):
-    _, name, *rest = arguments
-    context = COMMANDS[name].make_context(name, rest, resilient_parsing=True)
+    name, context = parsed(arguments, resilient_parsing=True)
     if name not in RECIPES:
         return
     files = [find_recipe(*recipe.rsplit("/", 1)) for recipe in RECIPES[name]]
     if name == "pretrain":
         files.append(find_recipe("pretrain/configs/methods", context.params["method"]))
-    files += [find_recipe(LAYERS[name], layer) for layer in context.params["layers"] or ()]
+    files += [find_recipe(LAYERS[name][0], layer, *LAYERS[name][1:]) for layer in context.params["layers"] or ()]
     files += [find_recipe("data", data) for data in context.params["data"] or () if not data.endswith(".yaml")]
     settings = [argument[2:].partition("=")[0] for argument in context.args if argument.startswith("--")]
 

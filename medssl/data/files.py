@@ -1,14 +1,19 @@
 """Writing files so that a reader never meets half of one, even after a kill or on a full disk."""
 
 import errno
+import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+# What `replacing` calls its temporary files: a dot, the name, eight characters, and the suffix of the name once more.
+_TEMPORARY = re.compile(r"\..+(\.[^.]+)\.[a-z0-9_]{8}\1")
 
 
 @contextmanager
@@ -66,6 +71,40 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def sweep_temporary(folder: str | os.PathLike[str]) -> list[Path]:
+    """Delete the temporary files of `replacing` in a folder, which a killed writer leaves behind; give their paths.
+
+    Only files whose name has a suffix are known for temporary ones. Call it only where nobody else writes. Folders
+    below are left alone.
+
+    Args:
+        folder: may be missing.
+
+    Example:
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in (".table.csv.k3v_9x2a.csv", ".hidden", "table.csv"):
+        ...     (folder / name).touch()
+        >>> [path.name for path in sweep_temporary(folder)], len(list(folder.iterdir()))
+        (['.table.csv.k3v_9x2a.csv'], 2)
+    """
+    found = [path for path in sorted(Path(folder).glob(".*")) if path.is_file() and _TEMPORARY.fullmatch(path.name)]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return found
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Give the SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    Example:
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     file_sha256(file.name)[:8]
+        'e3b0c442'
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_disk_full(error: BaseException, path: Path) -> bool:

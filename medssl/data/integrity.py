@@ -82,6 +82,18 @@ def verified_header(path: str | os.PathLike[str]) -> VolumeHeader:
         ValueError: if it is damaged, or no 3D volume of single numbers in a sound place; the message names the file.
     """
     require_whole(path)
+    return sound_header(path)
+
+
+def sound_header(path: str | os.PathLike[str]) -> VolumeHeader:
+    """Return the header of a volume whose geometry has no error; whether its stream is whole is not asked.
+
+    Args:
+        path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series.
+
+    Raises:
+        ValueError: if it is no 3D volume of single numbers in a sound place; the message names the file.
+    """
     header = read_header(path)
     for problem in header_problems(header):
         if problem.severity == "error":

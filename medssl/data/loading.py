@@ -5,26 +5,31 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from monai.data import ImageReader
 from monai.transforms import LoadImage, LoadImaged
 from monai.utils import ensure_tuple
+from torch import Tensor
 
 from medssl.data.integrity import verified_header
+from medssl.data.nifti import LoadedNifti
 from medssl.data.readers import ITK_ENDINGS, NIFTI_ENDINGS, SimpleITKReader
 from medssl.data.streams import require_whole
+
+_KEPT = (torch.int8, torch.uint8, torch.int16, torch.int32)
 
 
 class VerifiedLoadImage(LoadImage):
     """Load one volume of which every byte was verified.
 
-    Before MONAI reads a file, its stream is read to the end (`medssl.data.streams.require_whole`), and its header must
-    describe a 3D volume in a sound place. NIfTI is read by nibabel; NRRD, MetaImage and the folder of a DICOM series by
-    SimpleITK; anything else as MONAI does.
+    The stream of a file is read to its end (`medssl.data.streams`), for NIfTI in the one reading that gives its voxels,
+    and its header must describe a 3D volume in a sound place. NRRD, MetaImage and the folder of a DICOM series are read
+    by SimpleITK; anything else as MONAI does.
 
     Args:
         reader: one of MONAI's own readers to use instead.
         image_only: leave the dictionary of metadata out; the tensor has them.
-        dtype: of the voxels.
+        dtype: of the voxels; ``None``: int8, uint8, int16 and int32 stay what they are, anything else becomes float32.
         ensure_channel_first: add the channel axis.
     """
 
@@ -36,6 +41,7 @@ class VerifiedLoadImage(LoadImage):
         ensure_channel_first: bool = False,
     ) -> None:
         super().__init__(reader, image_only=image_only, dtype=dtype, ensure_channel_first=ensure_channel_first)
+        self.has_own_reader = reader is not None
         if reader is None:
             # The last one registered is asked first.
             self.register(SimpleITKReader())
@@ -52,15 +58,34 @@ class VerifiedLoadImage(LoadImage):
         Raises:
             ValueError: if the file is damaged or cannot be read; the message names it.
         """
-        for path in ensure_tuple(filename):
-            if os.path.isdir(path) or str(path).lower().endswith((*NIFTI_ENDINGS, *ITK_ENDINGS)):
-                verified_header(path)
-            else:
-                require_whole(path)
+        paths = ensure_tuple(filename)
+        if reader is None and not self.has_own_reader and all(_ends(path, NIFTI_ENDINGS) for path in paths):
+            reader = LoadedNifti(paths)
+        else:
+            _verify(paths)
         try:
-            return super().__call__(filename, reader)
+            loaded = super().__call__(filename, reader)
         except Exception as error:
             raise ValueError(f"{filename} cannot be read: {error}") from error
+        if self.dtype is not None:
+            return loaded
+        return _in_kept_type(loaded) if self.image_only else (_in_kept_type(loaded[0]), loaded[1])
+
+
+def _verify(paths: Sequence[str | os.PathLike[str]]) -> None:
+    for path in paths:
+        if os.path.isdir(path) or _ends(path, (*NIFTI_ENDINGS, *ITK_ENDINGS)):
+            verified_header(path)
+        else:
+            require_whole(path)
+
+
+def _ends(path: str | os.PathLike[str], endings: tuple[str, ...]) -> bool:
+    return str(path).lower().endswith(endings) and not os.path.isdir(path)
+
+
+def _in_kept_type(volume: Tensor) -> Tensor:
+    return volume if volume.dtype in _KEPT else volume.to(torch.float32)
 
 
 class VerifiedLoadImaged(LoadImaged):
@@ -69,7 +94,7 @@ class VerifiedLoadImaged(LoadImaged):
     Args:
         keys: of the paths in the sample.
         reader: one of MONAI's own readers to use instead.
-        dtype: of the voxels.
+        dtype: of the voxels; ``None``: small integers stay what they are (see `VerifiedLoadImage`).
         image_only: leave the dictionaries of metadata out; the tensors have them.
         ensure_channel_first: add the channel axis.
         allow_missing_keys: pass over keys that the sample lacks.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Compose
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, default_collate
 
 
 class StepSampler(Sampler[int]):
@@ -38,9 +38,13 @@ class StepBatches(Dataset):
         batch_size: samples in a batch.
         volumes_per_batch: number of cases, drawn without replacement, that the samples of one batch come from;
             1 is the batch of vox2vec and of Kats et al. (2024). Samples are spread evenly over them.
+        rank: number of this process; the batch has its samples only, a block of ``batch_size / num_ranks``. The
+            batches of all ranks, joined in their order, are the batch of one process.
+        num_ranks: number of processes that share the batch.
 
     Raises:
-        ValueError: if there are no cases, or the batch is smaller than ``volumes_per_batch``.
+        ValueError: if there are no cases, the batch is smaller than ``volumes_per_batch``, or the ranks cannot share
+            it evenly.
 
     Example:
         >>> from monai.transforms import RandSpatialCropd
@@ -51,7 +55,14 @@ class StepBatches(Dataset):
     """
 
     def __init__(
-        self, volumes: Sequence[dict], transform: Any, seed: int, batch_size: int, volumes_per_batch: int = 1
+        self,
+        volumes: Sequence[dict],
+        transform: Any,
+        seed: int,
+        batch_size: int,
+        volumes_per_batch: int = 1,
+        rank: int = 0,
+        num_ranks: int = 1,
     ) -> None:
         if len(volumes) == 0:
             raise ValueError("There are no cases to train on; check the sections of the data list.")
@@ -62,12 +73,12 @@ class StepBatches(Dataset):
         self.volumes = volumes
         self.transform = Compose([transform])
         self.seed = seed
-        self.batch_size = batch_size
+        self.positions = positions_of_rank(batch_size, rank, num_ranks)
         self.volumes_per_batch = volumes_per_batch
 
     def __getitem__(self, step: int) -> dict[str, Any]:
         chosen = self._cases_of(step)
-        samples = [self._sample(step, position, chosen[position % len(chosen)]) for position in range(self.batch_size)]
+        samples = [self._sample(step, position, chosen[position % len(chosen)]) for position in self.positions]
         return collate(samples)
 
     def _cases_of(self, step: int) -> np.ndarray:
@@ -82,6 +93,30 @@ class StepBatches(Dataset):
         self.transform.set_random_state(seed=int(state))
         sample = self.transform(dict(self.volumes[int(case)]))
         return sample[0] if isinstance(sample, list) else sample
+
+
+def positions_of_rank(batch_size: int, rank: int, num_ranks: int) -> range:
+    """Give the positions in the batch whose samples a rank computes: a block of the same size for every rank.
+
+    Args:
+        batch_size: samples in the batch of all ranks.
+        rank: number of the process.
+        num_ranks: number of processes.
+
+    Raises:
+        ValueError: if the batch does not divide by the number of ranks.
+
+    Example:
+        >>> positions_of_rank(8, rank=1, num_ranks=2)
+        range(4, 8)
+    """
+    if batch_size % num_ranks:
+        raise ValueError(
+            f"{num_ranks} ranks cannot share a batch of {batch_size} evenly; choose pairs_per_batch among the "
+            f"multiples of {num_ranks}, or another --nproc_per_node."
+        )
+    size = batch_size // num_ranks
+    return range(rank * size, (rank + 1) * size)
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -101,7 +136,8 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if key.startswith("voxels_"):
             batch[key] = torch.cat([torch.cat([torch.full_like(v[:, :1], b), v], dim=1) for b, v in enumerate(values)])
         elif isinstance(values[0], torch.Tensor):
-            batch[key] = torch.stack([v.as_tensor() if isinstance(v, MetaTensor) else v for v in values])
+            # In a worker this stacks into the memory that it shares with the training, which saves a copy.
+            batch[key] = default_collate([v.as_tensor() if isinstance(v, MetaTensor) else v for v in values])
         else:
             batch[key] = values
     return batch

@@ -1,17 +1,23 @@
 """The folder of a run: claimed once, written atomically, found again for resuming."""
 
-import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 
-from medssl.data.files import replacing
+from medssl.data.files import replacing, sweep_temporary
 from medssl.data.sampling import StepSampler
-
-CHECKPOINT_NAME = re.compile(r"step=(\d+)\.pt")
+from medssl.engines.checkpoints import (
+    checkpoint_path,
+    delete_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+    sweep_sha256,
+    write_tensors,
+)
 
 
 def claim_run_folder(output_dir: str, resume_from: str | None = None) -> Path:
@@ -35,12 +41,21 @@ def claim_run_folder(output_dir: str, resume_from: str | None = None) -> Path:
         if not Path(resume_from).is_file():
             raise FileNotFoundError(f"There is no checkpoint {resume_from} to resume from.")
         return folder
+    refuse_held_folder(folder)
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def refuse_held_folder(folder: Path) -> None:
+    """Refuse a folder for a new run if it holds one.
+
+    Raises:
+        FileExistsError: if it does.
+    """
     if holds_run(folder):
         raise FileExistsError(
             f"{folder} already holds a run. Choose another output folder, continue it with --resume, or delete it."
         )
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def holds_run(folder: Path) -> bool:
@@ -48,32 +63,47 @@ def holds_run(folder: Path) -> bool:
     return any(folder.glob("checkpoints/*.pt")) or any((folder / name).exists() for name in ("backbone.pt", "model.pt"))
 
 
-def latest_checkpoint(folder: Path) -> Path:
-    """Give the checkpoint with the highest step of a run folder.
+def sweep_run_folder(folder: Path) -> None:
+    """Delete what killed writers left in a run folder; call it only while the folder is locked."""
+    for place in (folder, folder / "checkpoints"):
+        sweep_temporary(place)
+    sweep_sha256(folder / "checkpoints")
 
-    Raises:
-        FileNotFoundError: if there is none.
-    """
-    found = {
-        int(m[1]): path for path in (folder / "checkpoints").glob("*.pt") if (m := CHECKPOINT_NAME.fullmatch(path.name))
-    }
-    if not found:
-        raise FileNotFoundError(f"{folder} holds no checkpoint to resume from; start it without --resume.")
-    return found[max(found)]
+
+def discard_start(folder: Path) -> None:
+    """Delete what a run without a checkpoint wrote, so that its folder is free for a new one; other files stay."""
+    if (folder / "run.json").is_file():
+        for log in folder.glob("tensorboard/**/events.out.tfevents.*"):
+            log.unlink()
+    for name in ("model.pt", "config.json", "run.json"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("tensorboard", "checkpoints"):
+        with suppress(OSError):
+            (folder / name).rmdir()
 
 
 def save_atomically(state: Mapping[str, Any], path: Path) -> None:
-    """Write tensors to a file that is either whole or not there, even if the process is killed."""
+    """Write tensors to a file that is either whole or not there, even if the process is killed.
+
+    Equal tensors give equal bytes.
+    """
     with replacing(path) as temporary:
-        torch.save(state, temporary)
+        write_tensors(state, temporary)
+
+
+def stateful_objects(engine: Engine, objects: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the objects of a checkpoint, with the trainer's gradient scaler where it has one."""
+    scaler = getattr(engine, "scaler", None)
+    return {**objects, "scaler": scaler} if scaler is not None else dict(objects)
 
 
 class SaveCheckpoints:
     """Handler that writes a checkpoint every `interval` steps and at the end, atomically, and keeps the last ones.
 
     Stands in for MONAI's CheckpointSaver, which writes in place, so that a kill while saving leaves a broken file.
-    The number of steps done is saved too. The checkpoint of an epoch's last step is written when the epoch is
-    completed, after the handlers attached before this one: a validation is in it, and is never lost to a kill.
+    The number of steps done is saved too. A checkpoint that is there is never written again. The one of an epoch's last
+    step is written when the epoch is completed, after the handlers attached before this one: a validation is in it, and
+    is never lost to a kill.
 
     Args:
         folder: where the files ``step=N.pt`` go.
@@ -104,16 +134,23 @@ class SaveCheckpoints:
             self(engine)
 
     def __call__(self, engine: Engine) -> None:
-        """Write the checkpoint of this step and delete the oldest."""
-        state: dict[str, Any] = {name: thing.state_dict() for name, thing in self.objects.items()}
-        state["step"] = engine.state.iteration
-        save_atomically(state, self.folder / f"step={engine.state.iteration:07d}.pt")
-        for old in sorted(self.folder.glob("step=*.pt"))[: -self.num_kept]:
-            old.unlink()
+        """Write the checkpoint of this step, unless that was done before, and delete the oldest."""
+        path = checkpoint_path(self.folder, engine.state.iteration)
+        if path.is_file():
+            return
+        state: dict[str, Any] = {
+            name: thing.state_dict() for name, thing in stateful_objects(engine, self.objects).items()
+        }
+        save_checkpoint({**state, "step": engine.state.iteration}, path)
+        for old in list_checkpoints(self.folder)[: -self.num_kept]:
+            delete_checkpoint(old)
 
 
 class Resume:
     """Handler that continues a run from a checkpoint of `SaveCheckpoints`: objects, step count and batches.
+
+    What follows is what would have followed without the stop: to the bit on a CPU, with the same versions of the
+    libraries and as many threads. Another number of threads adds up in another order; nothing is promised for it.
 
     Args:
         checkpoint: the file, or None to start anew.
@@ -121,7 +158,7 @@ class Resume:
         sampler: set to the first step not yet done.
 
     Raises:
-        ValueError: if the checkpoint is of another recipe.
+        ValueError: if the checkpoint is damaged, or of another recipe.
     """
 
     def __init__(self, checkpoint: str | None, objects: dict[str, Any], sampler: StepSampler) -> None:
@@ -136,10 +173,11 @@ class Resume:
 
     def __call__(self, engine: Engine) -> None:
         """Load the checkpoint."""
-        state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        if state.keys() != {*self.objects, "step"}:
+        state = load_checkpoint(self.checkpoint)
+        objects = stateful_objects(engine, self.objects)
+        if state.keys() != {*objects, "step"}:
             raise ValueError(f"{self.checkpoint} holds {sorted(state)}: it is a checkpoint of another recipe.")
-        for name, thing in self.objects.items():
+        for name, thing in objects.items():
             thing.load_state_dict(state[name])
         engine.state.iteration = self.sampler.start = state["step"]
         engine.state.epoch = state["step"] // engine.state.epoch_length

@@ -50,14 +50,14 @@ class ViewPanels(TensorBoardHandler):
         self.interval = interval
 
     def attach(self, engine: Engine) -> None:
-        """Register with a trainer that has ``network``, a method."""
+        """Register with a trainer that has ``network``, a method or what has one as ``method``."""
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
         engine.add_event_handler(Events.COMPLETED, self.close)
 
     def __call__(self, engine: Engine) -> None:
         """Write the picture of the current batch."""
-        network = engine.network
-        method = network.module if isinstance(network, DistributedDataParallel) else network
+        network = engine.network.module if isinstance(engine.network, DistributedDataParallel) else engine.network
+        method = network.method if isinstance(getattr(network, "method", None), nn.Module) else network
         figure = panel_figure(view_pictures(method, engine.state.batch))
         self._writer.add_figure("views", figure, engine.state.iteration)
         self._writer.flush()

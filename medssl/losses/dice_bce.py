@@ -1,5 +1,8 @@
-"""The segmentation loss of the probe and of fine-tuning."""
+"""The segmentation loss of the probe and of fine-tuning, on patches and on some voxels of them."""
 
+from typing import NamedTuple
+
+import torch
 from monai.losses import DiceLoss
 from monai.networks.utils import one_hot
 from torch import Tensor, nn
@@ -32,3 +35,50 @@ class DiceBCELoss(nn.Module):
         """
         target = one_hot(label, logits.shape[1] + 1)[:, 1:].to(logits.dtype)
         return F.binary_cross_entropy_with_logits(logits, target) + self.dice(logits, target)
+
+
+class RowTargets(NamedTuple):
+    """What rows of features should be: the voxels of several patches, one patch after the other.
+
+    Attributes:
+        label: integer class of every row, 0 is background, shape ``(N,)``.
+        weight: number of voxels of its patch that every row stands for, shape ``(N,)``.
+        counts: number of rows of every patch.
+    """
+
+    label: Tensor
+    weight: Tensor
+    counts: list[int]
+
+
+class RowDiceBCELoss(nn.Module):
+    """Give the estimate of `DiceBCELoss` from some voxels of every patch, a scalar.
+
+    Sums over the voxels of a patch are weighted sums over its rows. If the rows are all voxels of the patches, with
+    weight 1, it is the same number.
+
+    Example:
+        >>> import torch
+        >>> label = torch.tensor([0, 1, 2, 0])
+        >>> logits = torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+        >>> dense = DiceBCELoss()(logits.T[None], label[None, None])
+        >>> torch.allclose(RowDiceBCELoss()(logits, RowTargets(label, torch.ones(4), [4])), dense)
+        True
+    """
+
+    def forward(self, logits: Tensor, targets: RowTargets) -> Tensor:
+        """Return the loss of logits of shape ``(N, K)``, column ``k`` for class ``k + 1``."""
+        target = one_hot(targets.label[:, None], logits.shape[1] + 1)[:, 1:].to(logits.dtype)
+        weight = targets.weight[:, None]
+        bce = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        probability = logits.sigmoid()
+        sums = [
+            _patch_sums(weight * values, targets.counts)
+            for values in (probability * target, probability.square(), target)
+        ]
+        dice = 1 - (2 * sums[0] + 1) / (sums[1] + sums[2] + 1)
+        return (weight * bce).sum() / (weight.sum() * logits.shape[1]) + dice.mean()
+
+
+def _patch_sums(values: Tensor, counts: list[int]) -> Tensor:
+    return torch.stack([part.sum(dim=0) for part in values.split(counts)])

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from medssl.losses.info_nce import InfoNCELoss, collapse_value
 from medssl.networks.fpn import FPN, BalancedFPN
+from medssl.ops.distributed import global_count
 from medssl.ops.pyramid import gather_levels
 
 
@@ -71,7 +72,7 @@ class Hierarchical(nn.Module):
             z1, z2 = (self.embed(p, batch[f"voxels_{i}"]) for i, p in enumerate(pyramids, start=1))
             contrastive = self.contrast(z1, z2)
             parts["contrastive"] = contrastive.detach()
-            parts["collapse_distance"] = collapse_value(len(z1)) - contrastive.detach()
+            parts["collapse_distance"] = collapse_value(global_count(z1)) - contrastive.detach()
             loss = loss + contrastive
         if self.restoration_head is not None:
             errors = [F.mse_loss(self.restore(p), batch[f"clean_{i}"]) for i, p in enumerate(pyramids, start=1)]

@@ -8,6 +8,7 @@ from monai.networks.layers.factories import Conv, Norm, Pool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medssl.networks.recomputing import recomputed
 from medssl.ops.pyramid import crop_like
 
 
@@ -39,8 +40,32 @@ class ResidualBlock(nn.Module):
         return x + self.layers(x)
 
 
-def _stage(spatial_dims: int, channels: int, num_blocks: int = 2) -> nn.Sequential:
-    return nn.Sequential(*(ResidualBlock(spatial_dims, channels) for _ in range(num_blocks)))
+class ResidualStack(nn.Sequential):
+    """Give features of the same shape: residual blocks one after another.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: channels in and out.
+        num_blocks: number of blocks.
+
+    Attributes:
+        recomputes: True keeps none of the activations within for the backward pass, which computes them again.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int, num_blocks: int = 2) -> None:
+        super().__init__(*(ResidualBlock(spatial_dims, channels) for _ in range(num_blocks)))
+        self.recomputes = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the features behind the last block."""
+        if not torch.jit.is_scripting() and self.recomputes and torch.is_grad_enabled():
+            return recomputed(self._blocks, self, x)
+        return self._blocks(x)
+
+    def _blocks(self, x: Tensor) -> Tensor:
+        for block in self:
+            x = block(x)
+        return x
 
 
 class FPN(nn.Module):
@@ -83,17 +108,17 @@ class FPN(nn.Module):
         self.strides = tuple(2**i for i in range(num_levels))
 
         self.stem = conv(in_channels, base_channels, 3, padding=1)
-        self.encoder = nn.ModuleList(_stage(spatial_dims, width) for width in widths[:-1])
+        self.encoder = nn.ModuleList(ResidualStack(spatial_dims, width) for width in widths[:-1])
         self.downs = nn.ModuleList(
             nn.Sequential(pool(2, ceil_mode=True), conv(fine, coarse, 1)) for fine, coarse in itertools.pairwise(widths)
         )
-        self.bottom = _stage(spatial_dims, widths[-1])
+        self.bottom = ResidualStack(spatial_dims, widths[-1])
         # The decoder runs from coarse to fine, so its lists are coarsest first.
         self.ups = nn.ModuleList(
             conv(coarse, fine, 1) for fine, coarse in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )
         self.laterals = nn.ModuleList(conv(width, width, 1) for width in widths[-2::-1])
-        self.decoder = nn.ModuleList(_stage(spatial_dims, width) for width in widths[-2::-1])
+        self.decoder = nn.ModuleList(ResidualStack(spatial_dims, width) for width in widths[-2::-1])
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the feature maps of ``x`` of shape ``(B, C, *spatial)``, finest first."""

@@ -1,6 +1,7 @@
 """Reading a feature pyramid: lists of feature maps, finest first."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,8 @@ def gather_levels(pyramid: Sequence[Tensor], voxels: Tensor) -> list[Tensor]:
     """Give the features of every pyramid level at the given voxels, one tensor a level.
 
     Level ``i`` is read at ``voxels // 2**i`` (nearest cell, no interpolation), in one indexing operation for the
-    whole batch, so that its backward pass fills one gradient map a level.
+    whole batch, so that its backward pass fills one gradient map a level, in the memory format of the level. It can
+    be differentiated once.
 
     Args:
         pyramid: feature maps of a batch, finest first; level ``i`` has shape ``(B, C_i, *ceil(spatial / 2**i))``.
@@ -48,7 +50,7 @@ def gather_levels(pyramid: Sequence[Tensor], voxels: Tensor) -> list[Tensor]:
         )
     sample, position = voxels[:, 0], voxels[:, 1:]
     return [
-        level.movedim(1, -1)[(sample, *torch.div(position, 2**i, rounding_mode="floor").unbind(1))]
+        _Gather.apply(level, sample, *torch.div(position, 2**i, rounding_mode="floor").unbind(1))
         for i, level in enumerate(pyramid)
     ]
 
@@ -75,3 +77,25 @@ def gather_voxels(pyramid: Sequence[Tensor], voxels: Tensor) -> Tensor:
         torch.Size([2, 10])
     """
     return torch.cat(gather_levels(pyramid, voxels), dim=1)
+
+
+class _Gather(torch.autograd.Function):
+    """Indexing whose gradient map has the memory format of the level.
+
+    PyTorch's own is channels-last, whatever the level is, and what uses it next then copies the whole map.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, level: Tensor, *index: Tensor) -> Tensor:
+        ctx.save_for_backward(*index)
+        # Shape and strides without the memory.
+        ctx.level = torch.empty_like(level, device="meta")
+        return level.movedim(1, -1)[index]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        index = ctx.saved_tensors
+        filled = torch.zeros_like(ctx.level, device=gradient.device)
+        filled.movedim(1, -1).index_put_(index, gradient, accumulate=True)
+        return filled, *(None for _ in index)

@@ -4,20 +4,23 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
-from medssl.data.files import write_json
+from medssl.data.files import file_sha256, write_json
 from medssl.packaging.inference_config import build_network, inference_config
 from medssl.packaging.metadata import bundle_metadata
 from medssl.packaging.model_card import model_card
 from medssl.packaging.preflight import check_bundle
-from medssl.packaging.provenance import file_sha256, read_run_record, without_local_paths
+from medssl.packaging.provenance import read_run_record, without_local_paths
+from medssl.packaging.rehearsal import rehearse
 from medssl.packaging.sources import source_bundles
+from medssl.packaging.train_config import train_config
 from medssl.packaging.weights import load_strictly, load_weights, script_network
 from medssl.transforms.save import check_labels
 
@@ -50,6 +53,7 @@ def pack(
     name: str,
     output_dir: str | os.PathLike[str] | None = None,
     zip_bundle: bool = True,
+    rehearsed: bool = False,
 ) -> Path:
     """Return the folder of a self-contained bundle made from a finished run.
 
@@ -61,6 +65,7 @@ def pack(
         name: name of the bundle; completed by what the bundle does, see `bundle_name`.
         output_dir: folder that gets the bundle; by default ``bundle`` in the run folder.
         zip_bundle: True writes ``NAME.zip`` beside the folder too.
+        rehearsed: True tries every MONAI command on the bundle first, see `medssl.packaging.rehearsal.rehearse`.
 
     Raises:
         FileNotFoundError: if the run folder lacks a file.
@@ -81,7 +86,7 @@ def pack(
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{full_name}.") as folder:
         bundle = Path(folder) / full_name
         _write_bundle(bundle, run, record)
-        faults = check_bundle(bundle)
+        faults = check_bundle(bundle) or (rehearse(bundle) if rehearsed else [])
         if faults:
             raise ValueError(f"The bundle of {run} fails the preflight: {' '.join(faults)}")
         if zip_bundle:
@@ -101,15 +106,18 @@ def _write_bundle(bundle: Path, run: Path, record: dict[str, Any]) -> None:
     inference = inference_config(record["kind"], config)
     labels = check_labels(config["class_names"]) if record["kind"] == "segmentation" else {}
     write_json(bundle / "configs" / "inference.json", inference)
-    write_json(bundle / "configs" / "train.json", without_local_paths(config))
+    if record["kind"] == "segmentation":
+        fast = ConfigParser.load_config_file(str(source / "configs" / "fast_inference.yaml"))
+        write_json(bundle / "configs" / "fast_inference.json", fast)
+    write_json(bundle / "configs" / "train.json", train_config(config))
 
     network = build_network(inference)
     load_strictly(network, _run_weights(run, record))
     _write_models(bundle / "models", network)
 
     template = _read_json(source / "configs" / "metadata.json")
-    channels = (config["in_channels"], _output_channels(network, config))
-    strides = network.backbone.strides
+    strides = _strides(network, config)
+    channels = (config["in_channels"], _output_channels(network, config, 2 * strides[-1]))
     metadata = bundle_metadata(template, bundle.name, record, labels, strides, channels, config["spatial_dims"])
     write_json(bundle / "configs" / "metadata.json", metadata)
     card = model_card(
@@ -132,8 +140,15 @@ def _write_models(folder: Path, network: nn.Module) -> None:
     script_network(network).save(str(folder / "model.ts"))
 
 
-def _output_channels(network: nn.Module, config: Mapping[str, Any]) -> int:
-    size = 2 * network.backbone.strides[-1]
+def _strides(network: nn.Module, config: Mapping[str, Any]) -> Sequence[int]:
+    if hasattr(network, "backbone"):
+        return network.backbone.strides
+    if "strides" not in config:
+        raise ValueError(f"{type(network).__name__} does not say its strides; set them in the recipe.")
+    return config["strides"]
+
+
+def _output_channels(network: nn.Module, config: Mapping[str, Any], size: int) -> int:
     with torch.no_grad():
         output = network(torch.zeros(1, config["in_channels"], *[size] * config["spatial_dims"]))
     return int(output.shape[1])

@@ -1,117 +1,163 @@
 """What can be checked quickly in a packed bundle before anyone else loads it."""
 
 import json
-import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from monai.bundle.properties import InferProperties, TrainProperties
+from torch import nn
 
+from medssl.data.files import file_sha256
+from medssl.packaging.config_faults import config_faults, transform_faults
 from medssl.packaging.inference_config import build_network
-from medssl.packaging.metadata import REQUIRED_KEYS
+from medssl.packaging.metadata_faults import metadata_faults
 from medssl.packaging.weights import SCRIPT_TOLERANCE, load_strictly, load_weights, script_error
-from medssl.transforms.save import check_labels
+from medssl.packaging.workflow_faults import workflow_faults
 
+_METADATA, _INFERENCE, _TRAIN = "configs/metadata.json", "configs/inference.json", "configs/train.json"
+_PROVENANCE, _WEIGHTS, _SCRIPT = "provenance.json", "models/model.pt", "models/model.ts"
 _FILES = (
-    "LICENSE",
-    "configs/inference.json",
-    "configs/logging.conf",
-    "configs/metadata.json",
-    "docs/README.md",
-    "models/model.pt",
-    "models/model.ts",
-    "provenance.json",
+    *("LICENSE", _INFERENCE, "configs/logging.conf", _METADATA, _TRAIN),
+    *("docs/README.md", _WEIGHTS, _SCRIPT, _PROVENANCE),
 )
-_CONFIG_KEYS = ("bundle_root", "device", "dataset_dir", "dataset", "evaluator", "network_def", "inferer", "run")
-_SEMANTIC_VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def check_bundle(bundle: Path) -> list[str]:
     """Return what is wrong with a packed bundle, one sentence a fault; an empty list if nothing is.
 
-    Checked are the files, the metadata and the labels in it, the inference configuration, and the weights: they load
-    strictly into the network, which gives as many channels as the metadata say and equals its script.
+    Checked are the files, the metadata and the labels in it, the inference and the train configuration, and the
+    weights: they load strictly into the network, which gives as many channels as the metadata say and equals its
+    script. The network and the transforms of the configuration are built: check bundles that you trust only.
 
     Args:
         bundle: folder of the bundle.
     """
-    missing = [f"The bundle lacks {name}." for name in _FILES if not (bundle / name).is_file()]
-    if missing:
-        return missing
-    metadata = json.loads((bundle / "configs/metadata.json").read_text(encoding="utf-8"))
-    config = json.loads((bundle / "configs/inference.json").read_text(encoding="utf-8"))
-    faults = [*_metadata_faults(metadata), *_config_faults(config)]
-    return faults or list(_weight_faults(bundle, metadata))
-
-
-def _metadata_faults(metadata: Mapping[str, Any]) -> Iterator[str]:
-    missing = [key for key in REQUIRED_KEYS if key not in metadata]
-    if missing:
-        yield f"configs/metadata.json lacks {', '.join(missing)}."
-        return
-    if not _SEMANTIC_VERSION.fullmatch(metadata["version"]):
-        yield f"The version must be three numbers such as 0.1.0, got '{metadata['version']}'."
-    if "medssl" not in metadata["required_packages_version"]:
-        yield "required_packages_version in configs/metadata.json must name medssl."
-    prediction = metadata["network_data_format"]["outputs"]["pred"]
-    if prediction["format"] == "segmentation":
-        yield from _label_faults(prediction["channel_def"])
-
-
-def _label_faults(channel_def: Mapping[str, str]) -> Iterator[str]:
-    if channel_def.get("0") != "background":
-        yield "channel_def must have 0 = background."
+    faults = list(_file_faults(bundle))
+    if faults:
+        return faults
     try:
-        check_labels(channel_def)
+        metadata, inference, train, provenance = (
+            _read_object(bundle / name) for name in (_METADATA, _INFERENCE, _TRAIN, _PROVENANCE)
+        )
     except ValueError as error:
-        yield f"channel_def in configs/metadata.json: {error}"
+        return [str(error)]
+    faults = list(metadata_faults(metadata))
+    faults += config_faults(inference, list(_object(metadata, "required_packages_version")))
+    for content, properties, name in (
+        (inference, InferProperties, _INFERENCE),
+        (train, TrainProperties, _TRAIN),
+    ):
+        faults += [fault for fault in workflow_faults(content, properties, name) if fault not in faults]
+    if faults:
+        return faults
+    segments = metadata["network_data_format"]["outputs"]["pred"]["format"] == "segmentation"
+    if segments and "segmentation" not in bundle.name:
+        faults.append(f"The folder {bundle.name} must have 'segmentation' in its name, by which MONAI Label knows it.")
+    try:
+        faults += transform_faults(inference, segments)
+    except Exception as error:  # a foreign configuration can raise anything
+        faults.append(f"{_INFERENCE}: the transforms cannot be built: {_innermost(error)}")
+    return [*faults, *_weight_faults(bundle, metadata), *_hash_faults(bundle, provenance)]
 
 
-def _config_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    missing = [key for key in _CONFIG_KEYS if key not in config]
-    if missing:
-        yield f"configs/inference.json lacks {', '.join(missing)}."
-        return
-    first = config.get("handlers", [{}])[0]
-    if first.get("_target_") != "CheckpointLoader" or "_disabled_" in first:
-        yield "The first of the handlers in configs/inference.json must be CheckpointLoader, and always on."
-    for path in _absolute_paths(config):
-        yield f"configs/inference.json names '{path}', which is not part of the bundle."
+def _file_faults(bundle: Path) -> Iterator[str]:
+    for name in _FILES:
+        if not (bundle / name).is_file():
+            yield f"The bundle lacks {name}."
+    for path in sorted(bundle.rglob("*")):
+        if path.is_symlink():
+            yield f"{path.relative_to(bundle)} is a link; put the file itself there."
+    if (bundle / "scripts").exists():
+        yield "The bundle has a folder scripts, which MONAI finds from within the bundle only; install it as a package."
+    for path in sorted((bundle / "models").glob("*.pt")):
+        if path.name != "model.pt":
+            yield f"models/{path.name} would be offered by MONAI Label and loaded with random gaps; remove it."
 
 
-def _absolute_paths(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from _absolute_paths(item)
-    elif isinstance(value, str) and Path(value).is_absolute():
-        yield value
+def _read_object(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file.
+
+    Raises:
+        ValueError: if it is no object, or a name stands twice in one of its objects, of which a reader drops one.
+    """
+    name = f"{path.parent.name}/{path.name}" if path.parent.name == "configs" else path.name
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        twice = [key for key in content if [name for name, _ in pairs].count(key) > 1]
+        if twice:
+            raise ValueError(f"the name '{twice[0]}' stands twice in one object")
+        return content
+
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name} cannot be read as JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{name} must hold a JSON object.")
+    return content
+
+
+def _object(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = content.get(key)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _weight_faults(bundle: Path, metadata: Mapping[str, Any]) -> Iterator[str]:
-    network = build_network(bundle / "configs/inference.json")
     try:
-        load_strictly(network, load_weights(bundle / "models/model.pt"))
-    except ValueError as error:
-        yield f"models/model.pt: {error}"
+        network = build_network(bundle / _INFERENCE)
+    except Exception as error:  # a foreign configuration can raise anything
+        yield f"{_INFERENCE}: network_def cannot be built: {_innermost(error)}"
         return
+    try:
+        load_strictly(network, load_weights(bundle / _WEIGHTS))
+    except ValueError as error:
+        yield f"{_WEIGHTS}: {error}"
+        return
+    try:
+        yield from _output_faults(bundle, network, metadata)
+    except (RuntimeError, ValueError) as error:
+        yield f"The network does not take what network_data_format.inputs in {_METADATA} says: {_innermost(error)}"
+
+
+def _output_faults(bundle: Path, network: nn.Module, metadata: Mapping[str, Any]) -> Iterator[str]:
     io = metadata["network_data_format"]
     image, prediction = io["inputs"]["image"], io["outputs"]["pred"]
-    # One voxel more than a multiple of the stride: the size at which rounding differs between levels.
-    shape = (1, image["num_channels"], *(int(size.removesuffix("*n")) + 1 for size in image["spatial_shape"]))
+    shape = (1, image["num_channels"], *_sizes(image["spatial_shape"], network))
     with torch.no_grad():
         channels = network(torch.zeros(shape)).shape[1]
     if channels != prediction["num_channels"]:
-        yield f"The network gives {channels} channels, configs/metadata.json says {prediction['num_channels']}."
-    labels = set(prediction["channel_def"]) - {"0"}
+        yield f"The network gives {channels} channels, {_METADATA} says {prediction['num_channels']}."
+    labels = set(prediction.get("channel_def", {})) - {"0"}
     if prediction["format"] == "segmentation" and len(labels) != channels:
         yield f"The network gives {channels} classes, channel_def names {len(labels)}."
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
-        script = torch.jit.load(bundle / "models/model.ts", map_location="cpu").eval()
+        script = torch.jit.load(bundle / _SCRIPT, map_location="cpu").eval()
     error = script_error(network, script, shape)
     if not error <= SCRIPT_TOLERANCE:
-        yield f"models/model.ts differs from models/model.pt by {error:.1e}; at most {SCRIPT_TOLERANCE:.0e} is allowed."
+        yield f"{_SCRIPT} differs from {_WEIGHTS} by {error:.1e}; at most {SCRIPT_TOLERANCE:.0e} is allowed."
+
+
+def _sizes(spatial_shape: Sequence[Any], network: nn.Module) -> list[int]:
+    sizes = [int(str(size).removesuffix("*n")) for size in spatial_shape]
+    # A pyramid takes one voxel more than a multiple of its stride too: the size at which rounding differs by level.
+    return [size + 1 for size in sizes] if hasattr(network, "backbone") else sizes
+
+
+def _hash_faults(bundle: Path, provenance: Mapping[str, Any]) -> Iterator[str]:
+    for name, sha256 in _object(provenance, "sha256").items():
+        path = bundle / "models" / name
+        if not path.is_file() or file_sha256(path) != sha256:
+            yield f"models/{name} is not the file of which {_PROVENANCE} has the SHA-256; pack the run anew."
+
+
+def _innermost(error: BaseException) -> str:
+    """Return the first line of the error at the bottom of a chain, which MONAI's own errors hide."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".") + "."

@@ -1,6 +1,5 @@
 """What a run was made of: its recipe, seed, versions, data list and weights, kept in RUN/run.json."""
 
-import hashlib
 import json
 import os
 import platform
@@ -10,24 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from medssl.data.files import write_json
+from medssl.data.files import file_sha256, write_json
 
 RECORD_NAME = "run.json"
 _LIBRARIES = ("medssl", "monai", "torch", "numpy", "pytorch-ignite", "nibabel", "SimpleITK", "pynrrd")
 _SETTINGS = ("linear_probe", "fine_tune", "from_scratch")
-
-
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.NamedTemporaryFile() as file:
-        ...     file_sha256(file.name)[:8]
-        'e3b0c442'
-    """
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def library_versions() -> dict[str, str]:
@@ -122,15 +108,30 @@ def run_record(
     }
 
 
-def write_run_record(run_dir: str | os.PathLike[str], record: Mapping[str, Any]) -> Path:
+def write_run_record(
+    run_dir: str | os.PathLike[str],
+    record: Mapping[str, Any],
+    resumed_at: int | None = None,
+    changes: Sequence[str] = (),
+) -> Path:
     """Write the record to ``run.json`` of a run folder, whole or not at all, and return its path.
 
     A folder holds one run, so a record that is there already is that of the same run before it was resumed: its time
-    of the first start stays.
+    of the first start stays, and the list of ``resumes`` grows.
+
+    Args:
+        run_dir: run folder.
+        record: of `run_record`.
+        resumed_at: steps done when the run is resumed now; None if it is not.
+        changes: settings that it is resumed with in another way.
     """
     path = Path(run_dir) / RECORD_NAME
-    first = read_run_record(run_dir)["started"] if path.is_file() else record["started"]
-    write_json(path, {**record, "started": first})
+    former = read_run_record(run_dir) if path.is_file() else {}
+    written = {**record, **{key: former[key] for key in ("started", "resumes") if key in former}}
+    if resumed_at is not None:
+        resume = {"time": _now(), "step": resumed_at, **({"changes": list(changes)} if changes else {})}
+        written["resumes"] = [*written.get("resumes", []), resume]
+    write_json(path, written)
     return path
 
 

@@ -7,11 +7,13 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
-from monai.utils import ImageMetaKey, convert_to_numpy
+from monai.transforms import CropForeground, CropForegroundd, MapTransform
+from monai.transforms.utils import check_non_lazy_pending_ops
+from monai.utils import ImageMetaKey
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
+
+from medssl.ops.flood import flooded
 
 
 class Above:
@@ -51,13 +53,89 @@ def body_mask(image: NDArray[np.floating], threshold: float) -> NDArray[np.bool_
                [0, 1, 1, 1, 0],
                [0, 1, 1, 1, 0]])
     """
-    components, _ = ndimage.label(image < threshold)
-    borders = [components[0], components[-1], components[:, 0], components[:, -1]]
-    is_outside = np.zeros(components.max() + 1, dtype=bool)
-    for border in borders:
-        is_outside[border] = True
-    is_outside[0] = False
-    return ~is_outside[components]
+    return ~flooded(image < threshold, axes=(0, 1))
+
+
+class CropBodyd(CropForegroundd):
+    """Crop to the box around the body: MONAI's ``CropForegroundd`` for a threshold, many times faster.
+
+    The box holds every voxel of the source at or above the threshold, in any channel, and a margin that ends at the
+    border of the image.
+
+    Args:
+        keys: to crop, all on the grid of the source.
+        source_key: image of shape ``(C, *spatial)``, of any number type.
+        threshold: in the units of the image, such as -500 HU (Kats et al., 2024, section 3.1).
+        margin: voxels.
+        allow_missing_keys: pass over keys that the sample lacks.
+
+    Raises:
+        ValueError: if every voxel is below the threshold; names the file.
+
+    Example:
+        >>> image = torch.full((1, 8, 8), -1000, dtype=torch.int16)
+        >>> image[:, 2:5, 3:7] = 40
+        >>> CropBodyd("image", source_key="image", threshold=-500)({"image": image})["image"].shape
+        torch.Size([1, 5, 6])
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        source_key: str,
+        threshold: float,
+        margin: int = 1,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(
+            keys,
+            source_key,
+            Above(threshold),
+            margin=margin,
+            allow_smaller=True,
+            allow_missing_keys=allow_missing_keys,
+        )
+        self.cropper = _CropAbove(threshold, margin)
+
+
+class _CropAbove(CropForeground):
+    def __init__(self, threshold: float, margin: int) -> None:
+        super().__init__(Above(threshold), margin=margin, allow_smaller=True)
+        self.threshold = threshold
+
+    def compute_bounding_box(self, img: Tensor) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        check_non_lazy_pending_ops(img, name="CropBodyd")
+        planes = _planes_above(img, self.threshold)
+        if not planes[0].any():
+            raise ValueError(
+                f"There is no body in {_source(img)}: every voxel is below the threshold {self.threshold} "
+                f"(values go up to {img.max():g}). Check the scan and its modality, or lower the threshold."
+            )
+        ends = [np.flatnonzero(plane)[[0, -1]] for plane in planes]
+        start = [max(first - self.margin, 0) for first, _ in ends]
+        end = [min(last + 1 + self.margin, len(plane)) for (_, last), plane in zip(ends, planes, strict=True)]
+        return np.array(start), np.array(end)
+
+
+def _planes_above(image: Tensor, threshold: float) -> list[NDArray[np.bool_]]:
+    """Give for every spatial axis which planes across it hold a voxel at or above the threshold.
+
+    The image is read once in the order of memory; a mask of the whole image would take longer to allocate.
+    """
+    planes = [np.zeros(size, dtype=bool) for size in image.shape[1:]]
+    for channel in _voxels(image):
+        order = sorted(range(channel.ndim), key=lambda axis: -abs(channel.strides[axis]))
+        for index, slab in enumerate(channel.transpose(order)):
+            above = slab >= threshold
+            planes[order[0]][index] |= above.any()
+            for place, axis in enumerate(order[1:]):
+                planes[axis] |= above.any(axis=tuple(other for other in range(above.ndim) if other != place))
+    return planes
+
+
+def _voxels(image: Tensor) -> NDArray[np.number]:
+    """Give the voxels in their order in memory, which MONAI's conversion would change."""
+    return (image.as_tensor() if isinstance(image, MetaTensor) else image).detach().cpu().numpy()
 
 
 class BodyMaskd(MapTransform):
@@ -95,7 +173,7 @@ class BodyMaskd(MapTransform):
         sample = dict(data)
         for key in self.key_iterator(sample):
             image = sample[key]
-            mask = body_mask(convert_to_numpy(image[0]), self.threshold)
+            mask = body_mask(_voxels(image)[0], self.threshold)
             if not mask.any():
                 raise ValueError(
                     f"There is no body in {_source(image)}: every voxel is below the threshold {self.threshold}, or "

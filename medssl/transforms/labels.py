@@ -4,7 +4,12 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import torch
-from monai.transforms import MapTransform
+from monai.config import KeysCollection
+from monai.transforms import Invertd, InvertibleTransform, MapTransform
+from monai.utils import ensure_tuple_rep
+
+# Classes brought back together: the more, the less often the sampling grid is made, which is as large as six of them.
+_AT_ONCE = 4
 
 
 class LogitsToLabeld(MapTransform):
@@ -26,4 +31,41 @@ class LogitsToLabeld(MapTransform):
             # sigmoid(x) > 0.5 exactly where x > 0
             highest, channel = out[key].max(dim=0, keepdim=True)
             out[key] = torch.where(highest > 0, channel + 1, 0).to(torch.uint8)
+        return out
+
+
+class InvertToLabeld(MapTransform):
+    """Give label maps on the grid of the original scan, for logits of shape ``(K, *spatial)`` on that of the network.
+
+    The labels of MONAI's ``Invertd`` followed by `LogitsToLabeld`, but a few classes at a time are brought back and
+    compared with the best so far: the memory does not grow with K.
+
+    Args:
+        keys: of the logits.
+        transform: the preprocessing to invert, which must be invertible.
+        orig_keys: of the preprocessed scans, one or as many as `keys`.
+    """
+
+    def __init__(self, keys: KeysCollection, transform: InvertibleTransform, orig_keys: KeysCollection) -> None:
+        super().__init__(keys)
+        orig_keys = ensure_tuple_rep(orig_keys, len(self.keys))
+        self.inverts = [
+            Invertd(key, transform, orig_key, nearest_interp=False)
+            for key, orig_key in zip(self.keys, orig_keys, strict=True)
+        ]
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return a copy of ``data`` with label maps of shape ``(1, *spatial)`` under the keys, as uint8."""
+        out = dict(data)
+        for key, invert in self.key_iterator(out, self.inverts):
+            label = None
+            for first in range(0, len(out[key]), _AT_ONCE):
+                inverted = invert({**data, key: out[key][first : first + _AT_ONCE]})[key]
+                logits = inverted.as_tensor()
+                if label is None:
+                    label, highest = torch.zeros_like(inverted[:1], dtype=torch.uint8), torch.zeros_like(logits[:1])
+                for offset, logit in enumerate(logits):
+                    label.masked_fill_(logit > highest, first + offset + 1)
+                    torch.maximum(highest, logit, out=highest)
+            out[key] = label
         return out

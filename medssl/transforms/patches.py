@@ -24,6 +24,9 @@ class RandOverlappingPatchesd(Randomizable, Transform):
     shape ``(C, *patch_size)``), ``voxels_1``, ``voxels_2`` (int64, shape ``(N, spatial_dims)``,
     ``1 <= N <= num_voxels``; row i of both is the same voxel of the volume) and, if it went in, ``case``.
 
+    A volume may be stored as integers: then ``intensity``, a pair of slope and intercept, goes in too, and what is cut
+    is ``slope * value + intercept``.
+
     Args:
         patch_size: voxels along each spatial axis.
         num_voxels: the most shared voxels.
@@ -87,7 +90,7 @@ class RandOverlappingPatchesd(Randomizable, Transform):
         self.randomize(foreground[0].numpy())
         sample = {"case": data["case"]} if "case" in data else {}
         for number, start in enumerate(self.starts, start=1):
-            clean = _cut(image, start, self.patch_size)
+            clean = cut_patch(image, start, self.patch_size, data.get("intensity"))
             sample[f"clean_{number}"] = clean
             sample[f"view_{number}"] = clean.clone()
             sample[f"voxels_{number}"] = torch.from_numpy(self.voxels - start)
@@ -112,11 +115,30 @@ class RandOverlappingPatchesd(Randomizable, Transform):
         return np.where(spare > 0, -(spare // 2), drawn)
 
 
-def _cut(image: Tensor, start: NDArray[np.int_], size: NDArray[np.int_]) -> Tensor:
+def cut_patch(
+    image: Tensor, start: NDArray[np.int_], size: NDArray[np.int_], intensity: tuple[float, float] | None = None
+) -> Tensor:
+    """Give a box of an image as a new float32 tensor, with zeros where the box leaves the image.
+
+    Args:
+        image: shape ``(C, *spatial)``; it may be mapped from a file, of which little more than the box is read.
+        start: first voxel of the box along each spatial axis, below 0 if it begins outside.
+        size: voxels of the box along each spatial axis.
+        intensity: slope and intercept of the values of an image that is stored as integers.
+
+    Example:
+        >>> image = torch.arange(4, dtype=torch.int16).reshape(1, 4)
+        >>> cut_patch(image, np.array([2]), np.array([3]), intensity=(0.5, 10.0))
+        tensor([[11.0000, 11.5000,  0.0000]])
+    """
     low = np.maximum(start, 0)
     high = np.minimum(start + size, image.shape[1:])
     patch = torch.zeros((image.shape[0], *size.tolist()), dtype=torch.float32)
-    patch[(slice(None), *_box(low - start, high - start))] = image[(slice(None), *_box(low, high))].float()
+    inside = patch[(slice(None), *_box(low - start, high - start))]
+    inside.copy_(image[(slice(None), *_box(low, high))])
+    if intensity is not None:
+        slope, intercept = intensity
+        inside.mul_(slope).add_(intercept)
     return patch
 
 

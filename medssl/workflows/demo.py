@@ -80,8 +80,8 @@ def run_demo(output_dir: Path, console: Console) -> Path:
                 "linear_probe", datalist, DATA, run, backbone, NUM_LABELS, overrides={**PROBE, "name": name}
             )
             evaluate(run)
-    with _step(console, "5/6 Pack the probe as a MONAI bundle"):
-        bundle = pack(output_dir / "probe", "phantom_mr", output_dir / "bundle")
+    with _step(console, "5/6 Pack the probe as a MONAI bundle and try every MONAI command on it"):
+        bundle = pack(output_dir / "probe", "phantom_mr", output_dir / "bundle", rehearsed=True)
     with _step(console, "6/6 Segment a held-out scan with the bundle in a fresh process"):
         picture = _predict(bundle, datalist, output_dir)
     console.print(_table([run / "rows.jsonl" for run in runs.values()]))

@@ -81,8 +81,7 @@ def _pretrain(plan: Mapping[str, Any], name: str, datalist: Path, output_dir: Pa
         return
     backbone = plan["backbones"][name]
     settings = {**plan["pretrain"], **backbone.get("overrides", {}), "name": name}
-    resume = _has_checkpoint(folder)
-    pretrain(backbone["method"], datalist, plan["data"], folder, backbone.get("layers", ()), settings, resume)
+    pretrain(backbone["method"], datalist, plan["data"], folder, backbone.get("layers", ()), settings, resume=True)
 
 
 def _segment(
@@ -97,22 +96,14 @@ def _segment(
     if pretrained is None:
         settings |= backbone.get("overrides", {})
     if not _is_finished(folder):
-        resume = _has_checkpoint(folder)
-        if not resume:
-            # Of a run that was stopped after its first validation and before its first checkpoint.
-            (folder / "model.pt").unlink(missing_ok=True)
         train_segmentation(
-            setting, datalist, plan["data"], folder, pretrained, num_labels, fold, overrides=settings, resume=resume
+            setting, datalist, plan["data"], folder, pretrained, num_labels, fold, overrides=settings, resume=True
         )
     evaluate(folder)
 
 
 def _is_finished(folder: Path) -> bool:
     return (folder / RECORD_NAME).is_file() and read_run_record(folder)["finished"] is not None
-
-
-def _has_checkpoint(folder: Path) -> bool:
-    return any(folder.glob("checkpoints/step=*.pt"))
 
 
 def _cell_dir(output_dir: Path, setting: str, name: str, num_labels: int, fold: int) -> Path:

@@ -17,12 +17,13 @@ from medssl.packaging.sources import source_bundles
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
-def find_recipe(folder: str, name: str) -> Path:
+def find_recipe(folder: str, name: str, *others: str) -> Path:
     """Give the YAML file of a recipe: a file of the user's, or a name below a folder of the source bundles.
 
     Args:
         folder: below the source bundles, such as ``pretrain/configs/methods``.
         name: a path ending in .yaml, or the name of a file in the folder without that ending.
+        others: folders that are searched after the first.
 
     Raises:
         FileNotFoundError: naming what there is.
@@ -35,11 +36,12 @@ def find_recipe(folder: str, name: str) -> Path:
         if not Path(name).is_file():
             raise FileNotFoundError(f"There is no recipe file {name}.")
         return Path(name)
-    path = source_bundles() / folder / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+    recipes = [path for place in (folder, *others) for path in sorted((source_bundles() / place).glob("*.yaml"))]
+    found = next((path for path in recipes if path.stem == name), None)
+    if found is None:
+        known = ", ".join(path.stem for path in recipes)
         raise FileNotFoundError(f"There is no recipe {name!r} in {folder}. There are: {known}; or give a .yaml file.")
-    return path
+    return found
 
 
 def merge(
@@ -116,12 +118,13 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def run_config(config_file: Path, workflow_type: str | None = "train") -> None:
+def run_config(config_file: Path, workflow_type: str | None = "train", layers: Sequence[Path] = ()) -> None:
     """Run a configuration as ``python -m monai.bundle run --config_file CONFIG_FILE`` does, in this process.
 
     Args:
         config_file: a merged configuration.
         workflow_type: ``train`` for a trainer, None for a configuration that only has to have ``run``.
+        layers: further files laid over the configuration.
 
     Raises:
         ValueError: what went wrong in a transform, a handler or the data, without MONAI's RuntimeError around it; so
@@ -133,7 +136,7 @@ def run_config(config_file: Path, workflow_type: str | None = "train") -> None:
         warnings.filterwarnings("ignore", message=".*trust.*", category=UserWarning)
         warnings.filterwarnings("ignore", category=FutureWarning, module="monai")
         workflow = ConfigWorkflow(
-            config_file=str(config_file),
+            config_file=[str(path) for path in (config_file, *layers)],
             meta_file=str(source_bundles() / "segmentation" / "configs" / "metadata.json"),
             logging_file=False,
             workflow_type=workflow_type,

@@ -7,17 +7,15 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import torch
-from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
-from monai.transforms import Compose, Invertd, LoadImaged
+from monai.transforms import Invertd, LoadImaged
 from torch import nn
 
 from medssl.data.files import replacing
 from medssl.evaluation.similarity_figure import similarity_figure
 from medssl.networks.similarity import PointSimilarity, anchor_features
-from medssl.packaging.inference_config import build_network
-from medssl.packaging.weights import load_strictly, load_weights
+from medssl.packaging.loading import LoadedBundle, load_bundle
 
 OVERLAP = 0.25
 
@@ -38,24 +36,32 @@ def similarity(
         FileNotFoundError: if the bundle lacks a file.
         ValueError: if the point lies outside the part of the scan that the bundle looks at, or a scan is damaged.
     """
-    config = ConfigParser(ConfigParser.load_config_file(str(_require(bundle / "configs" / "inference.json"))))
-    network = build_network(config.get())
-    load_strictly(network, load_weights(_require(bundle / "models" / "model.pt")))
-    # The bundle's transforms know their keys; a server's additions to the dictionary are not needed here.
-    preprocessing = Compose(config.get_parsed_content("image_transforms"))
-    patch_size = config.get_parsed_content("patch_size")
-    source = preprocessing({"image": str(scan)})
-    searched = source if other is None else preprocessing({"image": str(other)})
-    anchors = _anchors(network.backbone, source["image"], point, patch_size, scan)
-    windows = SlidingWindowInferer(patch_size, sw_batch_size=1, overlap=OVERLAP, mode="gaussian")
-    found = windows(searched["image"][None], PointSimilarity(network.backbone, anchors))[0]
-    searched["pred"] = MetaTensor(found, meta=searched["image"].meta)
-    heat = Invertd("pred", preprocessing, orig_keys="image", nearest_interp=False)(searched)["pred"]
+    heat = heat_map(load_bundle(bundle), scan, point, other)
     target = other or scan
     name = target.name.split(".")[0]
     volume = _write_volume(heat, out / f"{name}_similarity.nii.gz")
     scans = [LoadImaged("image", ensure_channel_first=True)({"image": str(path)})["image"] for path in (scan, target)]
     return volume, similarity_figure(scans[0], tuple(point), scans[1], heat, out / f"{name}_similarity.png")
+
+
+def heat_map(bundle: LoadedBundle, scan: Path, point: Sequence[float], other: Path | None = None) -> MetaTensor:
+    """Give the similarity to a point, shape ``(1, *spatial)``, on the grid of the searched scan; see `similarity`.
+
+    Args:
+        bundle: whose backbone and preprocessing are used.
+        scan: file of a scan, or folder of a DICOM series.
+        point: right, anterior and superior of the point in mm.
+        other: the scan that is searched; None searches the same one.
+    """
+    preprocessing = bundle.preprocessing()
+    backbone, patch_size = bundle.network.backbone, bundle.patch_size
+    source = preprocessing({"image": str(scan)})
+    searched = source if other is None else preprocessing({"image": str(other)})
+    anchors = _anchors(backbone, source["image"], point, patch_size, scan)
+    windows = SlidingWindowInferer(patch_size, sw_batch_size=1, overlap=OVERLAP, mode="gaussian")
+    found = windows(searched["image"][None], PointSimilarity(backbone, anchors))[0]
+    searched["pred"] = MetaTensor(found, meta=searched["image"].meta)
+    return Invertd("pred", preprocessing, orig_keys="image", nearest_interp=False)(searched)["pred"]
 
 
 def _anchors(
@@ -83,10 +89,4 @@ def _write_volume(heat: MetaTensor, path: Path) -> Path:
     image.header.set_xyzt_units("mm")
     with replacing(path) as temporary:
         temporary.write_bytes(gzip.compress(image.to_bytes(), mtime=0))
-    return path
-
-
-def _require(path: Path) -> Path:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; give the folder of a bundle that medssl packed.")
     return path

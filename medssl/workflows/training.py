@@ -1,18 +1,27 @@
 """The training commands: pretrain a method, train a segmentation network, evaluate it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from medssl.data.datalist import load_few_labels, read_datalist
 from medssl.data.files import write_json
-from medssl.engines.run_folder import claim_run_folder, latest_checkpoint
-from medssl.packaging.provenance import finish_run_record, run_record, write_run_record
+from medssl.data.sampling import positions_of_rank
+from medssl.data.store import StoreDataset
+from medssl.engines.distributed import joined_ranks, num_ranks, on_first_rank, rank, refuse_ranks
+from medssl.engines.run_folder import refuse_held_folder
+from medssl.engines.run_lock import locked_run_folder
+from medssl.evaluation.ranks import discard_rank_rows, merge_rank_rows
+from medssl.packaging.provenance import finish_run_record, read_run_record, run_record
+from medssl.workflows.backbones import backbone_settings
+from medssl.workflows.preprocessing import require_same_preprocessing
 from medssl.workflows.recipes import find_recipe, merge, read_config, run_config
+from medssl.workflows.starting import begin_run, no_start_left_behind
 
-NETWORK_KEYS = ("spatial_dims", "in_channels", "base_channels", "num_levels")
 
-
+@joined_ranks()
 def pretrain(
     method: str,
     datalist: Path,
@@ -21,33 +30,51 @@ def pretrain(
     layers: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     resume: bool = False,
+    allow_changed: bool = False,
+    store: Path | None = None,
 ) -> Path:
     """Give the weights of a backbone pretrained by a method: the file ``backbone.pt`` of the run folder.
+
+    Under ``torchrun`` the ranks share every batch, and the losses are those of one process (docs/scaling.md).
 
     Args:
         method: name of a method recipe, or a YAML file.
         datalist: the data list; its sections ``training`` and ``unlabeled`` are used, without labels.
         data: names of data recipes, or YAML files, later ones winning.
         output_dir: the run folder, new unless `resume`.
-        layers: further recipes laid over the method: names below ``bundles/pretrain/configs/ablation``, or YAML files.
+        layers: further recipes laid over the method: names below ``bundles/pretrain/configs/ablation`` or
+            ``bundles/pretrain/configs``, such as ``fast``, or YAML files.
         overrides: settings in MONAI's syntax.
-        resume: continue from the latest checkpoint of the run folder.
+        resume: go on with the run in the folder, from its newest whole checkpoint; start it where there is none, and
+            do nothing where it is finished. One call thus restarts a run after any stop.
+        allow_changed: resume with other settings or another data list than the run was started with, too.
+        store: volume store of ``medssl prepare`` to take the cases from; None preprocesses them.
 
     Raises:
+        BlockingIOError: if another process trains in the folder.
         FileExistsError: if the folder holds a run and `resume` is False.
-        FileNotFoundError: if there is no such recipe or data list, or nothing to resume.
-        ValueError: if the data list is wrong, or has no case to train on.
+        FileNotFoundError: if there is no such recipe or data list.
+        ValueError: if the data list is wrong, has no case to train on, or the ranks cannot share a batch evenly;
+            if the store was prepared with other settings or lacks a case; if the run to resume was started with other
+            settings or data, or has no whole checkpoint.
     """
     recipe = [
         find_recipe("pretrain/configs", "train"),
         find_recipe("pretrain/configs/methods", method),
-        *(find_recipe("pretrain/configs/ablation", layer) for layer in layers),
+        *(find_recipe("pretrain/configs/ablation", layer, "pretrain/configs") for layer in layers),
         *(find_recipe("data", name) for name in data),
     ]
     settings = {"datalist": str(Path(datalist).resolve())}
+    if store is not None:
+        recipe.append(find_recipe("pretrain/configs", "store"))
+        settings["store"] = str(Path(store).resolve())
     config = merge(recipe, settings, overrides)
-    read_datalist(datalist).section(config["sections"])
-    _run(config, recipe, {**settings, **(overrides or {})}, output_dir, resume)
+    cases = read_datalist(datalist).section(config["sections"])
+    if store is not None:
+        config["preprocessing_sha256"] = require_same_preprocessing(store, config)
+        StoreDataset(store, cases, config["preprocessing_sha256"])
+    positions_of_rank(config["pairs_per_batch"], rank(), num_ranks())
+    _run(config, recipe, {**settings, **(overrides or {})}, output_dir, resume, allow_changed)
     return output_dir / "backbone.pt"
 
 
@@ -62,6 +89,7 @@ def train_segmentation(
     layers: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     resume: bool = False,
+    allow_changed: bool = False,
 ) -> Path:
     """Give the weights of a segmentation network trained on few labels: the file ``model.pt`` of the run folder.
 
@@ -71,18 +99,24 @@ def train_segmentation(
             on its section ``validation``; where that is empty, the last weights are kept.
         data: names of data recipes, or YAML files, later ones winning.
         output_dir: the run folder, new unless `resume`.
-        backbone: the folder of a pretraining run, whose network is taken over; None starts from random weights.
+        backbone: the folder of a pretraining run or of a pretraining bundle, whose network is taken over; None starts
+            from random weights.
         num_labels: number of labelled cases; None takes all.
         fold: which of the seeded nested subsets of labelled cases; it also seeds the training.
         layers: further YAML files laid over the recipe.
         overrides: settings in MONAI's syntax.
-        resume: continue from the latest checkpoint of the run folder.
+        resume: go on with the run in the folder, from its newest whole checkpoint; start it where there is none, and
+            do nothing where it is finished. One call thus restarts a run after any stop.
+        allow_changed: resume with other settings or another data list than the run was started with, too.
 
     Raises:
+        BlockingIOError: if another process trains in the folder.
         FileExistsError: if the folder holds a run and `resume` is False.
-        FileNotFoundError: if there is no such recipe, data list or backbone, or nothing to resume.
-        ValueError: if the data list is wrong, or has fewer training cases than `num_labels`.
+        FileNotFoundError: if there is no such recipe, data list or backbone.
+        ValueError: if the data list is wrong, or has fewer training cases than `num_labels`; if the run to resume was
+            started with other settings or data, or has no whole checkpoint.
     """
+    refuse_ranks("Probing and fine-tuning run")
     recipe = [
         find_recipe("segmentation/configs", "train"),
         find_recipe("segmentation/configs", setting),
@@ -101,38 +135,43 @@ def train_segmentation(
         "fold": fold,
         "seed": fold,
     }
-    method = "random"
-    if backbone is not None:
-        pretrained = read_config(backbone)
-        settings |= {key: pretrained[key] for key in NETWORK_KEYS}
-        settings["backbone_weights"] = str(_require(backbone / "backbone.pt", "a finished pretraining run").resolve())
-        method = pretrained["name"]
-    settings["name"] = method
+    settings |= {"name": "random"} if backbone is None else backbone_settings(backbone)
     config = merge(recipe, settings, overrides)
+    if setting != "from_scratch" and "backbone" not in config["network_def"]:
+        raise ValueError(
+            f"The network {config['network_def']['_target_']} has no backbone to probe or to start from pretrained "
+            "weights; use `medssl finetune` without --backbone."
+        )
     if listed.sections["validation"] and config["val_interval"] > config["max_epochs"]:
         raise ValueError(
             f"val_interval={config['val_interval']} exceeds max_epochs={config['max_epochs']}: the weights would never "
             "be judged, and none kept. Set --val_interval lower."
         )
-    _run(config, recipe, {**settings, **(overrides or {})}, output_dir, resume)
+    _run(config, recipe, {**settings, **(overrides or {})}, output_dir, resume, allow_changed)
     return output_dir / "model.pt"
 
 
+@joined_ranks()
 def evaluate(
-    run_dir: Path, datalist: Path | None = None, section: str = "test", overrides: Mapping[str, Any] | None = None
+    run_dir: Path,
+    datalist: Path | None = None,
+    section: str = "test",
+    overrides: Mapping[str, Any] | None = None,
+    layers: Sequence[str] = (),
 ) -> Path:
     """Give the file ``rows.jsonl`` of a segmentation run, with one row per case and class of a section.
 
-    The rows of a former evaluation are replaced.
+    The rows of a former evaluation are replaced. Under ``torchrun`` the ranks share the cases.
 
     Args:
         run_dir: folder of a finished segmentation run.
         datalist: another data list than that of the run.
         section: of the data list.
         overrides: settings in MONAI's syntax, such as ``prediction_dir``.
+        layers: further recipes laid over the evaluation, such as ``fast_evaluate``, or YAML files.
 
     Raises:
-        FileNotFoundError: if the folder holds no weights of a segmentation run.
+        FileNotFoundError: if the folder holds no weights of a segmentation run, or there is no such recipe.
         ValueError: if it is the folder of a pretraining run, or the data list has no case in the section.
     """
     config = read_config(run_dir)
@@ -140,7 +179,7 @@ def evaluate(
         raise ValueError(f"{run_dir} is a pretraining run; probe or fine-tune its backbone before you evaluate.")
     _require(run_dir / "model.pt", "a segmentation run that has been validated")
     listed = datalist or Path(config["datalist"])
-    read_datalist(listed).section(section)
+    cases = read_datalist(listed).section(section)
     settings = {
         "output_dir": str(run_dir.resolve()),
         "datalist": str(listed.resolve()),
@@ -148,11 +187,27 @@ def evaluate(
         "method_name": config["name"],
         "num_labels": config["num_labels"] or len(read_datalist(config["datalist"]).section("training")),
     }
-    recipe = [run_dir / "config.json", find_recipe("segmentation/configs", "evaluate")]
+    recipe = [
+        run_dir / "config.json",
+        find_recipe("segmentation/configs", "evaluate"),
+        *(find_recipe("segmentation/configs", layer) for layer in layers),
+    ]
     path = run_dir / "evaluate.json"
-    write_json(path, merge(recipe, settings, overrides))
-    run_config(path, workflow_type=None)
+    on_first_rank(partial(write_json, path, merge(recipe, settings, overrides)))
+    if num_ranks() == 1:
+        run_config(path, workflow_type=None)
+    else:
+        _evaluate_on_ranks(path, [case["case"] for case in cases])
     return run_dir / "rows.jsonl"
+
+
+def _evaluate_on_ranks(config_file: Path, cases: Sequence[str]) -> None:
+    run_dir = config_file.parent
+    on_first_rank(partial(discard_rank_rows, run_dir))
+    if rank() < len(cases):
+        layer = find_recipe("segmentation/configs", "evaluate_multi_gpu")
+        run_config(config_file, workflow_type=None, layers=[layer])
+    on_first_rank(partial(merge_rank_rows, run_dir, cases))
 
 
 def _require(path: Path, what: str) -> Path:
@@ -162,15 +217,21 @@ def _require(path: Path, what: str) -> Path:
 
 
 def _run(
-    config: dict[str, Any], recipe: Sequence[Path], settings: Mapping[str, Any], output_dir: Path, resume: bool
+    config: dict[str, Any],
+    recipe: Sequence[Path],
+    settings: Mapping[str, Any],
+    output_dir: Path,
+    resume: bool,
+    allow_changed: bool,
 ) -> None:
+    # The configuration in the run folder is that of one process, so that a run can go on with other ranks.
+    layers = [find_recipe("pretrain/configs", "multi_gpu")] if num_ranks() > 1 else []
     config["output_dir"] = str(output_dir.resolve())
-    config["resume_from"] = str(latest_checkpoint(output_dir).resolve()) if resume else None
     record = run_record(
         kind="segmentation" if "setting" in config else "pretrain",
         setting=config.get("setting"),
         method=config["name"],
-        recipe=recipe,
+        recipe=[*recipe, *layers],
         seed=config["seed"],
         steps=config["max_epochs"] * config["steps_per_epoch"],
         datalist=config["datalist"],
@@ -178,8 +239,13 @@ def _run(
         overrides=settings,
         backbone=config.get("backbone_weights"),
     )
-    claim_run_folder(config["output_dir"], config["resume_from"])
-    write_json(output_dir / "config.json", config)
-    write_run_record(output_dir, record)
-    run_config(output_dir / "config.json")
-    finish_run_record(output_dir)
+    if not resume:
+        refuse_held_folder(output_dir)
+    with ExitStack() as lock:
+        on_first_rank(lambda: lock.enter_context(locked_run_folder(output_dir)))
+        on_first_rank(partial(begin_run, output_dir, config, record, resume, allow_changed))
+        if read_run_record(output_dir)["finished"]:
+            return
+        with no_start_left_behind(output_dir):
+            run_config(output_dir / "config.json", layers=layers)
+        on_first_rank(partial(finish_run_record, output_dir))

@@ -47,7 +47,8 @@ def require_run(folder, weights):
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert record["finished"] >= record["started"]
     assert record["steps"] == 2
-    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step=0000002.pt"]
+    names = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert names == ["step=0000002.pt", "step=0000002.pt.sha256"]
     assert any((folder / "tensorboard").glob("events.*"))
 
 

@@ -1,10 +1,11 @@
+import hashlib
 import json
 import subprocess
 import sys
 
 import pytest
 
-from medssl.data.files import replacing, write_json
+from medssl.data.files import file_sha256, replacing, sweep_temporary, write_json
 
 
 def test_an_error_leaves_the_old_file_and_no_temporary_one(tmp_path):
@@ -49,3 +50,29 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path):
     assert "The disk is full" in done.stderr and str(path) in done.stderr
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_temporary_files_are_swept_and_no_others(tmp_path):
+    (tmp_path / "below").mkdir()
+    left = [".a.json.abcd1234.json", ".step=0000012.pt.sha256.k3v_9x2a.sha256"]
+    kept = [".lock", ".a.json", ".a.json.abcd1234.txt", ".editor.settings", "a.json", "below/.a.json.abcd1234.json"]
+    for name in left + kept:
+        (tmp_path / name).touch()
+    assert [path.name for path in sweep_temporary(tmp_path)] == left
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
+
+
+def test_what_a_killed_writer_leaves_is_swept(tmp_path):
+    code = (
+        "import os, sys\nfrom medssl.data.files import replacing\n"
+        "with replacing(sys.argv[1]) as temporary:\n    os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "weights.pt"])
+    assert len(list(tmp_path.iterdir())) == 1
+    assert len(sweep_temporary(tmp_path)) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_hash_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "file").write_bytes(b"medssl" * 1000)
+    assert file_sha256(tmp_path / "file") == hashlib.sha256(b"medssl" * 1000).hexdigest()

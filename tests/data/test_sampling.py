@@ -25,6 +25,22 @@ def test_batches_do_not_depend_on_the_number_of_workers(num_workers):
     torch.testing.assert_close(drawn(batches_of(), num_workers, 0, 4), drawn(batches_of(), 0, 0, 4), rtol=0, atol=0)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+@pytest.mark.parametrize("start", [0, 2])
+def test_the_batches_of_the_ranks_make_up_that_of_one_process(num_workers, start):
+    options = {"num_volumes": 3, "volumes_per_batch": 2}
+    ranks = [drawn(batches_of(rank=r, num_ranks=2, **options), num_workers, start, 3) for r in (0, 1)]
+    joined = [torch.cat(parts) for parts in zip(*ranks, strict=True)]
+    whole = drawn(batches_of(**options), 0, 0, start + 3)[start:]
+    torch.testing.assert_close(joined, whole, rtol=0, atol=0)
+
+
+def test_a_batch_that_the_ranks_cannot_share_evenly_is_an_error():
+    with pytest.raises(ValueError, match=r"3 ranks cannot share a batch of 4 evenly.*multiples of 3"):
+        batches_of(num_ranks=3)
+
+
 def test_batches_after_a_restart_are_those_of_an_unbroken_run():
     torch.testing.assert_close(drawn(batches_of(), 0, 2, 2), drawn(batches_of(), 0, 0, 4)[2:], rtol=0, atol=0)
 

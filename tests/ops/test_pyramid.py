@@ -36,6 +36,19 @@ def test_gradient_reaches_only_the_gathered_cells():
     torch.testing.assert_close(level.grad, expected)
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
+def test_gradient_is_that_of_indexing_in_the_memory_format_of_the_level(memory_format):
+    torch.manual_seed(0)
+    level = torch.randn(2, 5, 6, 4, 3).contiguous(memory_format=memory_format).requires_grad_()
+    voxels = torch.stack([torch.randint(0, n, (40,)) for n in (2, 6, 4, 3)], dim=1)
+    weights = torch.randn(40, 5)
+    rows = torch.stack([level[b, :, i, j, k] for b, i, j, k in voxels.tolist()])
+    (expected,) = torch.autograd.grad((rows * weights).sum(), level)
+    (actual,) = torch.autograd.grad((gather_voxels([level], voxels) * weights).sum(), level)
+    torch.testing.assert_close(actual, expected)
+    assert actual.is_contiguous(memory_format=memory_format)
+
+
 def test_voxels_without_their_batch_position_are_refused():
     with pytest.raises(ValueError, match=r"\(N, 3\)"):
         gather_voxels([torch.zeros(1, 1, 4, 4)], torch.zeros(5, 2, dtype=torch.long))

@@ -104,3 +104,100 @@ def test_a_script_of_other_weights_is_found(bundle):
 def test_a_wrong_number_of_channels_is_found(bundle):
     change(bundle, "configs/metadata.json", "network_data_format", "outputs", "pred", "num_channels", value=5)
     assert "gives 2 channels, configs/metadata.json says 5" in check_bundle(bundle)[0]
+
+
+def test_a_folder_of_scripts_is_found(bundle):
+    (bundle / "scripts").mkdir()
+    (fault,) = check_bundle(bundle)
+    assert "scripts" in fault and "install it" in fault
+
+
+def test_foreign_weights_beside_the_model_are_found(bundle):
+    torch.save({}, bundle / "models" / "backbone.pt")
+    (fault,) = check_bundle(bundle)
+    assert fault.startswith("models/backbone.pt") and "MONAI Label" in fault
+
+
+def test_a_link_is_found(bundle, tmp_path):
+    (bundle / "models" / "model.pt").rename(tmp_path / "model.pt")
+    (bundle / "models" / "model.pt").symlink_to(tmp_path / "model.pt")
+    (fault,) = check_bundle(bundle)
+    assert fault.startswith("models/model.pt is a link")
+
+
+class Payload:
+    """An object whose unpickling would leave a trace."""
+
+    def __reduce__(self):
+        return exec, ("raise SystemExit('unpickled')",)
+
+
+def test_a_pickled_object_in_the_weights_is_found_and_not_run(bundle):
+    weights = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    torch.save({**weights, "args": Payload()}, bundle / "models" / "model.pt")
+    assert "models/model.pt is damaged or holds more than tensors" in check_bundle(bundle)[0]
+
+
+def test_the_weights_of_another_head_are_found(bundle):
+    weights = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    weights["head.convs.1.weight"] = torch.zeros(5, *weights["head.convs.1.weight"].shape[1:])
+    torch.save(weights, bundle / "models" / "model.pt")
+    fault = check_bundle(bundle)[0]
+    assert "models/model.pt" in fault and "size mismatch for head.convs.1.weight" in fault
+
+
+def test_weights_exchanged_after_packing_are_found(bundle):
+    weights = torch.load(bundle / "models" / "model.pt", weights_only=True)
+    torch.save({name: value.clone() for name, value in weights.items()} | {}, bundle / "models" / "model.pt")
+    content = json.loads((bundle / "provenance.json").read_text(encoding="utf-8"))
+    content["sha256"]["model.pt"] = "0" * 64
+    (bundle / "provenance.json").write_text(json.dumps(content))
+    assert check_bundle(bundle) == [
+        "models/model.pt is not the file of which provenance.json has the SHA-256; pack the run anew."
+    ]
+
+
+@pytest.mark.parametrize("name", ["configs/metadata.json", "configs/inference.json", "configs/train.json"])
+@pytest.mark.parametrize("content", ["{", "[]", '{"a": 1, "a": 2}', "[" * 100_000])
+def test_a_file_that_is_no_plain_json_object_is_named(name, content, bundle):
+    (bundle / name).write_text(content)
+    (fault,) = check_bundle(bundle)
+    assert fault.startswith(name)
+
+
+def test_a_label_value_that_stands_twice_is_found(bundle):
+    path = bundle / "configs" / "metadata.json"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"1": "liver",', '"1": "liver", "1": "spleen",'))
+    (fault,) = check_bundle(bundle)
+    assert "the name '1' stands twice" in fault
+
+
+def test_a_train_configuration_without_its_inferer_is_found(bundle):
+    change(bundle, "configs/train.json", "train", "inferer", value=None)
+    assert check_bundle(bundle) == ["configs/train.json lacks train::inferer."]
+
+
+def test_an_optional_property_that_is_no_plain_reference_is_found(bundle):
+    change(bundle, "configs/inference.json", "evaluator", "val_handlers", value=[{"_target_": "StatsHandler"}])
+    (fault,) = check_bundle(bundle)
+    assert "configs/inference.json: evaluator::val_handlers must be the plain reference '@handlers'" in fault
+
+
+def test_a_number_of_input_channels_that_the_network_does_not_take_is_found(bundle):
+    change(bundle, "configs/metadata.json", "network_data_format", "inputs", "image", "num_channels", value=3)
+    (fault,) = check_bundle(bundle)
+    assert "does not take what network_data_format.inputs" in fault
+
+
+def test_a_network_that_cannot_be_built_is_one_sentence(bundle):
+    change(bundle, "configs/inference.json", "backbone_def", "num_levels", value="many")
+    (fault,) = check_bundle(bundle)
+    assert fault.startswith("configs/inference.json: network_def cannot be built: ")
+    assert len(fault.splitlines()) == 1
+
+
+def test_a_folder_whose_name_hides_the_segmentation_is_found(bundle):
+    renamed = bundle.rename(bundle.with_name("liver"))
+    (fault,) = check_bundle(renamed)
+    assert "'segmentation' in its name" in fault

@@ -4,7 +4,6 @@ import pytest
 
 from medssl.packaging.provenance import (
     datalist_record,
-    file_sha256,
     finish_run_record,
     library_versions,
     read_run_record,
@@ -18,11 +17,6 @@ from tests.packaging.toy_run import LABELS, write_datalist
 @pytest.fixture
 def facts(tmp_path):
     return {"method": "kats", "recipe": ["train.yaml"], "seed": 7, "steps": 30, "datalist": write_datalist(tmp_path)}
-
-
-def test_hash_is_that_of_the_bytes(tmp_path):
-    (tmp_path / "file").write_bytes(b"medssl" * 1000)
-    assert file_sha256(tmp_path / "file") == hashlib.sha256(b"medssl" * 1000).hexdigest()
 
 
 def test_versions_are_those_that_run():
@@ -82,6 +76,15 @@ def test_a_resumed_run_keeps_its_start(facts, tmp_path):
     write_run_record(tmp_path, {**run_record("pretrain", **facts), "started": "2024-05-01T00:00:00+00:00"})
     write_run_record(tmp_path, run_record("pretrain", **facts))
     assert read_run_record(tmp_path)["started"] == "2024-05-01T00:00:00+00:00"
+
+
+def test_every_resume_is_noted(facts, tmp_path):
+    write_run_record(tmp_path, run_record("pretrain", **facts))
+    write_run_record(tmp_path, run_record("pretrain", **facts), resumed_at=10)
+    write_run_record(tmp_path, run_record("pretrain", **facts), resumed_at=20, changes=["seed: 0 -> 1"])
+    resumes = finish_run_record(tmp_path)["resumes"]
+    assert [resume["step"] for resume in resumes] == [10, 20]
+    assert "changes" not in resumes[0] and resumes[1]["changes"] == ["seed: 0 -> 1"]
 
 
 def test_a_folder_without_a_record_is_named(tmp_path):

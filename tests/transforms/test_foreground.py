@@ -3,9 +3,10 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import CropForegroundd
+from scipy import ndimage
 from skimage.segmentation import flood
 
-from medssl.transforms.foreground import Above, BodyMaskd, body_mask
+from medssl.transforms.foreground import Above, BodyMaskd, CropBodyd, body_mask
 
 
 def thorax() -> np.ndarray:
@@ -86,3 +87,74 @@ def test_above_selects_the_foreground_of_monais_crop():
     image[:, 2:5, 3:7] = -500
     crop = CropForegroundd("image", source_key="image", select_fn=Above(-500), allow_smaller=True)
     assert crop({"image": image})["image"].shape == (1, 3, 4)
+
+
+def airways(seed: int) -> np.ndarray:
+    """Smooth random cavities and channels in a noisy body."""
+    rng = np.random.default_rng(seed)
+    image = np.full((60, 50, 30), -1000.0)
+    image[5:55, 6:44] = 40 + 60 * rng.normal(size=(50, 38, 30))
+    image[ndimage.gaussian_filter(rng.normal(size=image.shape), 2.5) > 0.07] = -900
+    return image.astype(np.float32)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_mask_is_all_but_the_air_components_that_reach_a_side(seed, order):
+    image = np.asarray(airways(seed), order=order)
+    components, count = ndimage.label(image < -500)
+    sides = np.concatenate([components[[0, -1]].ravel(), components[:, [0, -1]].ravel()])
+    outside = np.isin(components, np.setdiff1d(sides, 0))
+    assert count > 5 and outside.any()
+    np.testing.assert_array_equal(body_mask(image, -500), ~outside)
+
+
+def crop_of_monai(threshold: float) -> CropForegroundd:
+    return CropForegroundd(["image", "label"], "image", Above(threshold), allow_smaller=True, margin=1)
+
+
+def body_in_air(shape, dtype=torch.float32, place=(slice(3, 7), slice(2, 4), slice(1, 9))) -> dict[str, MetaTensor]:
+    image = torch.full((1, *shape), -1000, dtype=dtype)
+    image[(0, *place[: len(shape)])] = 40
+    affine = torch.diag(torch.tensor([2.0, 1.0, 3.0, 1.0], dtype=torch.float64))
+    return {"image": MetaTensor(image, affine=affine), "label": MetaTensor((image > 0).to(torch.uint8), affine=affine)}
+
+
+@pytest.mark.parametrize("shape", [(12, 9, 11), (8, 4, 9), (12, 9)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int16])
+def test_the_crop_to_the_body_is_that_of_monai(shape, dtype):
+    ours, theirs = (
+        crop(body_in_air(shape, dtype)) for crop in (CropBodyd(["image", "label"], "image", -500), crop_of_monai(-500))
+    )
+    for key in ("image", "label"):
+        assert ours[key].equal(theirs[key]) and ours[key].dtype == theirs[key].dtype
+        assert ours[key].affine.equal(theirs[key].affine)
+    for key in ("foreground_start_coord", "foreground_end_coord"):
+        assert ours[key].tolist() == theirs[key].tolist()
+
+
+def test_the_crop_to_the_body_finds_a_single_voxel_in_any_channel_and_order_of_memory():
+    image = torch.zeros(2, 9, 8, 7).permute(0, 3, 1, 2)
+    image[1, 4, 6, 2] = 1
+    cropped = CropBodyd("image", "image", 0.5, margin=0)({"image": image})["image"]
+    assert cropped.shape == (2, 1, 1, 1) and cropped[1] == 1
+
+
+def test_the_crop_to_the_body_is_inverted_by_monai():
+    crop = CropBodyd(["image", "label"], "image", -500)
+    sample = crop(body_in_air((12, 9, 11)))
+    back = crop.inverse(sample)
+    whole = body_in_air((12, 9, 11))
+    assert back["label"].equal(whole["label"]) and back["image"].affine.equal(whole["image"].affine)
+
+
+def test_a_crop_without_a_body_is_an_error_that_names_the_file():
+    image = MetaTensor(torch.full((1, 5, 5), -1000.0), meta={"filename_or_obj": "scans/air.nii.gz"})
+    with pytest.raises(ValueError, match=r"no body in scans/air\.nii\.gz.*-500.*up to -1000"):
+        CropBodyd("image", "image", -500)({"image": image})
+
+
+def test_a_nan_does_not_hide_a_body():
+    image = torch.full((1, 6, 6), torch.nan)
+    image[:, 2, 3] = 40
+    assert CropBodyd("image", "image", -500)({"image": image})["image"].shape == (1, 3, 3)

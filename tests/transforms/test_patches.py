@@ -173,3 +173,14 @@ def test_an_empty_body_is_an_error():
 def test_a_patch_of_other_axes_than_the_volume_is_an_error():
     with pytest.raises(ValueError, match=r"patch_size \[4, 4\].*\(1, 10, 10, 10\)"):
         RandOverlappingPatchesd((4, 4))(case((10, 10, 10)))
+
+
+@pytest.mark.parametrize(("shape", "patch"), SIZES)
+def test_integers_with_an_intensity_are_cut_as_what_they_stand_for(shape, patch):
+    volume = case(shape)
+    volume["image"] = torch.randint(-32768, 32767, (1, *shape), dtype=torch.int16)
+    as_float = {**volume, "image": volume["image"].float() * 0.5 + 3}
+    cut = RandOverlappingPatchesd(patch, num_voxels=20)
+    ours, plain = (cut.set_random_state(seed=1)(v) for v in ({**volume, "intensity": (0.5, 3.0)}, as_float))
+    assert set(ours) == set(plain)
+    assert all(torch.equal(ours[key], plain[key]) for key in ours if key != "case")

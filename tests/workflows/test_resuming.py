@@ -6,7 +6,8 @@ import time
 import pytest
 import torch
 
-from tests.tiny import PRETRAINING, SEGMENTATION, arguments, start
+from tests.killing import differences, last_checkpoint, pretraining_command, run_with_kills
+from tests.tiny import SEGMENTATION, arguments, start
 
 pytestmark = pytest.mark.slow
 PACE = {"steps_per_epoch": 5, "max_epochs": 10, "checkpoint_every": 3, "panel_every": 50}
@@ -41,34 +42,18 @@ def run_unbroken_and_killed(command, tmp_path):
     return whole, broken
 
 
-def require_equal(first, second):
-    """Check that two files hold the same tensors and numbers, to the bit."""
-
-    def flat(value, name=""):
-        if isinstance(value, dict):
-            return {key: leaf for k, v in value.items() for key, leaf in flat(v, f"{name}/{k}").items()}
-        if isinstance(value, list):
-            return flat(dict(enumerate(value)), name)
-        return {name: value}
-
-    leaves = [flat(torch.load(path, weights_only=True)) for path in (first, second)]
-    assert leaves[0].keys() == leaves[1].keys()
-    for name, value in leaves[0].items():
-        same = torch.equal(value, leaves[1][name]) if isinstance(value, torch.Tensor) else value == leaves[1][name]
-        assert same, name
-
-
-def last_checkpoint(folder):
-    return folder / "checkpoints" / f"step={PACE['steps_per_epoch'] * PACE['max_epochs']:07d}.pt"
-
-
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_pretraining(num_workers, ct_list, tmp_path):
-    settings = {**PRETRAINING, **PACE, "num_workers": num_workers}
-    command = ["pretrain", "kats", "--datalist", ct_list, "--data", "ct", *arguments(settings)]
-    whole, broken = run_unbroken_and_killed(command, tmp_path)
-    require_equal(whole / "backbone.pt", broken / "backbone.pt")
-    require_equal(last_checkpoint(whole), last_checkpoint(broken))
+def test_pretraining_killed_ten_times_and_started_with_the_same_command(num_workers, ct_list, tmp_path):
+    steps, kills = 120, 10
+    command = pretraining_command(ct_list, steps, num_workers)
+    unbroken = start(*command, "--out", tmp_path / "whole", cwd=tmp_path)
+    counts = run_with_kills(command, tmp_path / "broken", steps, kills, seed=num_workers)
+    require_success(unbroken)
+    assert sum(counts[moment] for moment in ("start-up", "steps", "saving", "end")) == kills
+    assert counts["within a save"] > 0
+    for name in ("backbone.pt", f"checkpoints/step={steps:07d}.pt"):
+        assert not differences(tmp_path / "whole" / name, tmp_path / "broken" / name)
+    assert not list((tmp_path / "broken").rglob(".*.????????.*"))
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -79,7 +64,8 @@ def test_fine_tuning(num_workers, ct_list, pretrained, tmp_path):
     settings.pop("panel_every")
     options = ["--datalist", ct_list, "--data", "ct", "--backbone", pretrained]
     whole, broken = run_unbroken_and_killed(["finetune", *options, *arguments(settings)], tmp_path)
-    require_equal(whole / "model.pt", broken / "model.pt")
-    require_equal(last_checkpoint(whole), last_checkpoint(broken))
-    best = torch.load(last_checkpoint(whole), weights_only=True)["best"]["best"]
+    steps = PACE["steps_per_epoch"] * PACE["max_epochs"]
+    assert not differences(whole / "model.pt", broken / "model.pt")
+    assert not differences(last_checkpoint(whole, steps), last_checkpoint(broken, steps))
+    best = torch.load(last_checkpoint(whole, steps), weights_only=True)["best"]["best"]
     assert best > 0

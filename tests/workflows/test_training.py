@@ -88,7 +88,6 @@ def test_a_folder_that_holds_a_run_stays_as_it_is(command, pretrained, probed, c
         ({"layers": ["reference"]}, FileNotFoundError, "no recipe 'reference'.*fine_tune_reference"),
         ({"backbone": "nowhere"}, FileNotFoundError, r"nowhere holds no config\.json"),
         ({"backbone": "probe"}, FileNotFoundError, r"holds no backbone\.pt.*finished pretraining run"),
-        ({"resume": True}, FileNotFoundError, "no checkpoint to resume from"),
         ({"overrides": {"max_epoch": 3}}, ValueError, "did you mean --max_epochs"),
         (
             {"overrides": {**SEGMENTATION, **NETWORK, "val_interval": 9}},

@@ -1,0 +1,196 @@
+"""Segment a whole volume: planned windows in bfloat16 beside MONAI's sliding window in float32.
+
+The network is the paper's pyramid (32 channels, 5 levels) with a linear head of 14 classes and random weights. The peer
+takes windows of 128 x 128 x 32 at an overlap of 0.5, one at a time, and a plain restatement of the head: the logits of
+every level are upsampled to full size, then summed. Ours takes the windows of `medssl.evaluation.windows` and sums
+before it upsamples. One thread, every run in a process of its own.
+
+    python benchmarks/inference.py [--quick]
+"""
+
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+
+import torch
+from measuring import Row, best_of, in_fresh_process, peak_mib, print_rows
+from monai.data import MetaTensor
+from monai.inferers import SlidingWindowInferer
+from monai.transforms import Compose, CropForegroundd, Invertd, Orientationd, Spacingd
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medssl.evaluation.inferer import PlannedInferer
+from medssl.evaluation.windows import plan_windows
+from medssl.networks.fpn import FPN
+from medssl.networks.heads import LinearHead
+from medssl.networks.segmentation import SegmentationNetwork
+from medssl.transforms.labels import InvertToLabeld, LogitsToLabeld
+
+STAGE = "inference"
+NUM_CLASSES = 14
+PAPER = {"base_channels": 32, "num_levels": 5, "patch_size": (128, 128, 32), "volume": (326, 245, 96)}
+QUICK = {"base_channels": 8, "num_levels": 3, "patch_size": (32, 32, 16), "volume": (82, 61, 48)}
+FULL_SCAN, QUICK_SCAN = (512, 512, 200), (128, 128, 50)
+PAPER_VOLUME = (326, 245, 250)
+OVERLAP = 0.2
+MEMORY_GIB = 4.0
+PEER = "MONAI SlidingWindowInferer, overlap 0.5, float32, per-level upsampling (plain restatement)"
+
+
+class PerLevelHead(nn.Module):
+    """Give a `LinearHead`'s logits the plain way: every level upsampled to full size, then all of them summed."""
+
+    def __init__(self, head: LinearHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, pyramid: list[Tensor]) -> Tensor:
+        """Return the logits for a pyramid, finest first."""
+        size = pyramid[0].shape[2:]
+        logits = [conv(level) for conv, level in zip(self.head.convs, pyramid[::-1], strict=True)]
+        upsampled = []
+        for i, coarse in enumerate(reversed(logits)):
+            full = F.interpolate(coarse, scale_factor=float(2**i), mode="nearest")
+            upsampled.append(full[(..., *map(slice, size))])
+        return torch.stack(upsampled).sum(0)
+
+
+def network(case: dict, plain: bool) -> SegmentationNetwork:
+    """Give the network with seeded random weights, and the plain head where asked."""
+    torch.manual_seed(0)
+    backbone = FPN(3, base_channels=case["base_channels"], num_levels=case["num_levels"])
+    head = LinearHead(3, backbone.level_channels, NUM_CLASSES)
+    return SegmentationNetwork(backbone, PerLevelHead(head) if plain else head).eval()
+
+
+def volume(case: dict) -> Tensor:
+    """Give a smooth random volume."""
+    torch.manual_seed(1)
+    coarse = torch.rand(1, 1, *(math.ceil(size / 8) for size in case["volume"]))
+    return F.interpolate(coarse, size=case["volume"], mode="trilinear")
+
+
+def difference_on_the_same_windows() -> float:
+    """Give how much the logits of ours in float32 differ from the peer's where both take the same windows."""
+    case = {**QUICK, "volume": (64, 64, 32)}
+    ours = PlannedInferer(case["patch_size"], case["base_channels"], NUM_CLASSES, overlap=0.5, amp=False)
+    plain = SlidingWindowInferer(case["patch_size"], sw_batch_size=1, overlap=0.5, mode="gaussian")
+    with torch.inference_mode():
+        peer = plain(volume(case), network(case, plain=True))
+        return float((ours(volume(case), network(case, plain=False)) - peer).abs().max())
+
+
+def whole(case: dict, plain: bool) -> dict:
+    """Segment a volume whole, and give the seconds and the additional peak memory."""
+    torch.set_num_threads(1)
+    net, image = network(case, plain), volume(case)
+    patch = tuple(case["patch_size"])
+    if plain:
+        inferer = SlidingWindowInferer(patch, sw_batch_size=1, overlap=0.5, mode="gaussian")
+    else:
+        inferer = PlannedInferer(patch, case["base_channels"], NUM_CLASSES, MEMORY_GIB, overlap=OVERLAP)
+    before = peak_mib()
+    start = time.perf_counter()
+    with torch.no_grad():
+        inferer(image, net)
+    return {"seconds": time.perf_counter() - start, "mib": peak_mib() - before}
+
+
+def heads(case: dict) -> dict:
+    """Give the seconds of both heads on the pyramid of one window, and how much their logits differ."""
+    torch.set_num_threads(1)
+    plain, ours = network(case, plain=True), network(case, plain=False)
+    with torch.inference_mode():
+        pyramid = ours.backbone(torch.rand(1, 1, *case["patch_size"]))
+        difference = float((plain.head(pyramid) - ours.head(pyramid)).abs().max())
+        seconds = {
+            name: best_of(lambda head=net.head: head(pyramid)) for name, net in (("ours", ours), ("peer", plain))
+        }
+    return {**seconds, "difference": difference}
+
+
+def bring_back(shape: list[int], plain: bool, file: str) -> dict:
+    """Bring logits back to a scan's grid as labels, write them to a file, and give seconds and additional memory."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    affine = torch.diag(torch.tensor([-0.8, -0.8, 1.5, 1.0], dtype=torch.float64))
+    preprocessing = Compose(
+        [
+            Orientationd("image", axcodes="RAS", labels=None),
+            Spacingd("image", pixdim=(1.0, 1.0, 2.0), mode="bilinear"),
+            CropForegroundd("image", source_key="image", allow_smaller=True),
+        ]
+    )
+    data = preprocessing({"image": MetaTensor(torch.rand(1, *shape), affine=affine)})
+    size = data["image"].shape[1:]
+    coarse = torch.randn(1, NUM_CLASSES, *(math.ceil(voxels / 16) for voxels in size))
+    data["pred"] = MetaTensor(F.interpolate(coarse, size=size, mode="trilinear")[0])
+    peer = Compose([Invertd("pred", preprocessing, "image", nearest_interp=False), LogitsToLabeld("pred")])
+    transform = peer if plain else InvertToLabeld("pred", preprocessing, "image")
+    before, start = peak_mib(), time.perf_counter()
+    label = transform(data)["pred"]
+    result = {"seconds": time.perf_counter() - start, "mib": peak_mib() - before}
+    torch.save(label.as_tensor(), file)
+    return result
+
+
+def whole_rows(case: dict) -> list[Row]:
+    """Give the rows of a whole volume, and of the paper's volume from the same time per window."""
+    difference = difference_on_the_same_windows()
+    ours, peer = (in_fresh_process("inference", "whole", case, plain).result for plain in (False, True))
+    ours_windows, peer_windows = windows(case["volume"], case)
+    size = " x ".join(map(str, case["volume"]))
+    per_window = ours["seconds"] / ours_windows, peer["seconds"] / peer_windows
+    note = f"{ours_windows} and {peer_windows} windows, {per_window[0]:.2f} and {per_window[1]:.2f} s each"
+    note = f"{note}; in float32 on the same windows the logits differ by at most {difference:.0e}"
+    rows = [
+        Row(STAGE, f"time, {size}", ours["seconds"], peer["seconds"], "s", PEER, 5, "", note),
+        Row(STAGE, f"peak memory, {size}", ours["mib"], peer["mib"], "MiB", PEER, None, f"memory_gib={MEMORY_GIB:g}"),
+    ]
+    if case["patch_size"] == PAPER["patch_size"]:
+        counts = windows(PAPER_VOLUME, case)
+        seconds = [count * each for count, each in zip(counts, per_window, strict=True)]
+        name = f"time, {' x '.join(map(str, PAPER_VOLUME))}: estimated"
+        note = f"not run: {counts[0]} and {counts[1]} windows at the time per window above"
+        rows.append(Row(STAGE, name, *seconds, "s", PEER, 5, "", note))
+    return rows
+
+
+def windows(shape: Sequence[int], case: dict) -> tuple[int, int]:
+    """Give the number of windows of ours and of the peer."""
+    roi_size = tuple(case["patch_size"])
+    interval = [size // 2 for size in roi_size]
+    peer = math.prod(
+        math.ceil(max(size - roi, 0) / step) + 1 for size, roi, step in zip(shape, roi_size, interval, strict=True)
+    )
+    return plan_windows(shape, roi_size, OVERLAP).num_windows, peer
+
+
+def measure(full: bool) -> list[Row]:
+    """Give the rows of this stage."""
+    case = PAPER if full else QUICK
+    rows = whole_rows(case)
+    head = in_fresh_process("inference", "heads", case).result
+    window = " x ".join(map(str, case["patch_size"]))
+    note = f"same pyramid; logits differ by at most {head['difference']:.0e}"
+    rows.append(Row(STAGE, f"head alone, {window}", head["ours"], head["peer"], "s", "per-level upsampling", note=note))
+    scan = FULL_SCAN if full else QUICK_SCAN
+    with tempfile.TemporaryDirectory() as folder:
+        files = [f"{folder}/{plain}.pt" for plain in (False, True)]
+        ours, peer = (
+            in_fresh_process("inference", "bring_back", scan, plain, file).result
+            for plain, file in zip((False, True), files, strict=True)
+        )
+        agreement = float(torch.eq(*(torch.load(file, weights_only=True) for file in files)).float().mean())
+    size = f"{' x '.join(map(str, scan))}, {NUM_CLASSES} classes"
+    name, note = "MONAI Invertd, then the maximum", f"equal labels at {agreement:.4%} of voxels"
+    rows.append(Row(STAGE, f"back to the scan, peak memory, {size}", ours["mib"], peer["mib"], "MiB", name, note=note))
+    rows.append(Row(STAGE, f"back to the scan, time, {size}", ours["seconds"], peer["seconds"], "s", name))
+    return rows
+
+
+if __name__ == "__main__":
+    print_rows(measure(full="--quick" not in sys.argv))

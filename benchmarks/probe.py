@@ -1,0 +1,206 @@
+"""Fit a linear probe on features computed once beside recomputing the frozen backbone at every step.
+
+The first row is the paper's protocol: 45,000 steps of 7 patches of 128 x 128 x 32, pyramid of 32 channels and 5 levels, 13
+classes. Nobody waits for the peer: its seconds a patch (backbone, head, loss, backward pass, Adam) are measured and
+multiplied. Ours is the measured seconds a kept patch times 64 patches a case of 20, and the measured seconds a step on rows
+times 45,000. Reading and preprocessing of the cases, the crops of the peer and the validation of either side are not counted.
+The second row is measured whole, through `medssl probe` on phantoms, with and without `--cached`. The third is an
+annotator's case: three small volumes, few steps. Two threads, every run in a process of its own.
+
+    python benchmarks/probe.py [--quick]
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from measuring import Row, best_of, in_fresh_process, print_rows
+
+from medssl.data.phantom import write_phantom
+from medssl.engines.features import FeatureCache
+from medssl.engines.voxel_probe import fit_linear_probe
+from medssl.evaluation.metrics import read_rows
+from medssl.losses.dice_bce import DiceBCELoss
+from medssl.networks.fpn import FPN
+from medssl.networks.heads import LinearHead
+from medssl.networks.rows import LinearHeadOnRows
+from medssl.networks.segmentation import SegmentationNetwork
+from medssl.ops.pyramid import gather_voxels
+from medssl.workflows.training import evaluate, pretrain, train_segmentation
+
+STAGE = "probe"
+PAPER = {"base_channels": 32, "num_levels": 5, "patch_size": (128, 128, 32), "num_classes": 13}
+QUICK = {"base_channels": 8, "num_levels": 3, "patch_size": (32, 32, 16), "num_classes": 5}
+PAPER_STEPS, PATCHES, CASES, PATCHES_PER_CASE, ROWS_PER_PATCH = 45000, 7, 20, 64, 1024
+PEER = "medssl's plain probe: the backbone at every step"
+PHANTOM_NETWORK = {"base_channels": 16, "num_levels": 4, "num_workers": 0}
+PHANTOM_PROBE = {
+    "num_workers": 0,
+    "patch_size": [64, 64, 32],
+    "max_epochs": 1,
+    "patches_per_batch": PATCHES,
+    "volumes_per_batch": 1,
+    "val_interval": 1,
+    "overlap": 0.25,
+    "learning_rate": 0.03,
+    "standardize": True,
+}
+
+
+def make_network(size: dict, seed: int = 0) -> SegmentationNetwork:
+    """Give the network with seeded random weights."""
+    torch.manual_seed(seed)
+    backbone = FPN(3, base_channels=size["base_channels"], num_levels=size["num_levels"])
+    return SegmentationNetwork(backbone, LinearHead(3, backbone.level_channels, size["num_classes"]), frozen=True)
+
+
+def make_case(size: dict, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give an image of noise and a label map of blocks, one for every class."""
+    generator = torch.Generator().manual_seed(0)
+    label = torch.zeros(1, *shape, dtype=torch.uint8)
+    for value in range(1, size["num_classes"] + 1):
+        corner = [int(torch.randint(0, n * 3 // 4, (1,), generator=generator)) for n in shape]
+        label[(0, *(slice(c, c + n // 5) for c, n in zip(corner, shape, strict=True)))] = value
+    return torch.rand(1, *shape, generator=generator), label
+
+
+def plain_patch(size: dict) -> float:
+    """Give the seconds of a training step of the plain probe on one patch."""
+    network = make_network(size).train()
+    image, label = make_case(size, tuple(size["patch_size"]))
+    optimizer = torch.optim.Adam(network.head.parameters(), lr=3e-4)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        DiceBCELoss()(network(image[None]), label[None]).backward()
+        optimizer.step()
+
+    step()
+    return best_of(step, 2)
+
+
+def cached_parts(size: dict) -> dict[str, float]:
+    """Give the seconds of a kept patch, those of a step on rows, and how far rows are from the dense head."""
+    network = make_network(size)
+    shape = tuple(2 * n for n in size["patch_size"])
+    with tempfile.TemporaryDirectory() as folder:
+        cache = FeatureCache(folder, network.backbone, size["patch_size"], size["num_classes"], 2, ROWS_PER_PATCH)
+        image, label = make_case(size, shape)
+        start = time.perf_counter()
+        rows = cache.patches("a", image, label)
+        patch = (time.perf_counter() - start) / 2
+        full = [np.tile(part, (PATCHES_PER_CASE // 2,) + (1,) * (part.ndim - 1)) for part in rows]
+        cases = [rows._replace(**dict(zip(rows._fields, full, strict=True)))] * 3
+        num_steps = 30
+        start = time.perf_counter()
+        fit_linear_probe(network.head, cases, num_steps, 3e-4, PATCHES)
+        step = (time.perf_counter() - start) / num_steps
+    return {"patch": patch, "step": step, "difference": _difference(network, size)}
+
+
+@torch.no_grad()
+def _difference(network: SegmentationNetwork, size: dict) -> float:
+    image, _ = make_case(size, tuple(size["patch_size"]))
+    pyramid = network.backbone(image[None])
+    voxels = torch.stack([torch.randint(0, n, (2000,)) for n in size["patch_size"]], dim=1)
+    voxels = torch.cat([torch.zeros(2000, 1, dtype=torch.long), voxels], dim=1)
+    dense = network.head(pyramid).movedim(1, -1)[tuple(voxels.unbind(1))]
+    return float((LinearHeadOnRows(network.head)(gather_voxels(pyramid, voxels)) - dense).abs().max())
+
+
+def phantom_data(folder: str, steps: int) -> str:
+    """Write phantoms and pretrain a backbone on them; give the data list."""
+    datalist = write_phantom(Path(folder) / "data", modality="MR")
+    settings = {**PHANTOM_NETWORK, "max_epochs": 1, "steps_per_epoch": steps, "pairs_per_batch": 2, "num_voxels": 128}
+    settings |= {"learning_rate": 0.001, "panel_every": steps}
+    pretrain("kats", datalist, ["mr", "phantom"], Path(folder) / "pretrain", overrides=settings)
+    return str(datalist)
+
+
+def phantom_probe(folder: str, datalist: str, cached: bool, steps: int) -> list[float]:
+    """Give the seconds of a probe of two labelled phantoms, and its mean Dice on the test scans."""
+    run = Path(folder) / f"cached_{cached}"
+    settings = {**PHANTOM_PROBE, "steps_per_epoch": steps, "checkpoint_every": steps}
+    layers = ["cached_probe"] if cached else []
+    common = ("linear_probe", Path(datalist), ["mr", "phantom"], run, Path(folder) / "pretrain", 2)
+    start = time.perf_counter()
+    train_segmentation(*common, layers=layers, overrides=settings)
+    seconds = time.perf_counter() - start
+    dice = [row["dice"] or 0.0 for row in read_rows(evaluate(run)) if row["reference_voxels"]]
+    return [seconds, float(np.mean(dice))]
+
+
+def annotator(size: dict, num_patches: int, steps: int) -> float:
+    """Give the seconds of features and fit for three volumes, of 128 x 128 x 64 at full size."""
+    network = make_network(size)
+    shape = (*size["patch_size"][:2], 2 * size["patch_size"][2])
+    cases = [make_case(size, shape) for _ in range(3)]
+    with tempfile.TemporaryDirectory() as folder:
+        cache = FeatureCache(
+            folder, network.backbone, size["patch_size"], size["num_classes"], num_patches, 4 * ROWS_PER_PATCH
+        )
+        start = time.perf_counter()
+        rows = [cache.patches(f"case_{i}", *case) for i, case in enumerate(cases)]
+        fit_linear_probe(network.head, rows, steps, 0.03, patches_per_batch=3)
+        return time.perf_counter() - start
+
+
+def measure(full: bool) -> list[Row]:
+    """Give the rows of the protocol, of the measured budget and of the annotator."""
+    size = PAPER if full else QUICK
+    steps, pretraining, phantom_steps = (PAPER_STEPS, 60, 2000) if full else (PAPER_STEPS, 2, 20)
+    patch = in_fresh_process("probe", "plain_patch", size, threads=2).result
+    parts = in_fresh_process("probe", "cached_parts", size, threads=2).result
+    plain_hours = steps * PATCHES * patch / 3600
+    cached_hours = (CASES * PATCHES_PER_CASE * parts["patch"] + steps * parts["step"]) / 3600
+    with tempfile.TemporaryDirectory() as folder:
+        datalist = in_fresh_process("probe", "phantom_data", folder, pretraining, threads=2).result
+        runs = [
+            in_fresh_process("probe", "phantom_probe", folder, datalist, cached, phantom_steps, threads=2).result
+            for cached in (True, False)
+        ]
+    few = {"steps": 200, "patches": 3}
+    fitted = in_fresh_process("probe", "annotator", size, few["patches"], few["steps"], threads=2).result
+    return [
+        Row(
+            STAGE,
+            f"time, {steps} steps x {PATCHES} patches of {size['patch_size']}, {CASES} cases",
+            cached_hours,
+            plain_hours,
+            "h",
+            PEER,
+            50,
+            f"{CASES * PATCHES_PER_CASE} passes of the backbone instead of {steps * PATCHES}",
+            f"both extrapolated from {patch:.2f} s a patch (plain), {parts['patch']:.2f} s a kept patch and "
+            f"{parts['step'] * 1000:.0f} ms a step on rows; logits of rows within {parts['difference']:.0e} of the head",
+        ),
+        Row(
+            STAGE,
+            f"time, {phantom_steps} steps x {PATCHES} patches, 2 phantoms, measured whole",
+            runs[0][0],
+            runs[1][0],
+            "s",
+            PEER,
+            None,
+            f"{2 * PATCHES_PER_CASE} passes instead of {phantom_steps * PATCHES}",
+            f"with validation; test Dice {runs[0][1]:.3f} (cached) and {runs[1][1]:.3f} (plain)",
+        ),
+        Row(
+            STAGE,
+            f"time, 3 volumes of two patches, {few['steps']} steps x 3 patches",
+            fitted,
+            few["steps"] * 3 * patch,
+            "s",
+            PEER,
+            None,
+            "",
+            f"{few['patches']} patches a case, measured whole; the peer from its seconds a patch",
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    print_rows(measure(full="--quick" not in sys.argv))

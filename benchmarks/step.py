@@ -1,0 +1,184 @@
+"""One training step of 4 pairs of 128 x 128 x 32 (32 channels x 5 levels, 1,024 voxels a pair), forward to Adam.
+
+    python benchmarks/step.py [--quick]
+
+The peer is a plain restatement of how Kats et al. (2024) publish the step, in float32: every voxel of every level is
+projected, then each sample is indexed; the loss has a full similarity matrix. Both have the same weights, and the same
+loss and gradient norm, checked first. Switches are added one after another. Two threads, a process for each.
+"""
+
+import sys
+import time
+
+import torch
+from measuring import Measured, Row, best_of, in_fresh_process, print_rows
+from switch_loss import loss_table
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity
+from torch.profiler import profile as profiler
+from torch.utils.flop_counter import FlopCounterMode
+
+from medssl.engines.acceleration import Accelerated
+from medssl.engines.parity import gradient_parity
+from medssl.methods.hierarchical import Hierarchical
+from medssl.networks.fpn import FPN, BalancedFPN
+from medssl.networks.heads import Projector, RestorationHead
+
+STAGE = "step"
+THREADS = 2
+FULL = {"size": (128, 128, 32), "channels": 32, "levels": 5, "pairs": 4, "voxels": 1024}
+QUICK = {"size": (32, 32, 16), "channels": 8, "levels": 3, "pairs": 2, "voxels": 128}
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "float32": (),
+    "+ bfloat16": ("amp",),
+    "+ channels last": ("amp", "channels_last"),
+    "+ recomputed activations": ("amp", "channels_last", "activation_checkpointing"),
+}
+BEST = "+ channels last"
+
+
+class PlainMethod(nn.Module):
+    """Plain restatement: the losses of a `Hierarchical` method from dense projections and a full similarity matrix."""
+
+    def __init__(self, method: Hierarchical) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss."""
+        backbone, head = self.method.backbone, self.method.restoration_head
+        pyramids = [backbone(batch[view]) for view in ("view_1", "view_2")]
+        rows = [self._rows(pyramid, batch[f"voxels_{i}"]) for i, pyramid in enumerate(pyramids, start=1)]
+        z = F.normalize(torch.cat([self.method.projector(row) for row in rows]), dim=1)
+        similarity = torch.exp(z @ z.T / 0.1)
+        own = torch.eye(len(z), dtype=torch.bool)
+        positive = own.roll(len(rows[0]), dims=1)
+        contrast = -torch.log((similarity * positive).sum(1) / (similarity * ~own).sum(1)).mean()
+        errors = [F.mse_loss(head(pyramid[0]), batch[f"clean_{i}"]) for i, pyramid in enumerate(pyramids, start=1)]
+        return {"loss": contrast + 10 * (errors[0] + errors[1]) / 2}
+
+    def _rows(self, pyramid: list[Tensor], voxels: Tensor) -> Tensor:
+        projected = self.method.projections(pyramid)
+        rows = []
+        for sample in range(len(projected[0])):
+            x, y, z = voxels[voxels[:, 0] == sample, 1:].unbind(1)
+            levels = [level[sample][:, x // 2**i, y // 2**i, z // 2**i] for i, level in enumerate(projected)]
+            rows.append(torch.cat(levels).T)
+        return torch.cat(rows)
+
+
+def make_method(channels: int, levels: int) -> Hierarchical:
+    """Give the method of the Kats recipe, with the same weights each time."""
+    torch.manual_seed(0)
+    network = BalancedFPN(3, 1, channels, levels, level_channels=32)
+    return Hierarchical(network, Projector((32,) * levels), RestorationHead(3, channels)).train()
+
+
+def make_batch(size: tuple[int, ...], pairs: int, voxels: int) -> dict[str, Tensor]:
+    """Give smooth patches with noise, and voxels that pairs share."""
+    generator = torch.Generator().manual_seed(0)
+    clean = F.interpolate(torch.rand(pairs, 1, *(side // 8 for side in size), generator=generator), size=size)
+    noise = 0.05 * torch.randn(2, *clean.shape, generator=generator)
+    sample = torch.arange(pairs).repeat_interleave(voxels)
+    places = [torch.randint(side, (len(sample),), generator=generator) for side in size]
+    shared = torch.stack([sample, *places], dim=1)
+    views = {"view_1": clean + noise[0], "view_2": clean**1.5 + noise[1]}
+    return {**views, "clean_1": clean, "clean_2": clean.clone(), "voxels_1": shared, "voxels_2": shared.clone()}
+
+
+def run(switches: list[str] | None, sizes: dict) -> dict[str, float]:
+    """Take one step and give its seconds, loss and gradient norm; no switches (None) is the plain restatement.
+
+    A step of a tiny network goes before, for what is loaded and compiled once.
+    """
+    _step(switches, {"size": (16, 16, 16), "channels": 8, "levels": 2, "pairs": 1, "voxels": 16})
+    return _step(switches, sizes)
+
+
+def _step(switches: list[str] | None, sizes: dict) -> dict[str, float]:
+    method = make_method(sizes["channels"], sizes["levels"])
+    network = PlainMethod(method) if switches is None else Accelerated(method, **dict.fromkeys(switches, True))
+    optimizer = torch.optim.Adam(method.parameters(), lr=3e-4)
+    batch = make_batch(tuple(sizes["size"]), sizes["pairs"], sizes["voxels"])
+    start = time.perf_counter()
+    loss = network(batch)["loss"]
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(method.parameters(), 1.0)
+    optimizer.step()
+    return {"seconds": time.perf_counter() - start, "loss": loss.item(), "norm": norm.item()}
+
+
+def matmul_peak(precision: str) -> float:
+    """Give the measured operations a second of a product of two square matrices."""
+    a = torch.rand(2048, 2048).to(getattr(torch, precision))
+    return 2 * 2048**3 / best_of(lambda: a @ a, 5)
+
+
+def operations(sizes: dict) -> float:
+    """Give the operations of the backbone in a step: forward, and twice that backward, on both patches of a pair."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        FPN(3, 1, sizes["channels"], sizes["levels"])(torch.empty(1, 1, *sizes["size"]))
+    return 3 * 2 * sizes["pairs"] * counter.get_total_flops()
+
+
+def require_equal(plain: dict[str, float], ours: dict[str, float]) -> str:
+    """Give how near the plain restatement and ours are, and raise where they are not the same computation."""
+    loss, norm = (abs(ours[key] / plain[key] - 1) for key in ("loss", "norm"))
+    if loss > 1e-4 or norm > 1e-3:
+        raise RuntimeError(f"The plain restatement gives {plain}, medssl {ours}: they do not compute the same.")
+    return f"loss equal to {loss:.0e}, gradient norm to {norm:.0e}"
+
+
+def measure(full: bool) -> list[Row]:
+    """Give time and memory of each variant beside the plain restatement."""
+    sizes = FULL if full else QUICK
+    peaks = {p: in_fresh_process(STAGE, "matmul_peak", p, threads=THREADS).result for p in ("float32", "bfloat16")}
+    plain = in_fresh_process(STAGE, "run", None, sizes, threads=THREADS)
+    rows = []
+    for name, switches in VARIANTS.items():
+        ours = in_fresh_process(STAGE, "run", switches, sizes, threads=THREADS)
+        note = "" if switches else require_equal(plain.result, ours.result)
+        rows += _rows(name, plain, ours, operations(sizes), peaks["bfloat16" if switches else "float32"], note)
+    return rows
+
+
+def _rows(name: str, plain: Measured, ours: Measured, work: float, peak: float, note: str) -> list[Row]:
+    seconds = ours.result["seconds"]
+    note = (
+        note or f"loss {ours.result['loss']:.4f} ({plain.result['loss']:.4f}), gradient norm {ours.result['norm']:.4g}"
+    )
+    limit = f"{work / peak:.3g} s at the matmul peak of {peak / 1e9:.0f} GF/s: {work / peak / seconds:.0%} reached"
+    targets = (2.8, 1.8) if name == BEST else (None, None)
+    peer = "plain restatement, float32"
+    return [
+        Row(STAGE, f"time, {name}", seconds, plain.result["seconds"], "s", peer, targets[0], limit, note),
+        Row(STAGE, f"peak memory, {name}", ours.peak_mib, plain.peak_mib, "MiB", peer, targets[1]),
+    ]
+
+
+def compiled_parity() -> str:
+    """Say what the gate measures for `torch.compile` at a small size."""
+    lines = []
+    for switches in (["compile"], ["amp", "compile"], ["amp", "channels_last", "compile"]):
+        network = Accelerated(make_method(16, 2), **dict.fromkeys(switches, True))
+        parity = gradient_parity(make_method(16, 2), network, make_batch((32, 32, 16), 2, 128))
+        lines.append(f"{' + '.join(switches)}: {parity}: {'passes' if parity.holds else 'REFUSED'}")
+    return "\n".join(lines)
+
+
+def profile(full: bool) -> str:
+    """Give the operations that take longest in a step of one pair, the loss of every switch, and compiled gradients."""
+    torch.set_num_threads(THREADS)
+    sizes = {**(FULL if full else QUICK), "pairs": 1}
+    with profiler(activities=[ProfilerActivity.CPU]) as recorded:
+        run(list(VARIANTS[BEST]), sizes)
+    operators = recorded.key_averages().table(sort_by="self_cpu_time_total", row_limit=12, max_name_column_width=40)
+    parts = [operators, loss_table(full)]
+    if full:
+        parts.append(compiled_parity())
+    return "\n\n".join(parts)
+
+
+if __name__ == "__main__":
+    print_rows(measure(full="--quick" not in sys.argv))

@@ -1,0 +1,108 @@
+"""Which windows a sliding window takes: as few voxels as an overlap and a limit allow."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The windows of one volume.
+
+    Args:
+        roi_size: voxels of a window along each axis.
+        overlap: of neighbouring windows along each axis, as MONAI's inferer takes it.
+        sw_batch_size: windows that go through the network at once.
+        num_windows: all windows.
+    """
+
+    roi_size: tuple[int, ...]
+    overlap: tuple[float, ...]
+    sw_batch_size: int
+    num_windows: int
+
+    @property
+    def computed_voxels(self) -> int:
+        """Voxels of all windows: what the network computes."""
+        return self.num_windows * math.prod(self.roi_size)
+
+
+def plan_windows(
+    shape: Sequence[int],
+    patch_size: Sequence[int],
+    overlap: float = 0.25,
+    *,
+    largest_size: Sequence[int] | None = None,
+    stride: int = 1,
+    max_voxels: int | None = None,
+    sw_batch_size: int = 1,
+) -> Plan:
+    """Give the windows that cover a volume with the fewest computed voxels.
+
+    Neighbours overlap by at least `overlap`, and by more where an axis would else leave a remainder: the windows of an
+    axis are spread evenly. MONAI's own windows keep the overlap and push the last one back, so its last two
+    overlap most; with the same number of windows, the least overlap is larger here. Two windows along an axis overlap
+    by half or get a third between them, since their seam would lie in the middle of the scan, where the organs are:
+    on hippocampi it moved Dice by up to 0.015.
+
+    Args:
+        shape: spatial shape of the volume.
+        patch_size: smallest window, that of the training.
+        overlap: part of a window that its neighbour shares, 0 <= overlap < 1.
+        largest_size: windows may grow up to this, in steps of `stride`, though not beyond the volume; None keeps
+            `patch_size`. Of several sizes the one with the fewest computed voxels is taken, then the smallest.
+        stride: voxels per cell of the network's coarsest level.
+        max_voxels: voxels that may go through the network at once; None is no limit.
+        sw_batch_size: most windows at once.
+
+    Raises:
+        ValueError: if one window of `patch_size` exceeds `max_voxels`.
+
+    Example:
+        >>> plan_windows((326, 245, 250), (128, 128, 32), overlap=0.2).num_windows
+        90
+        >>> plan_windows((326, 245, 250), (128, 128, 32), overlap=0.5).num_windows
+        225
+    """
+    limit = math.inf if max_voxels is None else max_voxels
+    if math.prod(patch_size) > limit:
+        raise ValueError(f"A window of {list(patch_size)} has more than {max_voxels} voxels.")
+    axes = [
+        _sizes(size, patch, patch if largest_size is None else largest_size[axis], stride)
+        for axis, (size, patch) in enumerate(zip(shape, patch_size, strict=True))
+    ]
+    fitting = (roi_size for roi_size in itertools.product(*axes) if math.prod(roi_size) <= limit)
+
+    def cost(roi_size: Sequence[int]) -> tuple[int, int]:
+        voxels = math.prod(roi_size)
+        return voxels * math.prod(map(_count, shape, roi_size, itertools.repeat(overlap))), voxels
+
+    roi_size = min(fitting, key=cost)
+    counts = [_count(size, roi, overlap) for size, roi in zip(shape, roi_size, strict=True)]
+    return Plan(
+        roi_size=roi_size,
+        overlap=tuple(map(_even_overlap, shape, roi_size, counts)),
+        sw_batch_size=int(min(sw_batch_size, limit // math.prod(roi_size))),
+        num_windows=math.prod(counts),
+    )
+
+
+def _sizes(size: int, patch: int, largest: int, stride: int) -> range:
+    rounded_up = math.ceil(size / stride) * stride
+    return range(patch, max(patch, min(largest, rounded_up)) + 1, stride)
+
+
+def _count(size: int, roi: int, overlap: float) -> int:
+    """Give the number of windows along an axis: as many as MONAI takes, or three where it takes two far apart."""
+    step = max(int(roi * (1 - overlap)), 1)
+    count = math.ceil(max(size - roi, 0) / step) + 1
+    return 3 if count == 2 and size - roi > roi // 2 else count
+
+
+def _even_overlap(size: int, roi: int, count: int) -> float:
+    """Give the overlap at which MONAI's steps, which it rounds down, spread the windows evenly."""
+    if count == 1:
+        return 0.0
+    step = math.ceil((size - roi) / (count - 1))
+    return max(1 - (step + 0.5) / roi, 0.0)

@@ -1,0 +1,26 @@
+"""Every check of a bundle, given as a folder or as a zip."""
+
+from pathlib import Path
+
+from medssl.packaging.preflight import check_bundle
+from medssl.packaging.rehearsal import rehearse
+from medssl.packaging.unpacking import unpacked
+
+
+def check_packed(path: Path, quick: bool = False) -> list[str]:
+    """Return what is wrong with a bundle, one sentence a fault; an empty list if nothing is.
+
+    Args:
+        path: folder or zip of a packed bundle that you trust: what its configuration names is run.
+        quick: True leaves out `medssl.packaging.rehearsal.rehearse`, which runs MONAI's commands.
+
+    Raises:
+        FileNotFoundError: if there is no such folder or file.
+        ValueError: if the file is no zip that may be unpacked, see `medssl.packaging.unpacking.unpacked`.
+    """
+    if path.is_dir():
+        return check_bundle(path.resolve()) or ([] if quick else rehearse(path))
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no bundle {path}; give the folder or the zip of one.")
+    with unpacked(path) as bundle:
+        return check_packed(bundle, quick)

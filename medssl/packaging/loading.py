@@ -1,0 +1,77 @@
+"""A packed bundle, opened: its inference configuration and its network with the trained weights."""
+
+import os
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from monai.bundle import ConfigParser
+from monai.transforms import Compose
+from torch import nn
+
+from medssl.packaging.inference_config import build_network
+from medssl.packaging.weights import load_strictly, load_weights
+
+
+class LoadedBundle(NamedTuple):
+    """What inference with a bundle needs.
+
+    Attributes:
+        folder: of the bundle.
+        config: its inference configuration, unresolved.
+        network: with the trained weights, in evaluation mode.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    network: nn.Module
+
+    def preprocessing(self, labelled: bool = False) -> Compose:
+        """Return the transforms from ``{"image": path}`` to the input of the network.
+
+        The text ``image_path`` that a server adds is not expected.
+
+        Args:
+            labelled: True takes ``{"image": path, "label": path}`` and brings the label to the same grid.
+        """
+        parser = self._parser()
+        if labelled:
+            parser.update({"keys": ["image", "label"], "interpolation": ["bilinear", "nearest"]})
+        return Compose(parser.get_parsed_content("image_transforms"))
+
+    @property
+    def patch_size(self) -> Sequence[int]:
+        """Spatial size of the windows of inference."""
+        return self._parser().get_parsed_content("patch_size")
+
+    @property
+    def overlap(self) -> float:
+        """Of neighbouring windows, as a part of their size."""
+        return self._parser().get_parsed_content("overlap")
+
+    def _parser(self) -> ConfigParser:
+        return ConfigParser(deepcopy(dict(self.config)))
+
+
+def load_bundle(folder: str | os.PathLike[str]) -> LoadedBundle:
+    """Return a bundle that medssl packed, of a pretraining or of a segmentation.
+
+    Args:
+        folder: of the bundle.
+
+    Raises:
+        FileNotFoundError: if the bundle lacks a file.
+        ValueError: if its weights are not those of its network.
+    """
+    root = Path(folder)
+    config = ConfigParser.load_config_file(str(_require(root / "configs" / "inference.json")))
+    network = build_network(config)
+    load_strictly(network, load_weights(_require(root / "models" / "model.pt")))
+    return LoadedBundle(root, config, network)
+
+
+def _require(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; give the folder of a bundle that medssl packed.")
+    return path

@@ -1,0 +1,140 @@
+"""What others will do with a packed bundle, done before they do: every MONAI command in a fresh process, elsewhere."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from medssl.packaging.sources import source_bundles
+
+# The scan of the rehearsal: anisotropic, oblique and left-handed, as no shortcut would get right.
+_SHAPE = (48, 40, 12)
+_AFFINE = np.array([[-1.9, 0.3, 0, 40], [0.3, 1.9, 0, -30], [0, 0, 4.0, 100], [0, 0, 0, 1]])
+# Runs in a fresh process too; every line that begins with FAULT is a fault.
+_CHECKS = """
+import sys
+import torch
+from torch import nn
+from monai.bundle import ConfigWorkflow, load
+from medssl.packaging.inference_config import build_network
+from medssl.packaging.weights import SCRIPT_TOLERANCE, load_strictly, load_weights, script_error
+
+folder, name, scan, script, *shape = sys.argv[1:]
+bundle = f"{folder}/{name}"
+config, metadata = f"{bundle}/configs/inference.json", f"{bundle}/configs/metadata.json"
+network = build_network(config)
+load_strictly(network, load_weights(f"{bundle}/models/model.pt"))
+error = script_error(network, torch.jit.load(script).eval(), tuple(map(int, shape)))
+if not error <= SCRIPT_TOLERANCE:
+    print(f"FAULT What monai.bundle ckpt_export writes differs from models/model.pt by {error:.1e}.")
+workflow = ConfigWorkflow(config, metadata, None, workflow_type="inference", bundle_root=bundle, input=scan)
+workflow.initialize()
+missing = workflow.check_properties()
+if missing:
+    print(f"FAULT configs/inference.json is no inference workflow: it lacks {', '.join(missing)}.")
+loaded = load(name, bundle_dir=folder, workflow_type="inference")
+if not isinstance(loaded, nn.Module):
+    print(f"FAULT monai.bundle.load gives {type(loaded).__name__}, not a network.")
+"""
+
+
+def rehearse(bundle: Path) -> list[str]:
+    """Return what fails when others use a packed bundle, one sentence a fault; an empty list if nothing does.
+
+    In fresh processes, in a folder that is not the bundle's: ``monai.bundle verify_metadata`` against the schema of
+    2024-07-25, ``verify_net_in_out``, ``ckpt_export`` and its result beside the network, ``run`` on a scan, the
+    properties of the inference workflow, and ``monai.bundle.load``.
+
+    Args:
+        bundle: folder of a bundle without faults that `medssl.packaging.preflight.check_bundle` finds.
+    """
+    bundle = bundle.resolve()
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(2) as pool:
+        folder = Path(name)
+        _write_scan(folder / "scan.nii.gz")
+        steps = (_metadata, _network, _export, _inference)
+        faults = [fault for found in pool.map(lambda step: list(step(bundle, folder)), steps) for fault in found]
+        return faults or list(_python_checks(bundle, folder))
+
+
+def _metadata(bundle: Path, folder: Path) -> Iterator[str]:
+    schema = folder / "schema.json"
+    shutil.copyfile(source_bundles() / "schema" / "metadata_20240725.json", schema)
+    meta = bundle / "configs" / "metadata.json"
+    yield from _bundle_command("verify_metadata", folder, meta_file=meta, filepath=schema)
+
+
+def _network(bundle: Path, folder: Path) -> Iterator[str]:
+    yield from _bundle_command("verify_net_in_out", folder, **_network_files(bundle), device="cpu")
+
+
+def _export(bundle: Path, folder: Path) -> Iterator[str]:
+    weights = bundle / "models" / "model.pt"
+    script = folder / "exported.ts"
+    yield from _bundle_command("ckpt_export", folder, **_network_files(bundle), ckpt_file=weights, filepath=script)
+
+
+def _inference(bundle: Path, folder: Path) -> Iterator[str]:
+    scan, out = folder / "scan.nii.gz", folder / "out"
+    files = {"config_file": bundle / "configs" / "inference.json", "bundle_root": bundle}
+    faults = list(_bundle_command("run", folder, **files, input=scan, output_dir=out))
+    yield from faults
+    if not faults and not any(out.glob("scan_*.nii.gz")):
+        yield "monai.bundle run with configs/inference.json ends without an error and writes no scan_*.nii.gz."
+
+
+def _python_checks(bundle: Path, folder: Path) -> Iterator[str]:
+    arguments = [bundle.parent, bundle.name, folder / "scan.nii.gz", folder / "exported.ts", *_input_shape(bundle)]
+    done = _fresh_python(["-c", _CHECKS, *map(str, arguments)], folder)
+    yield from (line.removeprefix("FAULT ") for line in done.stdout.splitlines() if line.startswith("FAULT "))
+    yield from _fault_of("The bundle cannot be used from Python", done)
+
+
+def _network_files(bundle: Path) -> dict[str, object]:
+    configs = bundle / "configs"
+    return {
+        "net_id": "network_def",
+        "meta_file": configs / "metadata.json",
+        "config_file": configs / "inference.json",
+    }
+
+
+def _input_shape(bundle: Path) -> list[int]:
+    metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    image = metadata["network_data_format"]["inputs"]["image"]
+    return [1, image["num_channels"], *(int(str(size).removesuffix("*n")) for size in image["spatial_shape"])]
+
+
+def _write_scan(path: Path) -> None:
+    scan = np.full(_SHAPE, -1000, np.int16)
+    scan[8:40, 8:32, 1:11] = np.random.default_rng(0).integers(-100, 300, (32, 24, 10))
+    nib.save(nib.Nifti1Image(scan, _AFFINE), path)
+
+
+def _bundle_command(command: str, folder: Path, **arguments: object) -> Iterator[str]:
+    words = [word for key, value in arguments.items() for word in (f"--{key}", str(value))]
+    done = _fresh_python(["-m", "monai.bundle", command, *words], folder)
+    yield from _fault_of(f"monai.bundle {command} fails", done)
+
+
+def _fresh_python(words: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-W", "ignore", *words]
+    return subprocess.run(  # noqa: S603 (the words are this file's own, and no shell reads them)
+        command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8"
+    )
+
+
+def _fault_of(what: str, done: subprocess.CompletedProcess[str]) -> Iterator[str]:
+    """Yield what a process that did not end well said last."""
+    if done.returncode:
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
+        yield f"{what}: {said[-1].rstrip('.')}."

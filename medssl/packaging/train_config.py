@@ -1,0 +1,41 @@
+"""The train.json of a packed bundle: the configuration of the run in the form that MONAI's train workflow knows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from monai.bundle import ConfigParser
+from monai.bundle.reference_resolver import ReferenceResolver
+
+from medssl.packaging.provenance import without_local_paths
+
+_HANDLERS = "train::handlers"
+
+
+def train_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a run without the folders of its author and with its handlers in one plain list.
+
+    A recipe may put its handlers together from several lists ("$@train::start_handlers + @train::log_handlers"), which
+    `monai.bundle.ConfigWorkflow.check_properties` cannot look into.
+
+    Args:
+        config: configuration of the run, merged and unresolved.
+
+    Raises:
+        ValueError: if the handlers are put together in another way.
+
+    Example:
+        >>> train = {"handlers": "$@train::first + @train::then", "first": [{"_target_": "A"}], "then": []}
+        >>> train_config({"train": train})["train"]
+        {'handlers': [{'_target_': 'A'}]}
+    """
+    parser = ConfigParser(without_local_paths(config))
+    handlers = parser.get(_HANDLERS)
+    if isinstance(handlers, str):
+        groups = list(ReferenceResolver.match_refs_pattern(handlers))
+        if handlers != "$" + " + ".join(f"@{group}" for group in groups):
+            raise ValueError(f"{_HANDLERS} must be a list, or a sum of lists as in '$@a + @b', got '{handlers}'.")
+        parser[_HANDLERS] = [handler for group in groups for handler in parser[group]]
+        for group in groups:
+            del parser["train"][group.removeprefix("train::")]
+    content: dict[str, Any] = parser.get()
+    return content

@@ -1,0 +1,71 @@
+"""Clicks in 3D Slicer: where they are in a scan, and the region that looks like them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from monai.data import MetaTensor
+
+from medssl.data.integrity import verified_header
+from medssl.packaging.loading import LoadedBundle
+from medssl.workflows.similarity import heat_map
+
+
+def clicked_point(scan: Path, index: Sequence[int]) -> tuple[float, float, float]:
+    """Return right, anterior and superior in mm of a voxel as 3D Slicer counts it.
+
+    Slicer turns the third axis of a scan whose axes are left-handed when it loads it, and counts from the other end.
+
+    Args:
+        scan: file of a scan, or folder of a DICOM series.
+        index: of the voxel, as Slicer's MONAI Label module sends it.
+
+    Raises:
+        ValueError: if the voxel is not in the scan.
+    """
+    header = verified_header(scan)
+    if len(index) != 3 or any(not 0 <= i < size for i, size in zip(index, header.shape, strict=True)):
+        raise ValueError(f"The voxel {list(index)} is not in {scan}, which has {list(header.shape)} voxels.")
+    i, j, k = index
+    if torch.det(torch.from_numpy(header.affine[:3, :3])) < 0:
+        k = header.shape[2] - 1 - k
+    right, anterior, superior = (header.affine @ (i, j, k, 1))[:3]
+    return float(right), float(anterior), float(superior)
+
+
+def similar_region(
+    bundle: LoadedBundle,
+    scan: Path,
+    foreground: Sequence[Sequence[int]],
+    background: Sequence[Sequence[int]],
+    threshold: float,
+) -> tuple[MetaTensor, MetaTensor]:
+    """Return how similar every voxel is to the clicked ones, and the region that is similar enough.
+
+    Args:
+        bundle: whose backbone and preprocessing are used.
+        scan: file of a scan, or folder of a DICOM series.
+        foreground: clicked voxels, as Slicer counts them; similarity is to the most similar one.
+        background: voxels; what is more similar to one of them is not in the region.
+        threshold: least similarity in the region, in [-1, 1].
+
+    Returns:
+        The similarity, float32, and the region, uint8, of shape ``(1, *spatial)`` on the grid of the scan.
+
+    Raises:
+        ValueError: if there is no foreground voxel, or one is outside the part of the scan that the bundle looks at.
+    """
+    if not foreground:
+        raise ValueError("No foreground point was clicked; place at least one.")
+    heat = _most_similar(bundle, scan, foreground)
+    region = heat >= threshold
+    if background:
+        region &= heat > _most_similar(bundle, scan, background)
+    return heat, region.to(torch.uint8)
+
+
+def _most_similar(bundle: LoadedBundle, scan: Path, voxels: Sequence[Sequence[int]]) -> MetaTensor:
+    heat = heat_map(bundle, scan, clicked_point(scan, voxels[0]))
+    for voxel in voxels[1:]:
+        heat = torch.maximum(heat, heat_map(bundle, scan, clicked_point(scan, voxel)))
+    return heat

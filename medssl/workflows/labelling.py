@@ -1,0 +1,190 @@
+"""Label a case, get a model: a linear probe that follows the labels drawn so far, on a frozen backbone."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.inferers import SlidingWindowInferer
+from torch import nn
+
+from medssl.data.geometry import pair_problems
+from medssl.data.integrity import verified_header
+from medssl.data.voxel_features import VoxelRows
+from medssl.engines.scan_features import ScanFeatures, module_sha256
+from medssl.engines.voxel_probe import dice_of_classes, fit_linear_probe
+from medssl.networks.heads import LinearHead
+from medssl.networks.rows import LinearHeadOnRows
+from medssl.networks.segmentation import SegmentationNetwork
+from medssl.packaging.loading import load_bundle
+from medssl.packaging.weights import load_strictly, load_weights
+from medssl.transforms.labels import InvertToLabeld
+from medssl.transforms.save import check_labels
+from medssl.workflows.probe_versions import newest_probe, write_probe
+from medssl.workflows.segments import meant_labels
+
+logger = logging.getLogger(__name__)
+NUM_STEPS = 500
+LEARNING_RATE = 0.01
+
+
+@dataclass(frozen=True)
+class LabelledScan:
+    """A scan and the label that was saved of it.
+
+    Attributes:
+        case: id of the scan.
+        image: file of the scan.
+        label: file of the label map.
+        segments: names of its values 1, 2, ... in order; empty: the values are those of the labels.
+    """
+
+    case: str
+    image: Path
+    label: Path
+    segments: Sequence[str] = ()
+
+
+class Labelling:
+    """A backbone that segments what people have labelled so far.
+
+    Args:
+        bundle: folder of a packed bundle, pretrained or of a segmentation, whose backbone and preprocessing are used.
+        folder: for the features and the fitted probes; both are kept from one start to the next.
+        labels: label value to name, 1, 2, ...; None takes those of the bundle.
+
+    Raises:
+        ValueError: if the labels have gaps or double names, or neither the call nor the bundle gives any.
+    """
+
+    def __init__(self, bundle: Path, folder: Path, labels: dict[int, str] | None = None) -> None:
+        self.bundle = load_bundle(bundle)
+        self.backbone: nn.Module = self.bundle.network.backbone
+        own = self.bundle.config.get("class_names")
+        if not labels and not own:
+            raise ValueError(f"{bundle} names no labels; give them, such as 1=liver,2=spleen.")
+        self.labels = check_labels(labels or own)
+        self.folder = folder
+        self._sha256 = module_sha256(self.backbone)
+        self._bundle_segments = own is not None and check_labels(own) == self.labels
+
+    def report(self) -> dict[str, Any] | None:
+        """Return the report of the newest probe, as `train` returned it, or None before the first training."""
+        found = newest_probe(self.folder / "probes", self._sha256, self.labels)
+        return found and found[1]
+
+    def can_segment(self) -> bool:
+        """Say whether there is a fitted probe, or else a head for the same labels in the bundle."""
+        return self._bundle_segments or self.report() is not None
+
+    def train(self, scans: Sequence[LabelledScan], device: str = "cpu") -> dict[str, Any]:
+        """Fit a probe to the labels of scans, put it in use, and return its report.
+
+        The report holds the Dice of every label on the very voxels that the probe was fitted to, and, from two scans
+        on, that on the last scan of a probe fitted to the others only. Both are estimated from the kept voxels.
+
+        Args:
+            scans: with their labels.
+            device: where features are computed and the probe is fitted.
+
+        Raises:
+            ValueError: if there is no scan, a label does not fit its scan, or holds a value that is no label.
+        """
+        if not scans:
+            raise ValueError("No label has been saved yet; label at least one scan and submit it.")
+        begin = time.monotonic()
+        folder = self.folder / "features"
+        features = ScanFeatures(folder, self.backbone, self.bundle.patch_size, self.bundle.overlap, device=device)
+        rows = [self._rows(features, scan) for scan in scans]
+        between = time.monotonic()
+        held_out = None
+        if len(rows) > 1:
+            head = self._fit(rows[:-1], device)
+            held_out = {"case": scans[-1].case, "fitted_to": len(rows) - 1, "dice": self._dice(head, rows[-1:])}
+        head = self._fit(rows, device)
+        report = {
+            "backbone": self._sha256,
+            "labels": {str(value): name for value, name in self.labels.items()},
+            "scans": [scan.case for scan in scans],
+            "dice_on_the_labels_it_was_fitted_to": self._dice(head, rows),
+            "dice_on_a_scan_left_out": held_out,
+            "voxels_computed": features.computed,
+            "seconds": {"features": round(between - begin, 2), "fit": round(time.monotonic() - between, 2)},
+        }
+        path = write_probe(self.folder / "probes", head.cpu(), report)
+        logger.info("Wrote %s: %s", path, report)
+        return report
+
+    def segment(self, scan: Path, device: str = "cpu") -> MetaTensor:
+        """Return the label map of a scan on its own grid, shape ``(1, *spatial)``, uint8.
+
+        Args:
+            scan: file of a scan, or folder of a DICOM series.
+            device: where the network runs.
+
+        Raises:
+            RuntimeError: before the first training, where the bundle has no head for the same labels.
+        """
+        network = self._network().to(device).eval()
+        preprocessing = self.bundle.preprocessing()
+        sample = preprocessing({"image": str(scan)})
+        windows = SlidingWindowInferer(
+            self.bundle.patch_size, 1, self.bundle.overlap, mode="gaussian", sw_device=device, device="cpu"
+        )
+        with torch.no_grad():
+            logits = windows(sample["image"].as_tensor()[None], network)[0]
+        sample["pred"] = MetaTensor(logits, meta=sample["image"].meta)
+        return InvertToLabeld("pred", preprocessing, "image")(sample)["pred"]
+
+    def _network(self) -> nn.Module:
+        found = newest_probe(self.folder / "probes", self._sha256, self.labels)
+        if found is not None:
+            head = self._head()
+            load_strictly(head, load_weights(found[0]))
+            return SegmentationNetwork(self.backbone, head, frozen=True)
+        if self._bundle_segments:
+            return self.bundle.network
+        raise RuntimeError(
+            "There is no model yet for these labels; save the label of at least one scan, train, and ask again."
+        )
+
+    def _head(self) -> LinearHead:
+        channels = self.backbone.level_channels
+        return LinearHead(self.backbone.spatial_dims, channels, len(self.labels), standardize=True)
+
+    def _rows(self, features: ScanFeatures, scan: LabelledScan) -> VoxelRows:
+        headers = verified_header(scan.image), verified_header(scan.label)
+        for problem in pair_problems(*headers):
+            if problem.severity == "error":
+                raise ValueError(f"{scan.label} does not fit its scan: {problem.text}")
+        sample = self.bundle.preprocessing(labelled=True)({"image": str(scan.image), "label": str(scan.label)})
+        label = meant_labels(sample["label"].numpy(), scan.segments, self.labels, str(scan.label))
+        return features.rows(scan.case, sample["image"].as_tensor(), torch.from_numpy(label))
+
+    def _fit(self, rows: list[VoxelRows], device: str) -> LinearHead:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            head = self._head().to(device)
+        return fit_linear_probe(head, rows, NUM_STEPS, LEARNING_RATE)
+
+    @torch.no_grad()
+    def _dice(self, head: LinearHead, cases: list[VoxelRows]) -> dict[str, float | None]:
+        device = head.convs[-1].weight.device
+        scores = []
+        for rows in cases:
+            logits = LinearHeadOnRows(head)(torch.from_numpy(rows.features.astype(np.float32)).to(device)).cpu()
+            highest, channel = logits.max(dim=1)
+            predicted = torch.where(highest > 0, channel + 1, 0)
+            label, weight = torch.from_numpy(rows.labels), torch.from_numpy(rows.weights)
+            scores.append(dice_of_classes(predicted, label, weight, len(self.labels)).numpy())
+        table = np.array(scores)
+        means = {name: table[:, value - 1] for value, name in self.labels.items()}
+        return {
+            name: round(float(np.nanmean(column)), 4) if not np.isnan(column).all() else None
+            for name, column in means.items()
+        }

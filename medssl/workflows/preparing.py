@@ -1,0 +1,252 @@
+"""The `medssl prepare` command: the deterministic preprocessing of every case, once, into a volume store."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from medssl.data.datalist import load_section
+from medssl.data.files import sweep_temporary, write_json
+from medssl.data.headers import read_header
+from medssl.data.store import (
+    case_folder,
+    case_key,
+    describe_source,
+    preprocessing_sha256,
+    write_manifest,
+)
+from medssl.data.volumes import RECORD, is_undamaged, read_record, write_volume
+from medssl.engines.distributed import num_ranks, rank
+from medssl.workflows.preprocessing import preprocessing_of, preprocessing_transform
+from medssl.workflows.recipes import find_recipe, merge
+
+# int16 voxels and the uint8 mask of the body.
+_BYTES_PER_VOXEL = 3
+_BUSY, _KEPT, _MADE, _FAILED = "busy", "kept", "made", "failed"
+_LOCK, _PARTIAL = "lock", "partial"
+
+
+@dataclass
+class Prepared:
+    """What became of the cases: ids of those `made` and `kept`, and what was wrong with those that `failed`."""
+
+    made: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a process needs to prepare a case."""
+
+    store: Path
+    config: Mapping[str, Any]
+    preprocessing: str
+    verify: bool
+    wait: bool = False
+
+
+def prepare(
+    datalist: Path,
+    data: Sequence[str],
+    output_dir: Path,
+    sections: str | None = None,
+    num_processes: int | None = None,
+    verify: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+) -> Prepared:
+    """Give what became of the cases of a list that were preprocessed into a store for ``medssl pretrain --store``.
+
+    Only images are read, never labels. A case whose source and preprocessing are unchanged is kept. Several commands
+    may work on one store at the same time, and under ``torchrun`` the ranks share the cases. A case that fails does
+    not stop the others. The manifest, written last, lists whole cases only.
+
+    Args:
+        datalist: the data list.
+        data: names of data recipes, or YAML files, later ones winning.
+        output_dir: the store, new or not.
+        sections: of the data list, joined by ``+``; default: those of the pretraining recipe.
+        num_processes: cases prepared at a time; default: one a core.
+        verify: compare the checksums of the cases that would be kept, and make damaged ones again. Without it their
+            headers and sizes are looked at.
+        overrides: settings in MONAI's syntax, the same as for ``medssl pretrain``.
+
+    Raises:
+        FileNotFoundError: if there is no such recipe or data list.
+        ValueError: if the list is wrong.
+        OSError: if the disk has too little space.
+    """
+    recipe = [find_recipe("pretrain/configs", "train"), *(find_recipe("data", name) for name in data)]
+    config = merge(recipe, {}, overrides)
+    cases = load_section(datalist, sections or config["sections"])
+    preprocessing = preprocessing_of(config)
+    job = _Job(Path(output_dir), config, preprocessing_sha256(preprocessing), verify)
+    job.store.mkdir(parents=True, exist_ok=True)
+    _sweep(job.store)
+    share = cases[rank() :: num_ranks()]
+    with _pool(min(num_processes or _cores(), len(share))) as pool:
+        _require_space(pool, job, share, config.get("spacing"))
+        prepared = _prepare_all(pool, job, share)
+    with _claimed(job.store / "store.lock", wait=True):
+        sweep_temporary(job.store)
+        write_manifest(job.store, preprocessing, [path.name for path in recipe])
+    return prepared
+
+
+def _prepare_all(pool: Executor | None, job: _Job, cases: Sequence[Mapping[str, str]]) -> Prepared:
+    results: dict[str, tuple[str, str]] = {}
+    waiting = list(cases)
+    # What another command is busy with is waited for at the end, so that two commands share the work.
+    for wait in (False, True):
+        found = _each(pool, partial(_prepare_case, replace(job, wait=wait)), waiting, "Preparing")
+        results |= {entry["case"]: result for entry, result in zip(waiting, found, strict=True)}
+        waiting = [entry for entry in waiting if results[entry["case"]][0] == _BUSY]
+    return Prepared(
+        made=[case for case, (status, _) in results.items() if status == _MADE],
+        kept=[case for case, (status, _) in results.items() if status == _KEPT],
+        failed={case: problem for case, (status, problem) in results.items() if status == _FAILED},
+    )
+
+
+def _prepare_case(job: _Job, entry: Mapping[str, str]) -> tuple[str, str]:
+    """Give what became of a case, and what was wrong if it failed."""
+    folder, image = case_folder(job.store, entry["case"]), Path(entry["image"])
+    try:
+        with _claimed(folder / _LOCK, job.wait) as mine:
+            if not mine:
+                return _BUSY, ""
+            source = describe_source(image)
+            key = case_key(source["sha256"], job.preprocessing)
+            if _is_kept(job, folder / key[:16], source):
+                return _KEPT, ""
+            identity = {"case": entry["case"], "key": key, "preprocessing": job.preprocessing, "source": source}
+            _make(job, folder, image, identity)
+            return _MADE, ""
+    except Exception as error:
+        # Whatever is wrong with one case, the others go on.
+        text = _cause(error)
+        return _FAILED, text if str(image) in text else f"{image}: {text}"
+
+
+def _is_kept(job: _Job, folder: Path, source: Mapping[str, Any]) -> bool:
+    volume = read_record(folder)
+    if volume is None or not is_undamaged(folder, volume, fully=job.verify):
+        return False
+    sweep_temporary(folder)
+    if volume.source != source:
+        # The same content under another name or time; without this the store would pass for stale.
+        write_json(folder / RECORD, asdict(replace(volume, source=source)))
+    return True
+
+
+def _make(job: _Job, folder: Path, image: Path, identity: Mapping[str, Any]) -> None:
+    partial_folder = folder / _PARTIAL
+    shutil.rmtree(partial_folder, ignore_errors=True)
+    partial_folder.mkdir()
+    try:
+        sample = preprocessing_transform(job.config)({"case": identity["case"], "image": str(image)})
+        write_volume(partial_folder, sample["image"], sample["foreground"], sample["image"].affine, identity)
+        for former in folder.glob("*/"):
+            if former != partial_folder:
+                shutil.rmtree(former)
+        partial_folder.rename(folder / identity["key"][:16])
+    finally:
+        shutil.rmtree(partial_folder, ignore_errors=True)
+
+
+def _cause(error: BaseException) -> str:
+    # MONAI wraps what went wrong in a transform.
+    while isinstance(error, RuntimeError) and error.__cause__ is not None:
+        error = error.__cause__
+    return str(error) or type(error).__name__
+
+
+def _sweep(store: Path) -> None:
+    """Delete what killed commands left half done; what others work on is claimed, and stays."""
+    for left in store.glob(f"cases/*/{_PARTIAL}"):
+        with _claimed(left.parent / _LOCK, wait=False) as mine:
+            if mine:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _require_space(pool: Executor | None, job: _Job, cases: Sequence[Mapping[str, str]], spacing: Any) -> None:
+    # The shares of all ranks are about as large.
+    needed = num_ranks() * sum(_each(pool, partial(_missing_bytes, job, spacing), cases, "Reading headers"))
+    free = shutil.disk_usage(job.store).free
+    if needed > free:
+        raise OSError(
+            f"{job.store} needs up to {needed / 2**30:.2f} GiB, and the disk has {free / 2**30:.2f} GiB free; free "
+            "some space, or choose another disk with --out."
+        )
+
+
+def _missing_bytes(job: _Job, spacing: Sequence[float] | None, entry: Mapping[str, str]) -> int:
+    """Estimate the bytes that a case will add to the store, from its header: at most these, as air is cut off."""
+    records = map(read_record, case_folder(job.store, entry["case"]).glob("*/"))
+    if any(record is not None and record.preprocessing == job.preprocessing for record in records):
+        return 0
+    try:
+        header = read_header(entry["image"])
+    except (ValueError, OSError):
+        # It will fail, and be named, when its turn comes.
+        return 0
+    voxels = np.prod(header.shape[:3], dtype=float)
+    if spacing is not None:
+        voxels *= np.prod(header.spacing) / np.prod(spacing)
+    return int(voxels * _BYTES_PER_VOXEL)
+
+
+def _each(pool: Executor | None, function: Callable, items: Sequence[Any], text: str) -> list[Any]:
+    if not items:
+        return []
+    results = pool.map(function, items) if pool else map(function, items)
+    try:
+        return list(tqdm(results, total=len(items), desc=text, unit="case", delay=1))
+    except BrokenProcessPool as error:
+        raise OSError(
+            "A process was killed, perhaps for want of memory. Run the command again with fewer --processes; what is "
+            "finished is kept."
+        ) from error
+
+
+@contextmanager
+def _pool(num_processes: int) -> Iterator[Executor | None]:
+    if num_processes <= 1:
+        yield None
+        return
+    # A forked process would inherit the locks and threads of this one.
+    with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        yield pool
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _cores() -> int:
+    return max((os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+
+
+@contextmanager
+def _claimed(path: Path, wait: bool) -> Iterator[bool]:
+    """Hold a lock file, and tell whether it is held; the operating system frees it when the process ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True

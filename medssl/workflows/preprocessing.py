@@ -1,0 +1,106 @@
+"""The deterministic preprocessing of a pretraining recipe, apart from the rest of it."""
+
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+from monai.transforms import Compose
+
+from medssl.data.store import preprocessing_sha256, read_manifest
+
+STEPS = ("image_transforms", "foreground_transforms")
+
+
+def preprocessing_of(config: Mapping[str, Any]) -> list[Any]:
+    """Give the settings of the transforms before the first random one, with every reference replaced by its value.
+
+    Args:
+        config: a merged pretraining recipe.
+
+    Raises:
+        ValueError: if the value of a setting cannot be written down, so that a change of it would go unseen.
+
+    Example:
+        >>> config = {"size": [2, 2], "image_transforms": [{"_target_": "Spacingd", "pixdim": "@size", "diagonal": 1}]}
+        >>> preprocessing_of({**config, "foreground_transforms": []})
+        [{'_target_': 'Spacingd', 'pixdim': [2, 2], 'diagonal': 1}]
+    """
+    parser = ConfigParser(deepcopy(dict(config)))
+    return [step for steps in STEPS for step in _resolved(parser, steps)]
+
+
+def preprocessing_transform(config: Mapping[str, Any]) -> Compose:
+    """Give the transforms that `preprocessing_of` describes, from ``{"image": path}`` to image and body mask."""
+    return ConfigParser(deepcopy(dict(config))).get_parsed_content("train::preprocessing")
+
+
+def changed_settings(first: Any, second: Any, name: str = "") -> list[str]:
+    """Give one text for every setting in which two resolved configurations differ.
+
+    Example:
+        >>> changed_settings([{"_target_": "Spacingd", "pixdim": [1, 1]}], [{"_target_": "Spacingd", "pixdim": [2, 2]}])
+        ['Spacingd: pixdim [1, 1] -> [2, 2]']
+    """
+    if isinstance(first, list) and isinstance(second, list) and _targets(first) == _targets(second) != []:
+        pairs = zip(_targets(first), first, second, strict=True)
+        return [text for target, a, b in pairs for text in changed_settings(a, b, f"{target}: ")]
+    if isinstance(first, dict) and isinstance(second, dict):
+        keys = sorted(first.keys() | second.keys())
+        return [text for key in keys for text in changed_settings(first.get(key), second.get(key), f"{name}{key} ")]
+    return [] if first == second else [f"{name}{_short(first)} -> {_short(second)}"]
+
+
+def require_same_preprocessing(store: Path, config: Mapping[str, Any]) -> str:
+    """Give the hash of the preprocessing of a recipe, which must be that of a store.
+
+    Args:
+        store: its folder.
+        config: a merged pretraining recipe.
+
+    Raises:
+        FileNotFoundError: if the folder holds no finished store.
+        ValueError: naming the settings in which the store differs.
+    """
+    manifest, wanted = read_manifest(store), preprocessing_of(config)
+    if manifest["preprocessing_sha256"] != preprocessing_sha256(wanted):
+        changes = "; ".join(changed_settings(manifest["preprocessing"], wanted))
+        raise ValueError(
+            f"{store} was prepared with other settings than this run's (store -> run): {changes}. Run `medssl prepare` "
+            "with the recipes and settings of the run, into this or another folder."
+        )
+    return manifest["preprocessing_sha256"]
+
+
+def _targets(steps: list[Any]) -> list[str]:
+    named = [step.get("_target_", "").rpartition(".")[2] for step in steps if isinstance(step, dict)]
+    return named if len(named) == len(steps) else []
+
+
+def _short(value: Any) -> str:
+    steps = _targets(value) if isinstance(value, list) else []
+    return ", ".join(steps) if steps else str(value)
+
+
+def _resolved(parser: ConfigParser, name: str) -> Any:
+    value = parser[name]
+    if isinstance(value, dict):
+        return {key: _resolved(parser, f"{name}::{key}") for key in value}
+    if isinstance(value, list):
+        return [_resolved(parser, f"{name}::{index}") for index in range(len(value))]
+    if not isinstance(value, str) or value[:1] not in ("@", "$"):
+        return value
+    if value.startswith("@"):
+        return _resolved(parser, value[1:])
+    result = parser.get_parsed_content(name)
+    try:
+        return json.loads(json.dumps(result))
+    except TypeError:
+        if "@" in value:
+            raise ValueError(
+                f"The value of {name} = {value!r} cannot be written down, so a store could not tell when it changes; "
+                "give it as a number or text."
+            ) from None
+        return value

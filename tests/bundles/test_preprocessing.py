@@ -1,0 +1,72 @@
+"""The transforms of a data recipe give what MONAI's own give, and are inverted as they are."""
+
+import json
+
+import pytest
+import torch
+from monai.bundle import ConfigParser
+from monai.transforms import (
+    Compose,
+    CropForegroundd,
+    EnsureChannelFirstd,
+    Invertd,
+    LoadImaged,
+    Orientationd,
+    ScaleIntensityRanged,
+    ScaleIntensityRangePercentilesd,
+    Spacingd,
+)
+
+from medssl.packaging.sources import source_bundles
+from medssl.transforms.foreground import Above
+
+KEYS = ["image", "label"]
+MODES = ["bilinear", "nearest"]
+# An upsampled, a downsampled and a kept axis among them.
+SPACING = [3.0, 5.9, 10.0]
+
+
+def recipe(name: str) -> Compose:
+    parser = ConfigParser(ConfigParser.load_config_file(str(source_bundles() / "data" / f"{name}.yaml")))
+    parser.update({"keys": KEYS, "interpolation": MODES, "spacing": SPACING})
+    return Compose(parser.get_parsed_content("image_transforms"))
+
+
+def peer(name: str) -> Compose:
+    read = [LoadImaged(KEYS), EnsureChannelFirstd(KEYS), Orientationd(KEYS, axcodes="RAS", labels=None)]
+    crop = [CropForegroundd(KEYS, "image", Above({"ct": -500, "mr": 0.3}[name]), allow_smaller=True, margin=1)]
+    space = [Spacingd(KEYS, pixdim=SPACING, mode=MODES)]
+    if name == "ct":
+        return Compose([*read, *crop, *space, ScaleIntensityRanged("image", -1350, 1000, 0.0, 1.0, clip=True)])
+    scale = [ScaleIntensityRangePercentilesd("image", 0.01, 99.9, 0.0, 1.0, clip=True)]
+    return Compose([*read, *scale, *crop, *space])
+
+
+@pytest.fixture(params=["ct", "mr"])
+def pair(request):
+    """The sample of the recipe and that of MONAI for a labelled phantom, and the transforms of both."""
+    path = request.getfixturevalue(f"{request.param}_list")
+    entry = json.loads(path.read_text(encoding="utf-8"))["training"][0]
+    files = {key: str(path.parent / entry[key]) for key in KEYS}
+    return [(transforms, transforms(dict(files))) for transforms in (recipe(request.param), peer(request.param))]
+
+
+def test_image_label_and_place_are_those_of_monai(pair):
+    (_, ours), (_, theirs) = pair
+    for key in KEYS:
+        assert ours[key].shape == theirs[key].shape and ours[key].dtype == theirs[key].dtype
+        torch.testing.assert_close(ours[key].affine, theirs[key].affine, rtol=0, atol=1e-9)
+    torch.testing.assert_close(ours["image"].as_tensor(), theirs["image"].as_tensor(), rtol=0, atol=1e-5)
+    assert ours["label"].equal(theirs["label"])
+
+
+def test_a_prediction_comes_back_to_the_grid_of_the_scan(pair):
+    back = []
+    for transforms, sample in pair:
+        sample["pred"] = sample["image"].contiguous()
+        back.append(
+            Invertd("pred", transforms, orig_keys="image", nearest_interp=False, to_tensor=True)(sample)["pred"]
+        )
+    assert back[0].shape == (1, 40, 32, 20)
+    torch.testing.assert_close(back[0].affine, back[1].affine, rtol=0, atol=1e-9)
+    torch.testing.assert_close(back[0].as_tensor(), back[1].as_tensor(), rtol=0, atol=1e-5)

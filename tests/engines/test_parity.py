@@ -1,0 +1,165 @@
+import copy
+import shutil
+
+import pytest
+import torch
+from ignite.engine import Engine
+from torch import nn
+
+from medssl.engines.acceleration import Accelerated
+from medssl.engines.parity import Parity, RequireGradientParity, first_samples, gradient_parity
+from medssl.engines.pretrain import prepare_views
+from tests.engines.pretraining_method import make_batch, make_method
+
+SWITCHES = [
+    ["amp"],
+    ["channels_last"],
+    ["activation_checkpointing"],
+    ["amp", "channels_last"],
+    ["amp", "channels_last", "activation_checkpointing"],
+]
+
+
+class Spoilt(nn.Module):
+    """A method whose loss is right and whose gradients are not."""
+
+    def __init__(self, method, spoil):
+        super().__init__()
+        self.method = method
+        self.spoil = spoil
+
+    def forward(self, batch):
+        loss = self.method(batch)["loss"]
+        wrong = self.spoil(loss, [p for name, p in self.method.named_parameters() if "weight" in name])
+        return {"loss": loss.detach() + wrong - wrong.detach()}
+
+
+def scaled(factor):
+    return lambda loss, weights: factor * loss
+
+
+def noisy(loss, weights):
+    generator = torch.Generator().manual_seed(0)
+    return loss + sum((0.1 * w * torch.randn(w.shape, generator=generator)).sum() for w in weights)
+
+
+@pytest.mark.parametrize("switches", SWITCHES, ids="+".join)
+@pytest.mark.parametrize("size", [(16, 16, 8), (16, 16)], ids=["3D", "2D"])
+def test_every_switch_that_runs_eagerly_has_the_gradients_of_float32(switches, size):
+    method, batch = make_method(len(size)), make_batch(size)
+    parity = gradient_parity(method, Accelerated(copy.deepcopy(method), **dict.fromkeys(switches, True)), batch)
+    assert parity.holds
+    assert parity.cosine > (0.998 if "amp" in switches else 0.999999)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bfloat16_passes_with_few_channels_and_voxels_too(seed):
+    method, batch = make_method(3, 4, 2, seed), make_batch(pairs=2, num_voxels=16, seed=seed)
+    assert gradient_parity(method, Accelerated(copy.deepcopy(method), amp=True), batch).holds
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cosine", "norm"), [(scaled(1.05), 1, 1.05), (scaled(0.5), 1, 0.5), (scaled(-1), -1, 1)]
+)
+def test_gradients_that_are_scaled_or_turned_round_are_measured_and_refused(spoil, cosine, norm):
+    method = make_method()
+    parity = gradient_parity(method, Spoilt(copy.deepcopy(method), spoil), make_batch())
+    assert (parity.cosine, parity.norm_ratio) == (pytest.approx(cosine, abs=1e-5), pytest.approx(norm, rel=1e-5))
+    assert not parity.holds
+
+
+def test_gradients_with_noise_are_refused():
+    method = make_method()
+    assert not gradient_parity(method, Spoilt(copy.deepcopy(method), noisy), make_batch()).holds
+
+
+def test_gradients_that_are_not_finite_are_refused():
+    method = make_method()
+    assert not gradient_parity(method, Spoilt(copy.deepcopy(method), scaled(torch.nan)), make_batch()).holds
+
+
+def convolves_rightly_over_two_voxels():
+    """Tell whether torch writes all of the bfloat16 gradient of a convolution over two voxels, in memory of NaN."""
+    torch.manual_seed(0)
+    conv, x = nn.Conv3d(32, 32, 3, padding=1), torch.rand(2, 32, 2, 8, 4)
+    gradients = []
+    for amp in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=amp):
+            loss = conv(x).float().square().sum()
+        soiled = [torch.full_like(conv.weight, torch.nan) for _ in range(6)]
+        del soiled
+        gradients += torch.autograd.grad(loss, conv.weight)
+    return bool((gradients[0] - gradients[1]).norm() < 0.05 * gradients[0].norm())
+
+
+def test_bfloat16_gradients_that_are_partly_unwritten_memory_are_refused():
+    method, batch = make_method(base_channels=16, num_levels=2), make_batch((4, 16, 8))
+    parity = gradient_parity(method, Accelerated(copy.deepcopy(method), amp=True), batch)
+    assert parity.holds == convolves_rightly_over_two_voxels()
+
+
+def engine_with(batch):
+    engine = Engine(lambda engine, batch: None)
+    engine.prepare_batch, engine.non_blocking, engine.to_kwargs = prepare_views, False, {}
+    engine.state.device, engine.state.batch = torch.device("cpu"), batch
+    return engine
+
+
+def test_measuring_leaves_no_trace():
+    method = make_method()
+    network, batch = Accelerated(method, amp=True, channels_last=True), make_batch()
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    random = torch.get_rng_state()
+    engine = engine_with(batch)
+    seen = {key: value.clone() for key, value in batch.items() if isinstance(value, torch.Tensor)}
+    RequireGradientParity(network)(engine)
+    assert all(torch.equal(value, before[name]) for name, value in method.state_dict().items())
+    assert all(torch.equal(value, seen[key]) for key, value in engine.state.batch.items() if key in seen)
+    assert all(p.grad is None for p in method.parameters())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert {layer.eps for layer in method.modules() if hasattr(layer, "eps")} == {1e-5}
+
+
+def test_the_first_batch_alone_is_measured(monkeypatch):
+    handler, calls = RequireGradientParity(Accelerated(make_method(), channels_last=True)), []
+    monkeypatch.setattr("medssl.engines.parity.gradient_parity", lambda *a: calls.append(a) or Parity(1.0, 1.0))
+    engine = engine_with(None)
+    handler.attach(engine)
+    engine.run([make_batch(pairs=3)] * 3, max_epochs=1)
+    assert len(calls) == 1
+    assert len(calls[0][2]["view_1"]) == 2
+
+
+def test_nothing_is_measured_without_a_switch(monkeypatch):
+    monkeypatch.setattr("medssl.engines.parity.gradient_parity", None)
+    engine = engine_with(None)
+    RequireGradientParity(Accelerated(make_method())).attach(engine)
+    engine.run([make_batch()], max_epochs=1)
+
+
+def test_a_refusal_names_the_switches_the_numbers_and_the_one_to_blame():
+    network = Accelerated(make_method(), amp=True, channels_last=True)
+    right = network._run
+    network._run = lambda batch: {"loss": 0.5 * right(batch)["loss"]}
+    message = r"With amp \+ channels_last, .*cosine \d\.\d+, norm 0\.\d+.*Set --channels_last false\."
+    with pytest.raises(ValueError, match=message):
+        RequireGradientParity(network)(engine_with(make_batch()))
+
+
+def test_the_samples_that_are_taken_keep_their_voxels_and_names():
+    batch, taken = make_batch(pairs=3, num_voxels=5), first_samples(make_batch(pairs=3, num_voxels=5), 2)
+    assert torch.equal(taken["view_2"], batch["view_2"][:2])
+    assert torch.equal(taken["voxels_1"], batch["voxels_1"][:10])
+    assert taken["case"] == ["a", "a"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
+def test_the_wrong_gradients_of_compiled_bfloat16_channels_last_are_caught():
+    method, batch = make_method(base_channels=16, num_levels=2), make_batch((32, 32, 16), num_voxels=128)
+    network = Accelerated(copy.deepcopy(method), amp=True, channels_last=True, compile=True)
+    parity = gradient_parity(method, network, batch)
+    torch.testing.assert_close(network(batch)["loss"], method(batch)["loss"], rtol=0.02, atol=0.02)
+    # A torch that mends it has to give the gradients of float32.
+    assert parity.holds != torch.__version__.startswith("2.13"), parity

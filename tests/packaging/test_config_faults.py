@@ -1,0 +1,123 @@
+"""What ecosystem programs met in configurations, put into a good one, is found in it."""
+
+import copy
+
+import pytest
+
+from medssl.packaging.config_faults import config_faults, transform_faults
+from medssl.packaging.inference_config import inference_config
+from tests.packaging.toy_run import segmentation_config
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    return inference_config("segmentation", segmentation_config(tmp_path_factory.mktemp("run")))
+
+
+@pytest.fixture
+def config(good):
+    return copy.deepcopy(good)
+
+
+def transform(config, name):
+    """Give the transform of the postprocessing whose class ends so."""
+    return next(item for item in config["postprocessing"]["transforms"] if item["_target_"].endswith(name))
+
+
+def test_what_medssl_writes_has_no_fault(config):
+    assert list(config_faults(config, [])) == []
+    assert list(transform_faults(config, segments=True)) == []
+
+
+def test_a_pretraining_bundle_has_no_fault(tmp_path):
+    config = inference_config("pretrain", segmentation_config(tmp_path))
+    assert list(config_faults(config, [])) == []
+    assert list(transform_faults(config, segments=False)) == []
+
+
+@pytest.mark.parametrize("handlers", [None, [], "$[]", [{"_target_": "StatsHandler"}]])
+def test_weights_that_nobody_loads_are_found(handlers, config):
+    config["handlers"] = handlers
+    (fault,) = config_faults(config, [])
+    assert "must be CheckpointLoader" in fault
+
+
+def test_a_loader_that_can_be_off_is_found(config):
+    config["handlers"][0]["_disabled_"] = "$not os.path.exists('model.pt')"
+    (fault,) = config_faults(config, [])
+    assert "always on" in fault
+
+
+def test_a_loader_that_is_not_strict_is_found(config):
+    config["handlers"][0]["strict"] = False
+    (fault,) = config_faults(config, [])
+    assert "must be strict" in fault
+
+
+def test_loading_in_initialize_is_found(config):
+    config["initialize"] = ["$@handlers[0](@evaluator)"]
+    (fault,) = config_faults(config, [])
+    assert "must not have initialize" in fault
+
+
+@pytest.mark.parametrize("target", ["scripts.net.Net", "os.system", "builtins.eval"])
+def test_code_that_the_user_has_not_installed_is_found(target, config):
+    config["network_def"] = {"_target_": target}
+    (fault,) = config_faults(config, ["nibabel"])
+    assert f"names '{target}'" in fault
+
+
+def test_code_of_a_required_package_is_taken(config):
+    config["network_def"] = {"_target_": "my_nets.Net"}
+    assert list(config_faults(config, ["my-nets"])) == []
+
+
+def test_image_path_must_go_before_spacing(config):
+    config["preprocessing"]["transforms"] = "@image_transforms"
+    (fault,) = transform_faults(config, segments=True)
+    assert "must delete image_path (DeleteItemsd) before Spacingd" in fault
+
+
+def test_image_path_that_goes_after_spacing_is_too_late(config):
+    config["preprocessing"]["transforms"] = "$@image_transforms + [@remove_image_path]"
+    (fault,) = transform_faults(config, segments=True)
+    assert "before Spacingd" in fault
+
+
+def test_another_reader_is_found(config):
+    config["image_transforms"][0] = {"_target_": "EnsureTyped", "keys": "@keys"}
+    (fault,) = transform_faults(config, segments=True)
+    assert "LoadImaged" in fault
+
+
+@pytest.mark.parametrize("key", ["image_2", "label_2"])
+def test_a_key_that_passes_for_metadata_is_found(key, config):
+    config["image_transforms"].append({"_target_": "EnsureTyped", "keys": key})
+    (fault,) = transform_faults(config, segments=True)
+    assert f"'{key}'" in fault
+
+
+def test_a_writer_of_another_class_is_found(config):
+    config["postprocessing"]["transforms"].append(
+        {"_target_": "medssl.engines.pretrain.SaveWeights", "module": 1, "path": ""}
+    )
+    (fault,) = transform_faults(config, segments=True)
+    assert "SaveWeights must be a SaveImaged, by class and by name" in fault
+
+
+def test_a_segmentation_in_a_format_that_slicer_does_not_open_is_found(config):
+    transform(config, "SaveImaged")["output_ext"] = ".mha"
+    (fault,) = transform_faults(config, segments=True)
+    assert ".mha" in fault
+
+
+def test_labels_as_floats_are_found(config):
+    transform(config, "SaveImaged")["output_dtype"] = "$np.float32"
+    (fault,) = transform_faults(config, segments=True)
+    assert "must write uint8" in fault
+
+
+def test_a_bundle_that_writes_nothing_is_found(config):
+    config["postprocessing"]["transforms"] = []
+    (fault,) = transform_faults(config, segments=True)
+    assert "writes no file" in fault

@@ -1,0 +1,33 @@
+import pytest
+from monai.bundle import ConfigParser
+
+from medssl.packaging.sources import source_bundles
+from medssl.packaging.train_config import train_config
+from tests.packaging.toy_run import segmentation_config
+
+
+def test_the_handlers_are_those_of_the_recipe_in_its_order(tmp_path):
+    config = segmentation_config(tmp_path)
+    groups = [config["train"][f"{name}_handlers"] for name in ("start", "schedule", "validation", "log")]
+    assert train_config(config)["train"]["handlers"] == [handler for group in groups for handler in group]
+
+
+def test_the_configuration_of_the_run_stays_as_it_is(tmp_path):
+    config = segmentation_config(tmp_path)
+    train_config(config)
+    assert isinstance(config["train"]["handlers"], str)
+
+
+def test_a_plain_list_stays_as_it_is():
+    names = ("pretrain/configs/train.yaml", "pretrain/configs/methods/kats.yaml")
+    config = ConfigParser.load_config_files([str(source_bundles() / name) for name in names])
+    assert train_config(config)["train"]["handlers"] == config["train"]["handlers"]
+
+
+def test_no_folder_of_the_author_is_published(tmp_path):
+    assert str(tmp_path) not in str(train_config(segmentation_config(tmp_path)))
+
+
+def test_handlers_put_together_otherwise_are_refused():
+    with pytest.raises(ValueError, match="sum of lists"):
+        train_config({"train": {"handlers": "$[h for h in @train::all if h]", "all": []}})

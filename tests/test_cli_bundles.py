@@ -1,0 +1,61 @@
+import json
+import shutil
+import sys
+
+import pytest
+
+from medssl.cli import main
+from medssl.packaging.pack import pack
+from tests.packaging.toy_run import segmentation_run
+
+
+@pytest.fixture
+def medssl(monkeypatch, capsys):
+    """Give a function that runs a command line and returns exit status, output and errors."""
+
+    def run(*command):
+        monkeypatch.setattr(sys, "argv", ["medssl", *map(str, command)])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        printed = capsys.readouterr()
+        return exited.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    return pack(segmentation_run(folder / "run"), "toy", folder)
+
+
+def test_a_good_bundle_is_ok_as_a_folder_and_as_a_zip(medssl, bundle):
+    for path in (bundle, bundle.with_name(f"{bundle.name}.zip")):
+        assert medssl("bundle", "check", path, "--quick")[:2] == (0, "ok\n")
+
+
+def test_each_fault_is_a_line_and_exit_status_1(medssl, bundle, tmp_path):
+    broken = shutil.copytree(bundle, tmp_path / bundle.name)
+    metadata = json.loads((broken / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    (broken / "configs" / "metadata.json").write_text(json.dumps(metadata | {"version": "1", "supported_apps": []}))
+    status, out, _ = medssl("bundle", "check", broken)
+    assert status == 1
+    assert len(out.splitlines()) == 2
+
+
+def test_the_long_check_is_the_default(medssl, bundle, monkeypatch):
+    monkeypatch.setattr("medssl.packaging.checking.rehearse", lambda path: [f"{path.name} fails."])
+    assert medssl("bundle", "check", bundle)[:2] == (1, f"{bundle.name} fails.\n")
+
+
+def test_no_bundle_is_an_error_that_names_the_path(medssl, tmp_path):
+    status, _, errors = medssl("bundle", "check", tmp_path / "nowhere")
+    assert status == 1
+    assert errors.startswith(f"Error: There is no bundle {tmp_path / 'nowhere'}")
+
+
+def test_the_export_says_why_it_refuses(medssl, bundle, tmp_path):
+    run = bundle.parent / "run"
+    status, _, errors = medssl("bundle", "export-auto3dseg", run, "--name", "toy", "--out", tmp_path)
+    assert status == 1
+    assert "without medssl" in errors and "Traceback" not in errors
