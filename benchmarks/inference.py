@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 
 import torch
-from measuring import Row, best_of, in_fresh_process, peak_mib, print_rows
+from measuring import Row, best_of, in_fresh_process, print_rows
 from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
 from monai.transforms import Compose, CropForegroundd, Invertd, Orientationd, Spacingd
@@ -83,8 +83,8 @@ def difference_on_the_same_windows() -> float:
         return float((ours(volume(case), network(case, plain=False)) - peer).abs().max())
 
 
-def whole(case: dict, plain: bool) -> dict:
-    """Segment a volume whole, and give the seconds and the additional peak memory."""
+def whole(case: dict, plain: bool) -> float:
+    """Segment a volume whole, and give the seconds."""
     torch.set_num_threads(1)
     net, image = network(case, plain), volume(case)
     patch = tuple(case["patch_size"])
@@ -92,11 +92,10 @@ def whole(case: dict, plain: bool) -> dict:
         inferer = SlidingWindowInferer(patch, sw_batch_size=1, overlap=0.5, mode="gaussian")
     else:
         inferer = PlannedInferer(patch, case["base_channels"], NUM_CLASSES, MEMORY_GIB, overlap=OVERLAP)
-    before = peak_mib()
     start = time.perf_counter()
     with torch.no_grad():
         inferer(image, net)
-    return {"seconds": time.perf_counter() - start, "mib": peak_mib() - before}
+    return time.perf_counter() - start
 
 
 def heads(case: dict) -> dict:
@@ -112,8 +111,8 @@ def heads(case: dict) -> dict:
     return {**seconds, "difference": difference}
 
 
-def bring_back(shape: list[int], plain: bool, file: str) -> dict:
-    """Bring logits back to a scan's grid as labels, write them to a file, and give seconds and additional memory."""
+def bring_back(shape: list[int], plain: bool, file: str) -> float:
+    """Bring logits back to a scan's grid as labels, write them to a file, and give the seconds."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     affine = torch.diag(torch.tensor([-0.8, -0.8, 1.5, 1.0], dtype=torch.float64))
@@ -130,25 +129,27 @@ def bring_back(shape: list[int], plain: bool, file: str) -> dict:
     data["pred"] = MetaTensor(F.interpolate(coarse, size=size, mode="trilinear")[0])
     peer = Compose([Invertd("pred", preprocessing, "image", nearest_interp=False), LogitsToLabeld("pred")])
     transform = peer if plain else InvertToLabeld("pred", preprocessing, "image")
-    before, start = peak_mib(), time.perf_counter()
+    start = time.perf_counter()
     label = transform(data)["pred"]
-    result = {"seconds": time.perf_counter() - start, "mib": peak_mib() - before}
+    seconds = time.perf_counter() - start
     torch.save(label.as_tensor(), file)
-    return result
+    return seconds
 
 
 def whole_rows(case: dict) -> list[Row]:
     """Give the rows of a whole volume, and of the paper's volume from the same time per window."""
     difference = difference_on_the_same_windows()
-    ours, peer = (in_fresh_process("inference", "whole", case, plain).result for plain in (False, True))
+    ours, peer = (in_fresh_process("inference", "whole", case, plain) for plain in (False, True))
     ours_windows, peer_windows = windows(case["volume"], case)
     size = " x ".join(map(str, case["volume"]))
-    per_window = ours["seconds"] / ours_windows, peer["seconds"] / peer_windows
+    per_window = ours.result / ours_windows, peer.result / peer_windows
     note = f"{ours_windows} and {peer_windows} windows, {per_window[0]:.2f} and {per_window[1]:.2f} s each"
     note = f"{note}; in float32 on the same windows the logits differ by at most {difference:.0e}"
     rows = [
-        Row(STAGE, f"time, {size}", ours["seconds"], peer["seconds"], "s", PEER, 5, "", note),
-        Row(STAGE, f"peak memory, {size}", ours["mib"], peer["mib"], "MiB", PEER, None, f"memory_gib={MEMORY_GIB:g}"),
+        Row(STAGE, f"time, {size}", ours.result, peer.result, "s", PEER, 5, "", note),
+        Row(
+            STAGE, f"peak memory, {size}", ours.peak_mib, peer.peak_mib, "MiB", PEER, None, f"memory_gib={MEMORY_GIB:g}"
+        ),
     ]
     if case["patch_size"] == PAPER["patch_size"]:
         counts = windows(PAPER_VOLUME, case)
@@ -169,6 +170,24 @@ def windows(shape: Sequence[int], case: dict) -> tuple[int, int]:
     return plan_windows(shape, roi_size, OVERLAP).num_windows, peer
 
 
+def scan_rows(scan: Sequence[int]) -> list[Row]:
+    """Give the rows of the way back to the scan's own grid."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [f"{folder}/{plain}.pt" for plain in (False, True)]
+        ours, peer = (
+            in_fresh_process("inference", "bring_back", scan, plain, file)
+            for plain, file in zip((False, True), files, strict=True)
+        )
+        agreement = float(torch.eq(*(torch.load(file, weights_only=True) for file in files)).float().mean())
+    size = f"{' x '.join(map(str, scan))}, {NUM_CLASSES} classes"
+    name, note = "MONAI Invertd, then the maximum", f"equal labels at {agreement:.4%} of voxels"
+    seconds = ours.result, peer.result
+    return [
+        Row(STAGE, f"back to the scan, peak memory, {size}", ours.peak_mib, peer.peak_mib, "MiB", name, note=note),
+        Row(STAGE, f"back to the scan, time, {size}", *seconds, "s", name),
+    ]
+
+
 def measure(full: bool) -> list[Row]:
     """Give the rows of this stage."""
     case = PAPER if full else QUICK
@@ -177,19 +196,7 @@ def measure(full: bool) -> list[Row]:
     window = " x ".join(map(str, case["patch_size"]))
     note = f"same pyramid; logits differ by at most {head['difference']:.0e}"
     rows.append(Row(STAGE, f"head alone, {window}", head["ours"], head["peer"], "s", "per-level upsampling", note=note))
-    scan = FULL_SCAN if full else QUICK_SCAN
-    with tempfile.TemporaryDirectory() as folder:
-        files = [f"{folder}/{plain}.pt" for plain in (False, True)]
-        ours, peer = (
-            in_fresh_process("inference", "bring_back", scan, plain, file).result
-            for plain, file in zip((False, True), files, strict=True)
-        )
-        agreement = float(torch.eq(*(torch.load(file, weights_only=True) for file in files)).float().mean())
-    size = f"{' x '.join(map(str, scan))}, {NUM_CLASSES} classes"
-    name, note = "MONAI Invertd, then the maximum", f"equal labels at {agreement:.4%} of voxels"
-    rows.append(Row(STAGE, f"back to the scan, peak memory, {size}", ours["mib"], peer["mib"], "MiB", name, note=note))
-    rows.append(Row(STAGE, f"back to the scan, time, {size}", ours["seconds"], peer["seconds"], "s", name))
-    return rows
+    return [*rows, *scan_rows(FULL_SCAN if full else QUICK_SCAN)]
 
 
 if __name__ == "__main__":

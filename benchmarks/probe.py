@@ -1,11 +1,12 @@
 """Fit a linear probe on features computed once beside recomputing the frozen backbone at every step.
 
-The first row is the paper's protocol: 45,000 steps of 7 patches of 128 x 128 x 32, pyramid of 32 channels and 5 levels, 13
-classes. Nobody waits for the peer: its seconds a patch (backbone, head, loss, backward pass, Adam) are measured and
-multiplied. Ours is the measured seconds a kept patch times 64 patches a case of 20, and the measured seconds a step on rows
-times 45,000. Reading and preprocessing of the cases, the crops of the peer and the validation of either side are not counted.
-The second row is measured whole, through `medssl probe` on phantoms, with and without `--cached`. The third is an
-annotator's case: three small volumes, few steps. Two threads, every run in a process of its own.
+The first row is the paper's protocol: 45,000 steps of 7 patches of 128 x 128 x 32, a pyramid of 32 channels and 5
+levels, 13 classes. Nobody waits for the peer: its seconds a patch (backbone, head, loss, backward pass, Adam) are
+measured and multiplied. Ours is the measured seconds a kept patch times 64 patches of each of 20 cases, plus the
+measured seconds a step on rows times 45,000. Reading and preprocessing of the cases, the crops of the peer and the
+validation of either side are not counted. The second row is measured whole, through the workflow of `medssl probe` on
+phantoms, with and without `--cached`. The third is an annotator's case: three small volumes, few steps. Every run is in
+a process of its own, on two threads (`--quick`: one).
 
     python benchmarks/probe.py [--quick]
 """
@@ -36,10 +37,9 @@ PAPER = {"base_channels": 32, "num_levels": 5, "patch_size": (128, 128, 32), "nu
 QUICK = {"base_channels": 8, "num_levels": 3, "patch_size": (32, 32, 16), "num_classes": 5}
 PAPER_STEPS, PATCHES, CASES, PATCHES_PER_CASE, ROWS_PER_PATCH = 45000, 7, 20, 64, 1024
 PEER = "medssl's plain probe: the backbone at every step"
-PHANTOM_NETWORK = {"base_channels": 16, "num_levels": 4, "num_workers": 0}
+PHANTOM_NETWORK = {"base_channels": 8, "num_levels": 3, "num_workers": 0}
 PHANTOM_PROBE = {
     "num_workers": 0,
-    "patch_size": [64, 64, 32],
     "max_epochs": 1,
     "patches_per_batch": PATCHES,
     "volumes_per_batch": 1,
@@ -113,17 +113,18 @@ def _difference(network: SegmentationNetwork, size: dict) -> float:
 
 def phantom_data(folder: str, steps: int) -> str:
     """Write phantoms and pretrain a backbone on them; give the data list."""
-    datalist = write_phantom(Path(folder) / "data", modality="MR")
+    cases = {"num_cases": 6, "num_labelled": 2, "num_validation": 1, "num_test": 2}
+    datalist = write_phantom(Path(folder) / "data", modality="MR", **cases)
     settings = {**PHANTOM_NETWORK, "max_epochs": 1, "steps_per_epoch": steps, "pairs_per_batch": 2, "num_voxels": 128}
     settings |= {"learning_rate": 0.001, "panel_every": steps}
     pretrain("kats", datalist, ["mr", "phantom"], Path(folder) / "pretrain", overrides=settings)
     return str(datalist)
 
 
-def phantom_probe(folder: str, datalist: str, cached: bool, steps: int) -> list[float]:
+def phantom_probe(folder: str, datalist: str, cached: bool, patch_size: list[int], steps: int) -> list[float]:
     """Give the seconds of a probe of two labelled phantoms, and its mean Dice on the test scans."""
     run = Path(folder) / f"cached_{cached}"
-    settings = {**PHANTOM_PROBE, "steps_per_epoch": steps, "checkpoint_every": steps}
+    settings = {**PHANTOM_PROBE, "patch_size": patch_size, "steps_per_epoch": steps, "checkpoint_every": steps}
     layers = ["cached_probe"] if cached else []
     common = ("linear_probe", Path(datalist), ["mr", "phantom"], run, Path(folder) / "pretrain", 2)
     start = time.perf_counter()
@@ -150,20 +151,23 @@ def annotator(size: dict, num_patches: int, steps: int) -> float:
 
 def measure(full: bool) -> list[Row]:
     """Give the rows of the protocol, of the measured budget and of the annotator."""
-    size = PAPER if full else QUICK
-    steps, pretraining, phantom_steps = (PAPER_STEPS, 60, 2000) if full else (PAPER_STEPS, 2, 20)
-    patch = in_fresh_process("probe", "plain_patch", size, threads=2).result
-    parts = in_fresh_process("probe", "cached_parts", size, threads=2).result
+    size, threads = (PAPER, 2) if full else (QUICK, 1)
+    steps, pretraining, phantom_steps = (PAPER_STEPS, 60, 500) if full else (PAPER_STEPS, 2, 10)
+    patch_size = [64, 64, 32] if full else [32, 32, 16]
+    patch = in_fresh_process("probe", "plain_patch", size, threads=threads).result
+    parts = in_fresh_process("probe", "cached_parts", size, threads=threads).result
     plain_hours = steps * PATCHES * patch / 3600
     cached_hours = (CASES * PATCHES_PER_CASE * parts["patch"] + steps * parts["step"]) / 3600
     with tempfile.TemporaryDirectory() as folder:
-        datalist = in_fresh_process("probe", "phantom_data", folder, pretraining, threads=2).result
+        datalist = in_fresh_process("probe", "phantom_data", folder, pretraining, threads=threads).result
         runs = [
-            in_fresh_process("probe", "phantom_probe", folder, datalist, cached, phantom_steps, threads=2).result
+            in_fresh_process(
+                "probe", "phantom_probe", folder, datalist, cached, patch_size, phantom_steps, threads=threads
+            ).result
             for cached in (True, False)
         ]
-    few = {"steps": 200, "patches": 3}
-    fitted = in_fresh_process("probe", "annotator", size, few["patches"], few["steps"], threads=2).result
+    few = {"steps": 200, "patches": 2}
+    fitted = in_fresh_process("probe", "annotator", size, few["patches"], few["steps"], threads=threads).result
     return [
         Row(
             STAGE,
@@ -175,11 +179,11 @@ def measure(full: bool) -> list[Row]:
             50,
             f"{CASES * PATCHES_PER_CASE} passes of the backbone instead of {steps * PATCHES}",
             f"both extrapolated from {patch:.2f} s a patch (plain), {parts['patch']:.2f} s a kept patch and "
-            f"{parts['step'] * 1000:.0f} ms a step on rows; logits of rows within {parts['difference']:.0e} of the head",
+            f"{parts['step'] * 1000:.0f} ms a step on rows; logits within {parts['difference']:.0e} of the dense head",
         ),
         Row(
             STAGE,
-            f"time, {phantom_steps} steps x {PATCHES} patches, 2 phantoms, measured whole",
+            f"time, {phantom_steps} steps x {PATCHES} patches of {tuple(patch_size)}, 2 phantoms, measured whole",
             runs[0][0],
             runs[1][0],
             "s",

@@ -186,3 +186,14 @@ def test_help_says_what_every_command_is_for(medssl):
         "demo",
     ):
         assert f" {command} " in out
+
+
+def test_a_cached_probe_keeps_its_features_where_it_is_told(medssl, ct_list, tmp_path):
+    sizes = {**SEGMENTATION, "base_channels": 4, "num_levels": 2, "patches_per_case": 2, "rows_per_patch": 50}
+    command = ("probe", "--datalist", ct_list, "--data", "ct", "--labels", 1, *arguments(sizes))
+    features = tmp_path / "features"
+    status, out, _ = medssl(*command, "--out", tmp_path / "run", "--cached", "--features", features)
+    assert (status, out) == (0, f"Network: {tmp_path / 'run' / 'model.pt'}\n")
+    assert len(list(features.glob("*.json"))) == 2
+    require_error(medssl(*command, "--out", tmp_path / "other", "--features", features), "add --cached")
+    assert not (tmp_path / "other").exists()

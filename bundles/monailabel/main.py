@@ -22,9 +22,9 @@ from monailabel.tasks.activelearning.random import Random
 from monailabel.transform.writer import Writer
 from monailabel.utils.others.generic import device_list, name_to_device
 
+from medssl.workflows.clicks import similar_region
 from medssl.workflows.labelling import LabelledScan, Labelling
 from medssl.workflows.segments import parse_labels
-from medssl.workflows.clicks import similar_region
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Similarity(InferTask):
         return True
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Return the file of the label map, or with ``heat_map`` that of the similarity, and what goes along with it."""
+        """Return the file of the label map, or with ``heat_map`` that of the similarity."""
         try:
             heat, region = similar_region(
                 self.labelling.bundle,

@@ -83,7 +83,7 @@ def read_features(path: str | os.PathLike[str], key: str) -> tuple[np.ndarray, n
     if not Path(path).is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             if str(arrays["key"]) != json.dumps(key):
                 return None
             return arrays["voxels"], arrays["features"]

@@ -65,12 +65,10 @@ class Accelerated(nn.Module):
         stacks = [module for module in method.modules() if isinstance(module, ResidualStack)]
         if activation_checkpointing and not stacks:
             raise ValueError(
-                "The method has no FPN whose activations could be recomputed; set activation_checkpointing false."
+                "The method has no FPN whose activations could be recomputed: --activation_checkpointing false."
             )
         if activation_checkpointing and compile:
-            raise ValueError(
-                "torch.compile chooses itself what it recomputes; set compile or activation_checkpointing false."
-            )
+            raise ValueError("torch.compile chooses itself what it recomputes: --activation_checkpointing false.")
         switches = {
             "amp": amp,
             "channels_last": channels_last,

@@ -1,10 +1,15 @@
 """What MONAI, MONAI Label and 3D Slicer could not use in the metadata of a bundle."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from jsonschema.exceptions import best_match
+from jsonschema.validators import validator_for
+
 from medssl.packaging.metadata import REQUIRED_KEYS
+from medssl.packaging.sources import source_bundles
 from medssl.transforms.save import check_labels
 
 _FILE = "configs/metadata.json"
@@ -15,6 +20,9 @@ _TENSOR_KEYS = ("type", "format", "num_channels", "spatial_shape", "dtype", "val
 
 def metadata_faults(metadata: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the metadata of a bundle, a sentence a fault.
+
+    They are compared with MONAI's schema of 2024-07-25 last, whose own messages are short. A prediction of K channels
+    whose ``channel_def`` names K + 1 labels is right: there is a logit for every label but the background.
 
     Args:
         metadata: content of ``configs/metadata.json``.
@@ -27,6 +35,11 @@ def metadata_faults(metadata: Mapping[str, Any]) -> Iterator[str]:
     if missing:
         yield f"{_FILE} lacks {', '.join(missing)}."
         return
+    faults = list(_own_faults(metadata))
+    yield from faults or _schema_faults(metadata)
+
+
+def _own_faults(metadata: Mapping[str, Any]) -> Iterator[str]:
     if not _SEMANTIC_VERSION.fullmatch(str(metadata["version"])):
         yield f"{_FILE}: the version must be three numbers such as 0.1.0, got '{metadata['version']}'."
     packages = metadata["required_packages_version"]
@@ -35,6 +48,16 @@ def metadata_faults(metadata: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(metadata.get("supported_apps", {}), Mapping):
         yield f"{_FILE}: supported_apps must be an object, app to what it needs; remove it if there is none."
     yield from _format_faults(metadata["network_data_format"])
+
+
+def _schema_faults(metadata: Mapping[str, Any]) -> Iterator[str]:
+    schema = json.loads((source_bundles() / "schema" / "metadata_20240725.json").read_text(encoding="utf-8"))
+    # Of a value that fits none of several forms, the form that it fits best.
+    errors = [best_match([error]) for error in validator_for(schema)(schema).iter_errors(metadata)]
+    found = [(".".join(map(str, error.absolute_path)) or "its top", error.message) for error in errors]
+    # The schema names a tensor in two places, and finds its faults twice.
+    for place, message in dict.fromkeys(found):
+        yield f"{_FILE} breaks MONAI's schema of 2024-07-25 at {place}: {message}."
 
 
 def _format_faults(formats: Any) -> Iterator[str]:

@@ -21,6 +21,10 @@ _CARD = """# {name}
 
 {results}
 
+## Intended use
+
+{use}
+
 ## Limits
 
 - Research software, not a medical device: not for diagnosis or treatment.
@@ -37,6 +41,8 @@ python -m monai.bundle run --config_file {name}/configs/inference.json --bundle_
 ```
 
 {output}
+{label_server}
+In Python:
 
 ```python
 from monai.bundle import ConfigWorkflow
@@ -51,14 +57,37 @@ bundle.run()
 
 The weights alone: `torch.load("{name}/models/model.pt", weights_only=True)` is a state dict of tensors.
 
+## Files
+
+{files}
+
+Recorded in `provenance.json`; `medssl bundle check {name}` compares them and tries every MONAI command.
+
 ## Licence
 
 The code and configurations are under the Apache License 2.0 (see LICENSE). {licence}
 """
 
+_LABEL_SERVER = """
+In MONAI Label, with 3D Slicer as its client:
+
+```bash
+monailabel apps --download --name monaibundle --output apps
+mkdir -p apps/monaibundle/model && cp -r {name} apps/monaibundle/model/
+monailabel start_server --app apps/monaibundle --studies FOLDER_OF_SCANS --conf models {name} \\
+    --conf zoo_source ngc --conf skip_trainers true --conf sam2 false
+```
+
+"""
+
 
 def model_card(
-    name: str, task: str, record: Mapping[str, Any], labels: Mapping[int, str], rows: Sequence[Mapping[str, Any]]
+    name: str,
+    task: str,
+    record: Mapping[str, Any],
+    labels: Mapping[int, str],
+    rows: Sequence[Mapping[str, Any]],
+    sha256: Mapping[str, str],
 ) -> str:
     """Return the model card as Markdown.
 
@@ -68,6 +97,7 @@ def model_card(
         record: the run's record, see `medssl.packaging.provenance.run_record`.
         labels: foreground label value to name; empty for a pretrained backbone.
         rows: evaluation rows, one per case and class; empty if the run was not evaluated.
+        sha256: name of each file of weights to its SHA-256.
     """
     return _CARD.format(
         name=name,
@@ -75,9 +105,12 @@ def model_card(
         data=_data(record),
         training=_training(record),
         results=_results(rows) if labels else "Measure it with a linear probe: `medssl probe`.",
+        use=_use(record, labels),
         seen=_seen(record),
         limits=_limits(record, labels),
         output=_output(labels),
+        label_server=_LABEL_SERVER.format(name=name) if labels else "",
+        files="\n".join(f"- SHA-256 of `models/{file}`: `{digest}`" for file, digest in sha256.items()),
         licence=_licence(record),
     )
 
@@ -144,6 +177,16 @@ def _mean(rows: Sequence[Mapping[str, Any]], measure: str) -> str:
         return "–"
     count = "" if len(values) == len(rows) else f" ({len(values)})"
     return f"{sum(values) / len(values):.3f}{count}"
+
+
+def _use(record: Mapping[str, Any], labels: Mapping[int, str]) -> str:
+    modality = record["datalist"]["modality"]
+    if labels:
+        return (
+            f"To outline {', '.join(labels.values())} in {modality} scans like those above, in research, as a first "
+            "draft that a person corrects."
+        )
+    return f"To start networks for {modality} scans that are to be trained on few labelled scans, in research."
 
 
 def _seen(record: Mapping[str, Any]) -> str:

@@ -109,7 +109,7 @@ def _write_bundle(bundle: Path, run: Path, record: dict[str, Any]) -> None:
     if record["kind"] == "segmentation":
         fast = ConfigParser.load_config_file(str(source / "configs" / "fast_inference.yaml"))
         write_json(bundle / "configs" / "fast_inference.json", fast)
-    write_json(bundle / "configs" / "train.json", train_config(config))
+    write_json(bundle / "configs" / "train.json", train_config(config, inference))
 
     network = build_network(inference)
     load_strictly(network, _run_weights(run, record))
@@ -120,12 +120,11 @@ def _write_bundle(bundle: Path, run: Path, record: dict[str, Any]) -> None:
     channels = (config["in_channels"], _output_channels(network, config, 2 * strides[-1]))
     metadata = bundle_metadata(template, bundle.name, record, labels, strides, channels, config["spatial_dims"])
     write_json(bundle / "configs" / "metadata.json", metadata)
-    card = model_card(
-        bundle.name, metadata["task"], without_local_paths(record), labels, _read_rows(run / "rows.jsonl")
-    )
-    (bundle / "docs" / "README.md").write_text(card, encoding="utf-8")
+    record = without_local_paths(record)
     sha256 = {name: file_sha256(bundle / "models" / name) for name in ("model.pt", "model.ts")}
-    write_json(bundle / "provenance.json", {"name": bundle.name, **without_local_paths(record), "sha256": sha256})
+    card = model_card(bundle.name, metadata["task"], record, labels, _read_rows(run / "rows.jsonl"), sha256)
+    (bundle / "docs" / "README.md").write_text(card, encoding="utf-8")
+    write_json(bundle / "provenance.json", {"name": bundle.name, **record, "sha256": sha256})
 
 
 def _run_weights(run: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:

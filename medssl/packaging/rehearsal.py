@@ -40,9 +40,13 @@ workflow.initialize()
 missing = workflow.check_properties()
 if missing:
     print(f"FAULT configs/inference.json is no inference workflow: it lacks {', '.join(missing)}.")
-loaded = load(name, bundle_dir=folder, workflow_type="inference")
-if not isinstance(loaded, nn.Module):
-    print(f"FAULT monai.bundle.load gives {type(loaded).__name__}, not a network.")
+packed = load_weights(f"{bundle}/models/model.pt")
+for kind in ("train", "inference"):
+    loaded = load(name, bundle_dir=folder, workflow_type=kind)
+    if not isinstance(loaded, nn.Module):
+        print(f"FAULT monai.bundle.load with configs/{kind}.json gives {type(loaded).__name__}, not a network.")
+    elif not all(name in packed and torch.equal(packed[name], value) for name, value in loaded.state_dict().items()):
+        print(f"FAULT monai.bundle.load with configs/{kind}.json gives a network without the weights of model.pt.")
 """
 
 

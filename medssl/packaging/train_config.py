@@ -1,5 +1,7 @@
 """The train.json of a packed bundle: the configuration of the run in the form that MONAI's train workflow knows."""
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,26 +11,30 @@ from monai.bundle.reference_resolver import ReferenceResolver
 from medssl.packaging.provenance import without_local_paths
 
 _HANDLERS = "train::handlers"
+_TRAINED = "trained_network_def"
 
 
-def train_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def train_config(config: Mapping[str, Any], inference: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of a run without the folders of its author and with its handlers in one plain list.
 
     A recipe may put its handlers together from several lists ("$@train::start_handlers + @train::log_handlers"), which
-    `monai.bundle.ConfigWorkflow.check_properties` cannot look into.
+    `monai.bundle.ConfigWorkflow.check_properties` cannot look into. And where the method trains another network than
+    the one whose weights are packed, that one is ``network_def``, and the method's ``trained_network_def``: by default,
+    `monai.bundle.load` builds the ``network_def`` of this file, and leaves weights random that it finds no name for.
 
     Args:
         config: configuration of the run, merged and unresolved.
+        inference: inference configuration of the bundle.
 
     Raises:
         ValueError: if the handlers are put together in another way.
 
     Example:
         >>> train = {"handlers": "$@train::first + @train::then", "first": [{"_target_": "A"}], "then": []}
-        >>> train_config({"train": train})["train"]
+        >>> train_config({"train": train, "network_def": {}}, {"network_def": {}})["train"]
         {'handlers': [{'_target_': 'A'}]}
     """
-    parser = ConfigParser(without_local_paths(config))
+    parser = ConfigParser(_with_packed_network(without_local_paths(config), inference))
     handlers = parser.get(_HANDLERS)
     if isinstance(handlers, str):
         groups = list(ReferenceResolver.match_refs_pattern(handlers))
@@ -39,3 +45,11 @@ def train_config(config: Mapping[str, Any]) -> dict[str, Any]:
             del parser["train"][group.removeprefix("train::")]
     content: dict[str, Any] = parser.get()
     return content
+
+
+def _with_packed_network(config: dict[str, Any], inference: Mapping[str, Any]) -> dict[str, Any]:
+    if config["network_def"] == inference["network_def"]:
+        return config
+    renamed = json.loads(re.sub(r"@network_def\b", f"@{_TRAINED}", json.dumps(config)))
+    renamed[_TRAINED] = renamed.pop("network_def")
+    return {**{key: inference[key] for key in ("backbone_def", "network_def") if key in inference}, **renamed}

@@ -29,8 +29,9 @@ from medssl.workflows.probe_versions import newest_probe, write_probe
 from medssl.workflows.segments import meant_labels
 
 logger = logging.getLogger(__name__)
-NUM_STEPS = 500
-LEARNING_RATE = 0.01
+NUM_STEPS = 1500
+LEARNING_RATE = 0.03
+PATCHES_PER_BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Labelling:
         """Say whether there is a fitted probe, or else a head for the same labels in the bundle."""
         return self._bundle_segments or self.report() is not None
 
-    def train(self, scans: Sequence[LabelledScan], device: str = "cpu") -> dict[str, Any]:
+    def train(self, scans: Sequence[LabelledScan], device: str = "cpu", num_steps: int = NUM_STEPS) -> dict[str, Any]:
         """Fit a probe to the labels of scans, put it in use, and return its report.
 
         The report holds the Dice of every label on the very voxels that the probe was fitted to, and, from two scans
@@ -91,6 +92,7 @@ class Labelling:
         Args:
             scans: with their labels.
             device: where features are computed and the probe is fitted.
+            num_steps: of the fit.
 
         Raises:
             ValueError: if there is no scan, a label does not fit its scan, or holds a value that is no label.
@@ -104,9 +106,9 @@ class Labelling:
         between = time.monotonic()
         held_out = None
         if len(rows) > 1:
-            head = self._fit(rows[:-1], device)
+            head = self._fit(rows[:-1], device, num_steps)
             held_out = {"case": scans[-1].case, "fitted_to": len(rows) - 1, "dice": self._dice(head, rows[-1:])}
-        head = self._fit(rows, device)
+        head = self._fit(rows, device, num_steps)
         report = {
             "backbone": self._sha256,
             "labels": {str(value): name for value, name in self.labels.items()},
@@ -166,11 +168,11 @@ class Labelling:
         label = meant_labels(sample["label"].numpy(), scan.segments, self.labels, str(scan.label))
         return features.rows(scan.case, sample["image"].as_tensor(), torch.from_numpy(label))
 
-    def _fit(self, rows: list[VoxelRows], device: str) -> LinearHead:
+    def _fit(self, rows: list[VoxelRows], device: str, num_steps: int) -> LinearHead:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             head = self._head().to(device)
-        return fit_linear_probe(head, rows, NUM_STEPS, LEARNING_RATE)
+        return fit_linear_probe(head, rows, num_steps, LEARNING_RATE, PATCHES_PER_BATCH)
 
     @torch.no_grad()
     def _dice(self, head: LinearHead, cases: list[VoxelRows]) -> dict[str, float | None]:

@@ -135,6 +135,8 @@ def run_config(config_file: Path, workflow_type: str | None = "train", layers: S
         # The warning is about untrusted bundles; this configuration was just merged from medssl's own recipes.
         warnings.filterwarnings("ignore", message=".*trust.*", category=UserWarning)
         warnings.filterwarnings("ignore", category=FutureWarning, module="monai")
+        # Of 1-wide weights, whose memory is the same whatever their strides.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         workflow = ConfigWorkflow(
             config_file=[str(path) for path in (config_file, *layers)],
             meta_file=str(source_bundles() / "segmentation" / "configs" / "metadata.json"),

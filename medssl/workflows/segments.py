@@ -11,7 +11,7 @@ def parse_labels(text: str) -> dict[int, str]:
     """Return the labels of a setting such as ``1=liver,2=spleen``.
 
     Raises:
-        ValueError: if an entry is no ``value=name``, a value is missing between 1 and the largest, or a name comes twice.
+        ValueError: if an entry is no ``value=name``, values are not 1, 2, ... without gaps, or a name comes twice.
 
     Example:
         >>> parse_labels("1=liver, 2=right kidney")
@@ -48,7 +48,7 @@ def meant_labels(values: np.ndarray, segments: Sequence[str], labels: Mapping[in
         array([0, 2, 1], dtype=uint8)
     """
     known = {name.lower(): value for value, name in labels.items()}
-    names = {position: name for position, name in enumerate(segments, start=1)} or dict(labels)
+    names = dict(enumerate(segments, start=1)) or dict(labels)
     meant = np.zeros(values.shape, dtype=np.uint8)
     for value in np.unique(values):
         if value == 0:

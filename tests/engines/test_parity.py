@@ -73,6 +73,16 @@ def test_gradients_with_noise_are_refused():
     assert not gradient_parity(method, Spoilt(copy.deepcopy(method), noisy), make_batch()).holds
 
 
+def test_wrong_gradients_of_the_backbone_are_not_hidden_by_large_ones_of_a_head():
+    method = make_method(num_levels=2)
+    method.restoration_weight = 1000.0
+    wrong = copy.deepcopy(method)
+    for layer in (wrong.backbone.laterals[0], wrong.backbone.downs[0][1]):
+        layer.register_full_backward_hook(lambda _, inputs, outputs: (0.5 * inputs[0],))
+    assert gradient_parity(method, copy.deepcopy(method), make_batch()).holds
+    assert not gradient_parity(method, wrong, make_batch()).holds
+
+
 def test_gradients_that_are_not_finite_are_refused():
     method = make_method()
     assert not gradient_parity(method, Spoilt(copy.deepcopy(method), scaled(torch.nan)), make_batch()).holds
@@ -160,6 +170,5 @@ def test_the_wrong_gradients_of_compiled_bfloat16_channels_last_are_caught():
     method, batch = make_method(base_channels=16, num_levels=2), make_batch((32, 32, 16), num_voxels=128)
     network = Accelerated(copy.deepcopy(method), amp=True, channels_last=True, compile=True)
     parity = gradient_parity(method, network, batch)
-    torch.testing.assert_close(network(batch)["loss"], method(batch)["loss"], rtol=0.02, atol=0.02)
     # A torch that mends it has to give the gradients of float32.
     assert parity.holds != torch.__version__.startswith("2.13"), parity

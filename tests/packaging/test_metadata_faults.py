@@ -63,6 +63,21 @@ def test_a_tensor_without_its_size_is_found(metadata):
 
 
 @pytest.mark.parametrize(
+    ("key", "value"), [("num_channels", "one"), ("num_channels", 1.5), ("type", 3), ("value_range", "0 to 1")]
+)
+def test_what_the_schema_forbids_is_found_with_its_place(key, value, metadata):
+    metadata["network_data_format"]["inputs"]["image"][key] = value
+    (fault,) = metadata_faults(metadata)
+    assert f"schema of 2024-07-25 at network_data_format.inputs.image.{key}: " in fault
+
+
+def test_more_names_than_channels_are_right(metadata):
+    prediction = metadata["network_data_format"]["outputs"]["pred"]
+    assert (prediction["num_channels"], len(prediction["channel_def"])) == (2, 3)
+    assert list(metadata_faults(metadata)) == []
+
+
+@pytest.mark.parametrize(
     ("channel_def", "message"),
     [
         ({"0": "background", "1": "liver", "3": "spleen"}, "without gaps"),

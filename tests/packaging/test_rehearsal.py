@@ -48,7 +48,7 @@ def test_metadata_against_the_schema_are_found_without_a_network(bundle, tmp_pat
     monkeypatch.setitem(os.environ, "https_proxy", "http://127.0.0.1:9")
     change(bundle, "configs/metadata.json", "network_data_format", "inputs", "image", "num_channels", value="one")
     (fault,) = faults_of("_metadata", bundle, tmp_path)
-    assert (fault.startswith("monai.bundle verify_metadata fails: ") and "num_channels" in fault) or "'one'" in fault
+    assert fault.startswith("monai.bundle verify_metadata fails: ") and "meta_schema_20240725" in fault
 
 
 @pytest.mark.slow
@@ -70,10 +70,9 @@ def test_weights_of_another_shape_are_found(bundle, tmp_path):
 @pytest.mark.slow
 def test_an_inference_that_fails_is_found(bundle, tmp_path):
     config = json.loads((bundle / "configs" / "inference.json").read_text(encoding="utf-8"))
-    config["image_transforms"].append({"_target_": "RandSpatialCropd", "keys": "image", "roi_size": [999, 999, 999]})
-    config["image_transforms"][-1]["random_size"] = False
-    config["image_transforms"].append({"_target_": "medssl.transforms.foreground.CropBodyd", "keys": "image"})
-    config["image_transforms"][-1] |= {"source_key": "image", "threshold": 9.0}
+    # Above the range of every preprocessed scan.
+    crop = {"_target_": "medssl.transforms.foreground.CropBodyd", "keys": "image", "source_key": "image"}
+    config["image_transforms"].append({**crop, "threshold": 9.0})
     (bundle / "configs" / "inference.json").write_text(json.dumps(config))
     (fault,) = faults_of("_inference", bundle, tmp_path)
     assert fault.startswith("monai.bundle run fails: ")
@@ -83,7 +82,7 @@ def test_an_inference_that_fails_is_found(bundle, tmp_path):
 def test_an_inference_without_a_scan_is_no_success(bundle, tmp_path):
     change(bundle, "configs/inference.json", "datalist", value=[])
     (fault,) = faults_of("_inference", bundle, tmp_path)
-    assert "fails" in fault or "writes no" in fault
+    assert "writes no" in fault
 
 
 @pytest.mark.slow

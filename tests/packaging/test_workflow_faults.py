@@ -13,7 +13,8 @@ from tests.packaging.toy_run import segmentation_config
 
 @pytest.fixture
 def train(tmp_path):
-    return train_config(segmentation_config(tmp_path))
+    config = segmentation_config(tmp_path)
+    return train_config(config, config)
 
 
 def faults_of(train):

@@ -10,8 +10,17 @@ from typing import Any
 import pytest
 
 # They run in other environments, where doctests of this folder are not looked for.
-collect_ignore = ["scene.py", "label_client.py"]
+collect_ignore = ["scene.py", "label_client.py", "label_app_client.py"]
 SCENE = Path(__file__).with_name("scene.py")
+
+
+@pytest.fixture(scope="session")
+def environment() -> Path:
+    """Give the folder of the environment of MONAI Label."""
+    folder = os.environ.get("MEDSSL_MONAILABEL")
+    if not folder:
+        pytest.skip("MEDSSL_MONAILABEL is not set; see .ci/monailabel-env")
+    return Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,8 @@
 """A packed bundle, served by an unmodified MONAI Label and asked by the client of its 3D Slicer plugin."""
 
 import json
-import os
 import shutil
-import signal
-import socket
 import subprocess
-import time
-import urllib.request
 from pathlib import Path
 
 import nibabel as nib
@@ -18,18 +13,11 @@ import pytest
 from medssl.packaging.pack import pack
 from tests.bundles.test_inference import run_bundle, scan_and_label, write_scan
 from tests.packaging.toy_run import segmentation_run
+from tests.slicer.serving import serving
 
 pytestmark = pytest.mark.slicer
 CLIENT = Path(__file__).with_name("label_client.py")
 NAMES = {1: "liver", 2: "left kidney"}
-
-
-@pytest.fixture(scope="module")
-def environment() -> Path:
-    folder = os.environ.get("MEDSSL_MONAILABEL")
-    if not folder:
-        pytest.skip("MEDSSL_MONAILABEL is not set; see .ci/monailabel-env")
-    return Path(folder)
 
 
 @pytest.fixture(scope="module")
@@ -52,42 +40,9 @@ def server(environment, work):
     shutil.copytree(environment / "monailabel" / "sample-apps" / "monaibundle", app)
     (bundle,) = (work / "bundles").iterdir()
     shutil.copytree(bundle, app / "model" / bundle.name)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     options = {"models": bundle.name, "zoo_source": "ngc", "skip_trainers": "true", "sam2": "false"}
-    command = ["monailabel", "start_server", "--app", app, "--studies", work / "studies"]
-    command += [text for key, value in options.items() for text in ("--conf", key, value)]
-    command += ["--host", "127.0.0.1", "--port", port]
-    # The launcher is a shell script that calls `python`.
-    variables = {
-        **os.environ,
-        "PATH": f"{environment / 'bin'}:{os.environ['PATH']}",
-        "CUDA_VISIBLE_DEVICES": "",
-        "OMP_NUM_THREADS": "1",
-    }
-    with (work / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            list(map(str, command)), env=variables, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        yield wait_for(f"http://127.0.0.1:{port}", process, work / "server.log")
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)
-
-
-def wait_for(url: str, process: subprocess.Popen, log: Path) -> str:
-    """Give the address once the server answers."""
-    for _ in range(240):
-        assert process.poll() is None, log.read_text(encoding="utf-8")
-        try:
-            urllib.request.urlopen(f"{url}/info/", timeout=5)
-        except OSError:
-            time.sleep(0.5)
-        else:
-            return url
-    raise AssertionError(log.read_text(encoding="utf-8"))
+    with serving(environment, app, work / "studies", options, work / "server.log") as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

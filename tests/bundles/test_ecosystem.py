@@ -1,0 +1,142 @@
+"""What MONAI, MONAI Label and 3D Slicer stumbled over when others' bundles met them does not come back in ours."""
+
+import configparser
+import json
+import re
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser, load
+from monai.transforms import Compose, DeleteItemsd, LoadImaged, Spacingd
+
+from medssl.packaging.pack import pack
+from medssl.packaging.sources import source_bundles
+from tests.bundles.test_inference import oblique_affine, write_scan
+from tests.packaging.toy_run import segmentation_run
+
+ROOT = source_bundles()
+RECIPES = sorted(path for path in ROOT.rglob("*.yaml") if "protocols" not in path.parts)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ecosystem")
+    return pack(segmentation_run(folder / "run"), "toy", folder / "bundles", zip_bundle=False)
+
+
+@pytest.fixture(scope="module")
+def pretrain_bundle(pretrained, tmp_path_factory):
+    return pack(pretrained, "toy", tmp_path_factory.mktemp("pretrain"), zip_bundle=False)
+
+
+def preprocessing(bundle):
+    config = json.loads((bundle / "configs" / "inference.json").read_text(encoding="utf-8"))
+    return ConfigParser(config).get_parsed_content("preprocessing")
+
+
+def parts(value):
+    """Yield every object of a configuration."""
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
+        yield from parts(item)
+
+
+def parts_of(path):
+    return parts(ConfigParser.load_config_file(str(path)))
+
+
+@pytest.mark.parametrize("workflow_type", [None, "train", "inference"])
+@pytest.mark.parametrize("kind", ["bundle", "pretrain_bundle"])
+def test_monai_loads_the_trained_network_from_another_folder(kind, workflow_type, request, tmp_path, monkeypatch):
+    packed = request.getfixturevalue(kind)
+    monkeypatch.chdir(tmp_path)
+    named = {"workflow_type": workflow_type} if workflow_type else {}
+    network = load(packed.name, bundle_dir=str(packed.parent), **named)
+    weights = torch.load(packed / "models" / "model.pt", weights_only=True)
+    assert list(network.state_dict()) == list(weights)
+    assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
+
+
+def test_the_text_that_monai_label_adds_does_no_harm(bundle, tmp_path):
+    write_scan(tmp_path / "scan.nii.gz")
+    path = str(tmp_path / "scan.nii.gz")
+    plain = preprocessing(bundle)({"image": path})["image"]
+    served = preprocessing(bundle)({"image": path, "image_path": path})["image"]
+    torch.testing.assert_close(served.as_tensor(), plain.as_tensor())
+
+
+def test_without_the_deletion_that_text_would_do_harm(bundle, tmp_path):
+    write_scan(tmp_path / "scan.nii.gz")
+    path = str(tmp_path / "scan.nii.gz")
+    rest = [step for step in preprocessing(bundle).flatten().transforms if not isinstance(step, DeleteItemsd)]
+    with pytest.raises(RuntimeError, match="Spacingd"):
+        Compose(rest)({"image": path, "image_path": path})
+
+
+def test_monai_label_knows_reader_and_spacing_by_their_class(bundle):
+    steps = preprocessing(bundle).flatten().transforms
+    assert sum(isinstance(step, LoadImaged) for step in steps) == 1
+    assert sum(isinstance(step, Spacingd) for step in steps) == 1
+
+
+def test_the_grid_of_the_scan_is_known_after_preprocessing(bundle, tmp_path):
+    write_scan(tmp_path / "scan.nii.gz")
+    image = preprocessing(bundle)({"image": str(tmp_path / "scan.nii.gz")})["image"]
+    np.testing.assert_allclose(image.meta["original_affine"], oblique_affine(), atol=1e-4)
+
+
+def test_float_voxels_give_the_image_of_integer_voxels(bundle, tmp_path):
+    write_scan(tmp_path / "scan.nii.gz")
+    scan = nib.load(tmp_path / "scan.nii.gz")
+    nib.save(nib.Nifti1Image(scan.get_fdata(dtype=np.float32), scan.affine), tmp_path / "float.nii.gz")
+    images = [preprocessing(bundle)({"image": str(tmp_path / f"{name}.nii.gz")})["image"] for name in ("scan", "float")]
+    torch.testing.assert_close(images[0].as_tensor(), images[1].as_tensor())
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.relative_to(ROOT).parts))
+def test_no_key_passes_for_metadata(path):
+    for part in parts_of(path):
+        for name in ("keys", "key", "source_key", "orig_keys", "image_key"):
+            keys = part.get(name, [])
+            if part.get("_target_") != "DeleteItemsd":
+                assert not [key for key in np.atleast_1d(keys) if str(key).startswith(("image_", "label_"))], part
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.relative_to(ROOT).parts))
+def test_no_recipe_uses_what_loses_places_or_spoils_its_input(path):
+    targets = {part.get("_target_") for part in parts_of(path)}
+    # The second read of a PersistentDataset has no affine; the others write into the view they are given.
+    assert not targets & {"PersistentDataset", "RandCoarseShuffled", "RandCoarseDropoutd", "RandStdShiftIntensityd"}
+    # Orientationd warns unless it is told its labels.
+    assert all("labels" in part for part in parts_of(path) if part.get("_target_") == "Orientationd")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.relative_to(ROOT).parts))
+def test_code_is_monais_or_an_installed_packages(path):
+    for part in parts_of(path):
+        target = str(part.get("_target_", "medssl."))
+        assert "." not in target or target.split(".")[0] in ("medssl", "monai", "torch"), target
+
+
+@pytest.mark.parametrize("kind", ["pretrain", "segmentation"])
+def test_logs_go_where_monai_lets_them(kind):
+    settings = configparser.RawConfigParser()
+    settings.read(ROOT / kind / "configs" / "logging.conf", encoding="utf-8")
+    arguments = [settings[section]["args"] for section in settings.sections() if "args" in settings[section]]
+    assert arguments and all(re.fullmatch(r"\(sys\.std(out|err),\)", text) for text in arguments)
+
+
+@pytest.mark.parametrize("kind", ["pretrain", "segmentation"])
+def test_the_version_is_in_the_changelog_and_the_apps_are_an_object(kind):
+    metadata = json.loads((ROOT / kind / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    assert metadata["version"] in metadata["changelog"]
+    assert isinstance(metadata.get("supported_apps", {}), dict)
+
+
+@pytest.mark.parametrize("kind", ["pretrain", "segmentation"])
+def test_results_are_written_in_a_format_that_slicer_opens(kind):
+    config = ConfigParser.load_config_file(str(ROOT / kind / "configs" / "inference.yaml"))
+    assert config["output_ext"] in (".nii.gz", ".nrrd")

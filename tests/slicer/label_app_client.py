@@ -1,0 +1,80 @@
+"""Label, train and segment with the client of MONAI Label's 3D Slicer plugin. Runs in the environment of MONAI Label.
+
+    python label_app_client.py FOLDER_OF_THE_CLIENT URL FOLDER
+
+FOLDER holds ``labels/CASE.nii.gz``, of segments whose names are in ``segments.json``, and ``clicks.json``. Result files
+go there, and what came back is printed.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+# What the plugin sends.
+REQUEST = {"result_extension": ".nrrd", "result_dtype": "uint8"}
+
+
+def train(client) -> dict:
+    """Train as the plugin does, and give the status at the end."""
+    client.train_start("segmentation", {"device": "cpu"})
+    for _ in range(1200):
+        status = client.train_status()
+        if status["status"] not in ("SUBMITTED", "RUNNING"):
+            return status
+        time.sleep(0.5)
+    raise TimeoutError(status)
+
+
+def infer(client, model: str, case: str, target: Path | None = None, **request) -> dict:
+    """Ask for a result, copy it, and give what goes along with it, or the error."""
+    try:
+        result, answer = client.infer(model, case, {**request, **REQUEST})
+    except Exception as error:
+        return {"error": error.msg}
+    shutil.copy(result, target)
+    return answer
+
+
+def save(client, label: Path, names: list[str]) -> None:
+    """Submit a label as the plugin does."""
+    info = [{"name": name, "idx": index} for index, name in enumerate(names, start=1)]
+    client.save_label(label.name.removesuffix(".nii.gz"), str(label), "final", {"label_info": info})
+
+
+def main(client_folder: str, url: str, work: str) -> dict:
+    """Go through what a person does with the plugin."""
+    sys.path.insert(0, client_folder)
+    from client import MONAILabelClient
+
+    client = MONAILabelClient(url, tempfile.mkdtemp())
+    folder = Path(work)
+    names = json.loads((folder / "segments.json").read_text())
+    *labels, last = sorted((folder / "labels").glob("*.nii.gz"))
+    case = last.name.removesuffix(".nii.gz")
+    seen = {"info_before": client.info(), "untrained": infer(client, "segmentation", case)}
+    seen["trained_without_labels"] = train(client)
+    for click in json.loads((folder / "clicks.json").read_text()):
+        for name, options in {"region": {}, "heat": {"heat_map": True}}.items():
+            target = folder / f"{click['name']}_{name}.nrrd"
+            seen[target.stem] = infer(
+                client, "similarity", click["case"], target, foreground=[click["index"]], **options
+            )
+    seen["no_click"] = infer(client, "similarity", case)
+    save(client, labels[0], names)
+    seen["first"] = train(client)
+    infer(client, "segmentation", case, folder / "first.nrrd")
+    for label in labels[1:]:
+        save(client, label, names)
+    seen["second"] = train(client)
+    seen["answer"] = infer(client, "segmentation", case, folder / "second.nrrd")
+    seen["info"] = client.info()
+    save(client, last, ["liver", "my own structure"])
+    seen["wrong_names"] = train(client)
+    return seen
+
+
+if __name__ == "__main__":
+    print("ANSWERED " + json.dumps(main(*sys.argv[1:])))

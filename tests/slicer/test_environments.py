@@ -1,0 +1,24 @@
+"""The environments are made of what was found to work together; another version fails in ways that look like ours."""
+
+from pathlib import Path
+
+import pytest
+
+CI = Path(__file__).parents[2] / ".ci"
+
+
+@pytest.mark.parametrize(
+    "pin", ["pydicom<3", "pynetdicom<3", "dicomweb-client[gcp]<0.60", "monailabel==0.8.5", "numpy==1.26"]
+)
+def test_monai_label_has_the_versions_it_runs_with(pin):
+    assert pin in (CI / "monailabel-env").read_text(encoding="utf-8")
+
+
+def test_slicer_is_slicers_and_not_the_package_of_that_name():
+    script = (CI / "slicer-env").read_text(encoding="utf-8")
+    assert "slicer-core==" in script
+    assert " slicer==" not in script
+
+
+def test_the_server_is_asked_for_local_bundles_only():
+    assert '"zoo_source": "ngc"' in Path(__file__).with_name("test_monailabel.py").read_text(encoding="utf-8")

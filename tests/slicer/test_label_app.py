@@ -1,0 +1,168 @@
+"""Label a case, get a model: the app in an unmodified MONAI Label, asked by the client of its 3D Slicer plugin."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import nibabel as nib
+import nrrd
+import numpy as np
+import pytest
+import torch
+
+from medssl.data.phantom import phantom_case
+from medssl.networks.fpn import FPN
+from medssl.packaging.pack import pack
+from medssl.packaging.sources import source_bundles
+from tests.packaging.toy_run import pretraining_run
+from tests.slicer.serving import serving
+
+pytestmark = pytest.mark.slicer
+CLIENT = Path(__file__).with_name("label_app_client.py")
+LABELS = {1: "liver", 2: "spleen", 3: "spine"}
+# In the order of the scene, which is not that of the labels.
+SEGMENTS = ["spine", "liver", "spleen"]
+IN_PHANTOM = {"liver": 1, "spleen": 2, "spine": 9}
+SHAPE, SPACING = (64, 56, 32), (5.8, 5.8, 8.0)
+NETWORK = {"base_channels": 8, "num_levels": 3}
+
+
+def write_bundle(folder: Path) -> Path:
+    """Pack a pretraining bundle for scans of this size, with a random backbone."""
+    run = pretraining_run(folder / "run")
+    config = json.loads((run / "config.json").read_text())
+    config.update({**NETWORK, "spacing": list(SPACING), "patch_size": [32, 32, 16]})
+    (run / "config.json").write_text(json.dumps(config))
+    torch.manual_seed(0)
+    torch.save(FPN(**NETWORK).state_dict(), run / "backbone.pt")
+    return pack(run, "toy", folder / "bundles", zip_bundle=False)
+
+
+def truth(seed: int) -> np.ndarray:
+    """Give the values of LABELS of a phantom."""
+    _, label, _ = phantom_case(seed, "CT", SHAPE, SPACING)
+    return sum((value * (label == IN_PHANTOM[name]) for value, name in LABELS.items()), np.zeros(SHAPE)).astype(int)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Path:
+    """A folder with a bundle, four scans, their labels as Slicer would save them, and two clicks."""
+    folder = tmp_path_factory.mktemp("label_app")
+    write_bundle(folder)
+    (folder / "studies").mkdir()
+    (folder / "labels").mkdir()
+    for seed in range(4):
+        image, label, affine = phantom_case(seed, "CT", SHAPE, SPACING)
+        nib.save(nib.Nifti1Image(image, affine), folder / "studies" / f"case{seed}.nii.gz")
+        drawn = np.zeros(SHAPE, np.uint8)
+        for value, name in enumerate(SEGMENTS, start=1):
+            drawn[label == IN_PHANTOM[name]] = value
+        nib.save(nib.Nifti1Image(drawn, affine), folder / "labels" / f"case{seed}.nii.gz")
+    # A left-handed twin of a scan: Slicer turns its third axis when it loads it.
+    image, _, affine = phantom_case(0, "CT", SHAPE, SPACING)
+    flip = np.diag([1.0, 1, -1, 1])
+    flip[2, 3] = SHAPE[2] - 1
+    nib.save(nib.Nifti1Image(image[:, :, ::-1], affine @ flip), folder / "studies" / "twin.nii.gz")
+    index = [int(i) for i in np.argwhere(truth(0) == 1).mean(axis=0).round()]
+    # Slicer shows both in the same place, with the same indices, if the first is right-handed.
+    assert np.linalg.det(affine) > 0
+    clicks = [{"name": name, "case": case, "index": index} for name, case in (("own", "case0"), ("twin", "twin"))]
+    (folder / "clicks.json").write_text(json.dumps(clicks))
+    (folder / "segments.json").write_text(json.dumps(SEGMENTS))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answered(environment, work):
+    """What a session of the plugin's client brought back."""
+    (bundle,) = (work / "bundles").iterdir()
+    options = {"bundle": bundle, "labels": ",".join(f"{value}={name}" for value, name in LABELS.items())}
+    client = environment / "monailabel" / "plugins" / "slicer" / "MONAILabel" / "MONAILabelLib"
+    app = source_bundles() / "monailabel"
+    with serving(environment, app, work / "studies", options, work / "server.log") as url:
+        command = [environment / "bin" / "python", "-W", "ignore", CLIENT, client, url, work]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, encoding="utf-8", timeout=1200)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWERED ")]
+    assert lines, done.stderr + (work / "server.log").read_text(encoding="utf-8")[-4000:]
+    return json.loads(lines[0].removeprefix("ANSWERED "))
+
+
+def dice(found: np.ndarray, reference: np.ndarray) -> float:
+    pairs = [(found == value, reference == value) for value in LABELS]
+    return float(np.mean([2 * (a & b).sum() / max(a.sum() + b.sum(), 1) for a, b in pairs]))
+
+
+def test_the_client_is_offered_the_labels_and_the_click(answered):
+    info = answered["info_before"]
+    assert info["labels"] == list(LABELS.values())
+    assert info["models"]["similarity"]["type"] == "deepgrow"
+    assert list(info["trainers"]) == ["segmentation"]
+
+
+def test_before_training_no_model_is_offered_and_the_answer_says_why(answered):
+    assert "segmentation" not in answered["info_before"]["models"]
+    assert "save the label of at least one scan" in answered["untrained"]["error"]
+
+
+def test_training_without_labels_says_what_to_do(answered):
+    status = answered["trained_without_labels"]
+    assert status["status"] == "ERROR"
+    assert any("No label has been saved yet" in line for line in status["details"])
+
+
+def test_training_ends_and_the_model_is_offered(answered):
+    assert answered["first"]["status"] == answered["second"]["status"] == "DONE"
+    assert answered["info"]["models"]["segmentation"]["labels"] == {name: value for value, name in LABELS.items()}
+
+
+def test_the_report_says_what_its_dice_was_measured_on(answered):
+    stats = answered["info"]["train_stats"]["segmentation"]
+    assert stats["best_metric_is"] == "mean Dice on a scan left out"
+    assert stats["dice_on_a_scan_left_out"]["case"] == "case2"
+    assert stats["scans"] == ["case0", "case1", "case2"]
+
+
+def test_the_kept_features_are_not_computed_again(answered):
+    # The second training computes those of the two new scans only.
+    assert answered["info"]["train_stats"]["segmentation"]["voxels_computed"] == 2 * 32768
+
+
+def test_the_next_scan_is_segmented_as_no_random_head_could(answered, work):
+    found, _ = nrrd.read(str(work / "second.nrrd"))
+    reference = truth(3)
+    score = dice(found, reference)
+    rng = np.random.default_rng(0)
+    body = np.asarray(nib.load(work / "studies" / "case3.nii.gz").dataobj) > -500
+    chance = dice(np.where(body, rng.integers(0, 4, SHAPE), 0), reference)
+    print(f"Dice on an unlabelled scan: {score:.3f}; by chance: {chance:.3f}")
+    assert found.dtype == np.uint8
+    assert score > max(0.3, 2 * chance)
+
+
+def test_the_result_changes_with_the_labels(answered, work):
+    first, second = (nrrd.read(str(work / f"{name}.nrrd"))[0] for name in ("first", "second"))
+    assert not np.array_equal(first, second)
+
+
+def test_unknown_segments_stop_the_training(answered):
+    status = answered["wrong_names"]
+    assert status["status"] == "ERROR"
+    assert any("my own structure" in line for line in status["details"])
+
+
+def test_a_click_marks_what_is_like_it(answered, work):
+    (click, _) = json.loads((work / "clicks.json").read_text())
+    heat, region = (nrrd.read(str(work / f"own_{name}.nrrd"))[0] for name in ("heat", "region"))
+    assert set(np.unique(region)) == {0, 1}
+    assert region[tuple(click["index"])] == 1
+    assert heat[truth(0) == 1].mean() > heat[truth(0) == 0].mean()
+    assert heat[tuple(click["index"])] > 0.9
+
+
+def test_a_click_in_a_left_handed_scan_is_where_slicer_shows_it(answered, work):
+    own, twin = (nrrd.read(str(work / f"{name}_heat.nrrd"))[0] for name in ("own", "twin"))
+    np.testing.assert_allclose(twin[:, :, ::-1], own, atol=1e-3)
+
+
+def test_without_a_click_the_answer_says_so(answered):
+    assert "No foreground point" in answered["no_click"]["error"]
