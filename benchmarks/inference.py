@@ -35,7 +35,6 @@ PAPER = {"base_channels": 32, "num_levels": 5, "patch_size": (128, 128, 32), "vo
 QUICK = {"base_channels": 8, "num_levels": 3, "patch_size": (32, 32, 16), "volume": (82, 61, 48)}
 FULL_SCAN, QUICK_SCAN = (512, 512, 200), (128, 128, 50)
 PAPER_VOLUME = (326, 245, 250)
-OVERLAP = 0.2
 MEMORY_GIB = 4.0
 PEER = "MONAI SlidingWindowInferer, overlap 0.5, float32, per-level upsampling (plain restatement)"
 
@@ -91,7 +90,7 @@ def whole(case: dict, plain: bool) -> float:
     if plain:
         inferer = SlidingWindowInferer(patch, sw_batch_size=1, overlap=0.5, mode="gaussian")
     else:
-        inferer = PlannedInferer(patch, case["base_channels"], NUM_CLASSES, MEMORY_GIB, overlap=OVERLAP)
+        inferer = PlannedInferer(patch, case["base_channels"], NUM_CLASSES, MEMORY_GIB, stride=stride(case))
     start = time.perf_counter()
     with torch.no_grad():
         inferer(image, net)
@@ -137,37 +136,43 @@ def bring_back(shape: list[int], plain: bool, file: str) -> float:
 
 
 def whole_rows(case: dict) -> list[Row]:
-    """Give the rows of a whole volume, and of the paper's volume from the same time per window."""
+    """Give the rows of a whole volume, and of the paper's volume from the same time per computed voxel."""
     difference = difference_on_the_same_windows()
     ours, peer = (in_fresh_process("inference", "whole", case, plain) for plain in (False, True))
-    ours_windows, peer_windows = windows(case["volume"], case)
+    seconds = ours.result, peer.result
+    voxels = computed_voxels(case["volume"], case)
     size = " x ".join(map(str, case["volume"]))
-    per_window = ours.result / ours_windows, peer.result / peer_windows
-    note = f"{ours_windows} and {peer_windows} windows, {per_window[0]:.2f} and {per_window[1]:.2f} s each"
-    note = f"{note}; in float32 on the same windows the logits differ by at most {difference:.0e}"
+    rates = " and ".join(f"{count / 1e3 / s:.0f}" for count, s in zip(voxels, seconds, strict=True))
+    note = f"{said(voxels)}, {rates} kvoxel/s; in float32 on the same windows the logits differ by {difference:.0e}"
+    budget = f"memory_gib={MEMORY_GIB:g}"
     rows = [
-        Row(STAGE, f"time, {size}", ours.result, peer.result, "s", PEER, 5, "", note),
-        Row(
-            STAGE, f"peak memory, {size}", ours.peak_mib, peer.peak_mib, "MiB", PEER, None, f"memory_gib={MEMORY_GIB:g}"
-        ),
+        Row(STAGE, f"time, {size}", *seconds, "s", PEER, 5, note=note),
+        Row(STAGE, f"peak memory of the process, {size}", ours.peak_mib, peer.peak_mib, "MiB", PEER, None, budget),
     ]
-    if case["patch_size"] == PAPER["patch_size"]:
-        counts = windows(PAPER_VOLUME, case)
-        seconds = [count * each for count, each in zip(counts, per_window, strict=True)]
+    if case is PAPER:
+        more = computed_voxels(PAPER_VOLUME, case)
+        estimated = [s * count / before for s, count, before in zip(seconds, more, voxels, strict=True)]
         name = f"time, {' x '.join(map(str, PAPER_VOLUME))}: estimated"
-        note = f"not run: {counts[0]} and {counts[1]} windows at the time per window above"
-        rows.append(Row(STAGE, name, *seconds, "s", PEER, 5, "", note))
+        rows.append(Row(STAGE, name, *estimated, "s", PEER, 5, note=f"not run: {said(more)} at the rates above"))
     return rows
 
 
-def windows(shape: Sequence[int], case: dict) -> tuple[int, int]:
-    """Give the number of windows of ours and of the peer."""
-    roi_size = tuple(case["patch_size"])
-    interval = [size // 2 for size in roi_size]
-    peer = math.prod(
-        math.ceil(max(size - roi, 0) / step) + 1 for size, roi, step in zip(shape, roi_size, interval, strict=True)
-    )
-    return plan_windows(shape, roi_size, OVERLAP).num_windows, peer
+def computed_voxels(shape: Sequence[int], case: dict) -> tuple[int, int]:
+    """Give the voxels that ours and the peer send through the network."""
+    patch = case["patch_size"]
+    ours = plan_windows(shape, patch, stride=stride(case))
+    peer = plan_windows(shape, patch, overlap=0.5)
+    return ours.computed_voxels, peer.computed_voxels
+
+
+def said(voxels: Sequence[int]) -> str:
+    """Give the computed voxels of both as text."""
+    return f"{voxels[0] / 1e6:.3g} and {voxels[1] / 1e6:.3g} Mvoxel computed"
+
+
+def stride(case: dict) -> int:
+    """Give the stride of the coarsest level."""
+    return 2 ** (case["num_levels"] - 1)
 
 
 def scan_rows(scan: Sequence[int]) -> list[Row]:

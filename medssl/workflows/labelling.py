@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,8 @@ class Labelling:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             head = self._head().to(device)
-        return fit_linear_probe(head, rows, num_steps, LEARNING_RATE, PATCHES_PER_BATCH)
+        with _one_thread():
+            return fit_linear_probe(head, rows, num_steps, LEARNING_RATE, PATCHES_PER_BATCH)
 
     @torch.no_grad()
     def _dice(self, head: LinearHead, cases: list[VoxelRows]) -> dict[str, float | None]:
@@ -190,3 +192,14 @@ class Labelling:
             name: round(float(np.nanmean(column)), 4) if not np.isnan(column).all() else None
             for name, column in means.items()
         }
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run on one thread: a step of the fit is so short that on a busy machine threads wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -69,8 +69,11 @@ def write_dicom_series(folder: Path) -> None:
         writer.Execute(image)
 
 
-def run_bundle(bundle: Path, cwd: Path, **settings: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", bundle / "configs" / "inference.json"]
+def run_bundle(
+    bundle: Path, cwd: Path, configs: tuple[str, ...] = ("inference.json",), **settings: Path
+) -> subprocess.CompletedProcess:
+    files = [str(bundle / "configs" / name) for name in configs]
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", files]
     for key, value in {"bundle_root": bundle, **settings}.items():
         command += [f"--{key}", value]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -120,6 +123,17 @@ def test_segmentation_file_says_the_same_in_world_space(segmented):
 
 def test_nothing_else_is_written(segmented):
     assert sorted(path.name for path in segmented.iterdir()) == ["scan_seg.nii.gz", "scan_seg.seg.nrrd"]
+
+
+@pytest.mark.slow
+def test_the_fast_inference_segments_the_same(bundle, segmented, tmp_path):
+    write_scan(tmp_path / "scan.nii.gz")
+    configs = ("inference.json", "fast_inference.json")
+    result = run_bundle(bundle, tmp_path, configs, input=tmp_path / "scan.nii.gz", output_dir=tmp_path / "out")
+    assert result.returncode == 0, result.stdout + result.stderr
+    fast, same = (nib.load(folder / "scan_seg.nii.gz") for folder in (tmp_path / "out", segmented))
+    np.testing.assert_allclose(fast.affine, same.affine)
+    assert all(dice(np.asarray(fast.dataobj) == value, np.asarray(same.dataobj) == value) > 0.995 for value in (1, 2))
 
 
 @pytest.mark.slow

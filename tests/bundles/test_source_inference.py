@@ -6,6 +6,7 @@ import pytest
 from monai.bundle import ConfigParser
 from monai.inferers import SlidingWindowInferer
 
+from medssl.evaluation.inferer import PlannedInferer
 from medssl.networks.heads import LinearHead, NonLinearHead
 from medssl.packaging.metadata import REQUIRED_KEYS, SCHEMA
 from medssl.packaging.sources import source_bundles
@@ -39,6 +40,16 @@ def test_widgets_of_monai_label_steer_the_inferer():
     parser = parser_of("segmentation/configs/inference.yaml", "data/ct.yaml")
     parser["displayable_configs::overlap"] = 0.75
     assert parser.get_parsed_content("inferer").overlap == 0.75
+
+
+def test_widgets_steer_the_fast_inferer_too():
+    parser = parser_of(
+        "segmentation/configs/inference.yaml", "segmentation/configs/fast_inference.yaml", "data/ct.yaml"
+    )
+    parser["displayable_configs::memory_gib"] = 1.5
+    inferer = parser.get_parsed_content("inferer")
+    assert isinstance(inferer, PlannedInferer)
+    assert (inferer.memory_gib, inferer.sw_batch_size) == (1.5, parser["sw_batch_size"])
 
 
 @pytest.mark.parametrize("bundle", ["segmentation", "pretrain"])

@@ -95,7 +95,7 @@ torch.set_num_threads(1)
 backbone = FPN(3, base_channels=channels, num_levels=4)
 network = SegmentationNetwork(backbone, LinearHead(3, backbone.level_channels, num_classes=14)).eval()
 volume = torch.rand(1, 1, 72, 72, 72)
-inferer = PlannedInferer((32, 32, 32), channels, 14, memory_gib, sw_batch_size=64, amp=amp)
+inferer = PlannedInferer((32, 32, 32), channels, 14, memory_gib, sw_batch_size=64, amp=amp, stride=8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 inferer(volume, network)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)

@@ -14,6 +14,7 @@ from medssl.data.phantom import phantom_case
 from medssl.networks.fpn import FPN
 from medssl.packaging.pack import pack
 from medssl.packaging.sources import source_bundles
+from medssl.workflows.clicks import clicked_point
 from tests.packaging.toy_run import pretraining_run
 from tests.slicer.serving import serving
 
@@ -137,6 +138,24 @@ def test_the_next_scan_is_segmented_as_no_random_head_could(answered, work):
     print(f"Dice on an unlabelled scan: {score:.3f}; by chance: {chance:.3f}")
     assert found.dtype == np.uint8
     assert score > max(0.3, 2 * chance)
+
+
+def test_the_result_opens_in_slicer(slicer_sees, answered, work):
+    seen = slicer_sees(work / "studies" / "case3.nii.gz", work / "second.nrrd")
+    found, _ = nrrd.read(str(work / "second.nrrd"))
+    affine = nib.load(work / "studies" / "case3.nii.gz").affine
+    values = [value for value in LABELS if (found == value).any()]
+    for value, segment in zip(values, seen["segmentation"]["segments"], strict=True):
+        center = nib.affines.apply_affine(affine, np.argwhere(found == value).mean(axis=0))
+        assert np.linalg.norm(center - segment["centroid"]) <= min(SPACING) / 2
+
+
+@pytest.mark.parametrize("case", ["case0", "twin"])
+def test_slicer_counts_voxels_as_clicks_are_understood(slicer_sees, work, case):
+    scan = work / "studies" / f"{case}.nii.gz"
+    corners = slicer_sees(scan, work / "labels" / "case0.nii.gz")["volume"]["corners"]
+    for corner, index in zip(corners, ([0, 0, 0], [size - 1 for size in SHAPE]), strict=True):
+        np.testing.assert_allclose(clicked_point(scan, index), corner, atol=1e-2)
 
 
 def test_the_result_changes_with_the_labels(answered, work):

@@ -149,6 +149,16 @@ def test_rows_of_a_former_evaluation_are_replaced(run):
     assert cases == {"phantom_ct_002"}
 
 
+def test_the_fast_evaluation_gives_the_rows_of_the_plain_one(run):
+    plain, fast = read_rows(evaluate(run)), read_rows(evaluate(run, layers=["fast_evaluate"]))
+    config = json.loads((run / "evaluate.json").read_text(encoding="utf-8"))
+    assert config["evaluate"]["inferer"]["_target_"].endswith("PlannedInferer")
+    assert [(row["case"], row["class"], row["reference_voxels"]) for row in fast] == [
+        (row["case"], row["class"], row["reference_voxels"]) for row in plain
+    ]
+    assert np.mean([row["dice"] for row in fast]) == pytest.approx(np.mean([row["dice"] for row in plain]), abs=0.05)
+
+
 def test_another_list_and_the_predictions_can_be_asked_for(run, ct_list, tmp_path):
     listed = json.loads(ct_list.read_text(encoding="utf-8"))
     datalist = with_sections(ct_list, tmp_path, test=[], validation=[])
