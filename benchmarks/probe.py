@@ -176,7 +176,7 @@ def measure(full: bool) -> list[Row]:
             plain_hours,
             "h",
             PEER,
-            50,
+            50 if full else None,
             f"{CASES * PATCHES_PER_CASE} passes of the backbone instead of {steps * PATCHES}",
             f"both extrapolated from {patch:.2f} s a patch (plain), {parts['patch']:.2f} s a kept patch and "
             f"{parts['step'] * 1000:.0f} ms a step on rows; logits within {parts['difference']:.0e} of the dense head",

@@ -43,13 +43,13 @@ def test_widgets_of_monai_label_steer_the_inferer():
 
 
 def test_widgets_steer_the_fast_inferer_too():
-    parser = parser_of(
-        "segmentation/configs/inference.yaml", "segmentation/configs/fast_inference.yaml", "data/ct.yaml"
-    )
+    names = ("inference", "fast_inference", "inference_linear_probe")
+    parser = parser_of(*(f"segmentation/configs/{name}.yaml" for name in names), "data/ct.yaml")
     parser["displayable_configs::memory_gib"] = 1.5
     inferer = parser.get_parsed_content("inferer")
     assert isinstance(inferer, PlannedInferer)
     assert (inferer.memory_gib, inferer.sw_batch_size) == (1.5, parser["sw_batch_size"])
+    assert (inferer.base_channels, inferer.stride) == (SETTINGS["base_channels"], 2)
 
 
 @pytest.mark.parametrize("bundle", ["segmentation", "pretrain"])
