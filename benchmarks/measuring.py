@@ -16,16 +16,17 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 _CHILD = """
-import importlib, json, resource, sys, time
+import importlib, json, sys, time
 sys.path.insert(0, sys.argv[1])
+from measuring import peak_mib
 module, function, arguments = sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
 function = getattr(importlib.import_module(module), function)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_mib()
 start = time.perf_counter()
 result = function(*arguments)
 seconds = time.perf_counter() - start
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print("MEASURED " + json.dumps([result, seconds, after / 1024, (after - before) / 1024]))
+after = peak_mib()
+print("MEASURED " + json.dumps([result, seconds, after, after - before]))
 """
 
 
@@ -103,7 +104,12 @@ def in_fresh_process(module: str, function: str, *arguments: Any, threads: int =
 
 def peak_mib() -> float:
     """Give the peak memory of this process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # What getrusage tells starts at the peak of the process that started this one.
+    line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
 def machine() -> str:

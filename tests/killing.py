@@ -49,7 +49,7 @@ def run_with_kills(command: Sequence[str], folder: Path, steps: int, kills: int,
         while process.poll() is None and not wait():
             time.sleep(0.0003)
         process.send_signal(signal.SIGKILL)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
         if process.returncode != -signal.SIGKILL:
             raise RuntimeError(f"The run ended with {process.returncode} before it was killed:\n{errors}")
         counts[moment] += 1

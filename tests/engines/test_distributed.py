@@ -13,7 +13,7 @@ def ranks(tmp_path_factory):
     """What two ranks have computed."""
     out = tmp_path_factory.mktemp("ranks")
     process = start_on_ranks(out, module="tests.engines.two_ranks")
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 0, errors
     return [torch.load(out / f"rank_{rank}.pt", weights_only=True) for rank in (0, 1)]
 

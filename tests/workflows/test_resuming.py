@@ -22,7 +22,7 @@ def kill_after_step(process, folder, step):
             process.send_signal(signal.SIGKILL)
             break
         time.sleep(0.005)
-    assert process.wait(timeout=60) == -signal.SIGKILL, process.communicate()
+    assert process.wait(timeout=300) == -signal.SIGKILL, process.communicate()
     process.communicate()
 
 
