@@ -5,6 +5,9 @@
 Both peers are plain restatements. One projects every level to 32 channels at all of its cells, then indexes sample by
 sample; the other also upsamples all projected levels to the finest grid, and then indexes. Ours gathers the sampled
 voxels of each level in one operation, and projects those. All sides add up the same maps. One thread.
+
+On contiguous maps the target of 15 times in time was missed, on channels-last maps it is met: most of the time is
+filling the gradient map with zeros, which every way to index has to do.
 """
 
 import functools

@@ -7,6 +7,10 @@ augmentation of the Kats recipe, collated. The peer is a plain restatement of wh
 reads its volume from a compressed NIfTI, floods the air from the border, lists all voxels of the body, and moves that
 list into both patches of every pair; local shuffling is a loop over 5,000 blocks, and the intensity curve is evaluated
 at 100,000 points. One thread, no worker processes.
+
+The target of 40 times was missed, that of 0.15 s met. Of ours, about a third is the first touch of the 80 MiB that a
+batch holds; huge pages for it were not tried. The restatement is quicker than the 5.7 s that were measured for the
+authors' code with another body.
 """
 
 import sys

@@ -152,8 +152,8 @@ def annotator(size: dict, num_patches: int, steps: int) -> float:
 def measure(full: bool) -> list[Row]:
     """Give the rows of the protocol, of the measured budget and of the annotator."""
     size, threads = (PAPER, 2) if full else (QUICK, 1)
-    steps, pretraining, phantom_steps = (PAPER_STEPS, 60, 500) if full else (PAPER_STEPS, 2, 10)
-    patch_size = [64, 64, 32] if full else [32, 32, 16]
+    steps, pretraining, phantom_steps = (PAPER_STEPS, 30, 100) if full else (PAPER_STEPS, 2, 10)
+    patch_size = [32, 32, 32] if full else [32, 32, 16]
     patch = in_fresh_process("probe", "plain_patch", size, threads=threads).result
     parts = in_fresh_process("probe", "cached_parts", size, threads=threads).result
     plain_hours = steps * PATCHES * patch / 3600
