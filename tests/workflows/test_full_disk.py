@@ -1,6 +1,7 @@
 """A full disk ends a command with a message; what was there stays whole, and the run goes on once there is space."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,9 @@ def whole(ct_list, tmp_path_factory):
 
 def finished(command, folder=None):
     """Give the exit status and the errors of a command."""
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, encoding="utf-8")
+    # As many threads as this process has, so that a run which goes on here agrees to the bit.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8")
     return done.returncode, done.stderr
 
 
