@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from medssl.engines.acceleration import Accelerated
 from medssl.engines.parity import gradient_parity
 from medssl.methods.hierarchical import Hierarchical
-from medssl.networks.fpn import FPN, BalancedFPN
+from medssl.networks.fpn import FPN, BalancedPyramid
 from medssl.networks.heads import Projector, RestorationHead
 
 STAGE = "step"
@@ -76,7 +76,7 @@ class PlainMethod(nn.Module):
 def make_method(channels: int, levels: int) -> Hierarchical:
     """Give the method of the Kats recipe, with the same weights each time."""
     torch.manual_seed(0)
-    network = BalancedFPN(3, 1, channels, levels, level_channels=32)
+    network = BalancedPyramid(FPN(3, 1, channels, levels), level_channels=32)
     return Hierarchical(network, Projector((32,) * levels), RestorationHead(3, channels)).train()
 
 

@@ -82,7 +82,7 @@ def view_pictures(method: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, n
     if "clean_1" in batch:
         pictures["clean patch 1"] = batch["clean_1"]
     with evaluating(method):
-        # Projected levels of a `BalancedFPN` serve pretraining; these are the features that are transferred.
+        # Projected levels of a `BalancedPyramid` serve pretraining; these are the features that are transferred.
         pyramid = method.backbone(view)
         if getattr(method, "restoration_head", None) is not None:
             pictures["restoration 1"] = method.restore(pyramid)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medssl.losses.info_nce import InfoNCELoss, collapse_value
-from medssl.networks.fpn import FPN, BalancedFPN
+from medssl.networks.fpn import BalancedPyramid
 from medssl.ops.distributed import global_count
 from medssl.ops.pyramid import gather_levels
 
@@ -23,19 +23,21 @@ class Hierarchical(nn.Module):
     voxel); with a restoration head ``clean_1``, ``clean_2`` of the shape of the views.
 
     Args:
-        network: the pyramid that is trained; the contrast of a `BalancedFPN` uses its projected levels.
+        network: the pyramid that is trained; the contrast of a `BalancedPyramid` uses its projected levels.
         projector: maps concatenated level features to embeddings, or None for restoration alone.
         restoration_head: maps the finest feature map to the restored patch, or None for contrast alone.
         temperature: of the InfoNCE loss.
         restoration_weight: lambda in equation 3.
 
     Attributes:
-        backbone: the `FPN` that is transferred.
+        backbone: the pyramid that is transferred, such as an `FPN`.
 
     Raises:
-        ValueError: if there is neither a projector nor a restoration head.
+        ValueError: if there is neither a projector nor a restoration head, or the finest level is too coarse to restore
+            the image.
 
     Example:
+        >>> from medssl.networks.fpn import FPN
         >>> from medssl.networks.heads import Projector
         >>> method = Hierarchical(FPN(2, base_channels=4, num_levels=2), Projector((4, 8)))
         >>> view, voxels = torch.rand(2, 1, 8, 8), torch.tensor([[0, 1, 2], [1, 7, 7], [1, 0, 0]])
@@ -46,7 +48,7 @@ class Hierarchical(nn.Module):
 
     def __init__(
         self,
-        network: FPN | BalancedFPN,
+        network: nn.Module,
         projector: nn.Module | None = None,
         restoration_head: nn.Module | None = None,
         temperature: float = 0.1,
@@ -55,8 +57,13 @@ class Hierarchical(nn.Module):
         super().__init__()
         if projector is None and restoration_head is None:
             raise ValueError("The hierarchical method needs a projector, a restoration head, or both.")
-        balanced = isinstance(network, BalancedFPN)
-        self.backbone = network.fpn if balanced else network
+        if restoration_head is not None and network.strides[0] != 1:
+            raise ValueError(
+                f"Restoration needs a level of the image's own size, but the finest of {type(network).__name__} has "
+                f"cells of {network.strides[0]} voxels; take a backbone such as fpn or unet, or restoration_head: null."
+            )
+        balanced = isinstance(network, BalancedPyramid)
+        self.backbone = network.backbone if balanced else network
         self.projections = network.projections if balanced and projector is not None else None
         self.projector = projector
         self.restoration_head = restoration_head
@@ -83,7 +90,7 @@ class Hierarchical(nn.Module):
 
     def embed(self, pyramid: list[Tensor], voxels: Tensor) -> Tensor:
         """Return the embeddings, of shape ``(N, channels)`` and not normalised, of voxels ``(N, 1 + spatial_dims)``."""
-        rows = gather_levels(pyramid, voxels)
+        rows = gather_levels(pyramid, voxels, self.backbone.strides)
         if self.projections is not None:
             rows = self.projections.rows(rows)
         return self.projector(torch.cat(rows, dim=1))

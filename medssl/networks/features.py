@@ -5,7 +5,8 @@ from torch.nn import functional as F
 
 
 class DenseFeatures(nn.Module):
-    """Give a unit feature vector for every voxel, shape ``(B, C_0, *spatial)``: the finest level of the pyramid.
+    """Give a unit feature vector for every voxel, shape ``(B, C_0, *spatial)``: the finest level of the pyramid,
+    repeated where it is coarser than the image.
 
     The dot product of two voxels' vectors is their cosine similarity. Its parameters are named as those of
     `SegmentationNetwork`, so that weights move between the two by name.
@@ -27,4 +28,7 @@ class DenseFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features of ``x``."""
-        return F.normalize(self.backbone(x)[0], dim=1)
+        finest = self.backbone(x)[0]
+        if finest.shape[2:] != x.shape[2:]:
+            finest = F.interpolate(finest, size=x.shape[2:], mode="nearest")
+        return F.normalize(finest, dim=1)

@@ -176,43 +176,31 @@ class LevelProjections(nn.Module):
         return [F.linear(row, conv.weight.flatten(1), conv.bias) for row, conv in zip(rows, self.convs, strict=True)]
 
 
-class BalancedFPN(nn.Module):
+class BalancedPyramid(nn.Module):
     """Give a feature pyramid whose levels all have the same number of channels, finest first.
 
-    An `FPN` with `LevelProjections` behind it: the hierarchically balanced architecture of Kats et al. (2024),
-    section 2.2. What is transferred is ``fpn``; the projections
-    serve pretraining.
+    A backbone with `LevelProjections` behind it: the hierarchically balanced architecture of Kats et al. (2024),
+    section 2.2, where the backbone is an `FPN`. What is transferred is ``backbone``; the projections serve pretraining.
 
     Args:
-        spatial_dims: 2 or 3.
-        in_channels: channels of the image.
-        base_channels: channels of the finest level before projection.
-        num_levels: number of levels.
+        backbone: maps an image to a pyramid.
         level_channels: channels of every level after projection.
         trainable: False keeps the projections at their random start (the authors' code).
 
     Example:
-        >>> network = BalancedFPN(spatial_dims=2, base_channels=4, num_levels=3, level_channels=6)
+        >>> network = BalancedPyramid(FPN(spatial_dims=2, base_channels=4, num_levels=3), level_channels=6)
         >>> [tuple(level.shape) for level in network(torch.zeros(1, 1, 8, 8))]
         [(1, 6, 8, 8), (1, 6, 4, 4), (1, 6, 2, 2)]
     """
 
-    def __init__(
-        self,
-        spatial_dims: int = 3,
-        in_channels: int = 1,
-        base_channels: int = 32,
-        num_levels: int = 5,
-        level_channels: int = 32,
-        trainable: bool = True,
-    ) -> None:
+    def __init__(self, backbone: nn.Module, level_channels: int = 32, trainable: bool = True) -> None:
         super().__init__()
-        self.fpn = FPN(spatial_dims, in_channels, base_channels, num_levels)
-        self.projections = LevelProjections(spatial_dims, self.fpn.level_channels, level_channels, trainable)
-        self.spatial_dims = spatial_dims
-        self.level_channels = (level_channels,) * num_levels
-        self.strides = self.fpn.strides
+        self.backbone = backbone
+        self.projections = LevelProjections(backbone.spatial_dims, backbone.level_channels, level_channels, trainable)
+        self.spatial_dims = backbone.spatial_dims
+        self.level_channels = (level_channels,) * len(backbone.level_channels)
+        self.strides = backbone.strides
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the balanced feature maps of ``x`` of shape ``(B, C, *spatial)``, finest first."""
-        return self.projections(self.fpn(x))
+        return self.projections(self.backbone(x))

@@ -1,12 +1,14 @@
 """A backbone and a head as one segmentation network."""
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class SegmentationNetwork(nn.Module):
     """Give logits of shape ``(B, num_classes, *spatial)`` for images of shape ``(B, C, *spatial)``.
 
-    One logit a foreground class (sigmoid, no background channel).
+    One logit a foreground class (sigmoid, no background channel). Where the finest level of the backbone is coarser
+    than the image, the logits are interpolated to the image linearly.
 
     Args:
         backbone: maps an image to a feature pyramid, finest first.
@@ -31,11 +33,15 @@ class SegmentationNetwork(nn.Module):
         self.backbone = backbone
         self.head = head
         self.frozen = frozen
+        self.interpolation = "trilinear" if backbone.spatial_dims == 3 else "bilinear"
         self.set_frozen(frozen)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of ``x``."""
-        return self.head(self.backbone(x))
+        logits = self.head(self.backbone(x))
+        if logits.shape[2:] != x.shape[2:]:
+            logits = F.interpolate(logits, size=x.shape[2:], mode=self.interpolation, align_corners=False)
+        return logits
 
     def set_frozen(self, frozen: bool) -> None:
         """Freeze or unfreeze the backbone: its gradients and its batch-norm statistics."""

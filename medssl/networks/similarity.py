@@ -37,12 +37,12 @@ class PointSimilarity(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the map of shape ``(B, 1, *spatial)`` of images ``(B, C, *spatial)``."""
         pyramid = self.backbone(x)
-        total = torch.zeros_like(pyramid[0][:, :1])
-        for level, (features, anchor) in enumerate(zip(pyramid, self.anchors, strict=True)):
+        total = torch.zeros_like(x[:, :1])
+        for stride, features, anchor in zip(self.backbone.strides, pyramid, self.anchors, strict=True):
             vector = anchor.reshape(1, -1, *[1] * (features.ndim - 2))
             cosine = F.cosine_similarity(features, vector, dim=1).unsqueeze(1)
-            if level:
-                cosine = crop_like(F.interpolate(cosine, scale_factor=float(2**level), mode="nearest"), total)
+            if stride > 1:
+                cosine = crop_like(F.interpolate(cosine, scale_factor=float(stride), mode="nearest"), total)
             total += cosine
         return total / len(pyramid)
 
@@ -56,5 +56,5 @@ def anchor_features(backbone: nn.Module, image: Tensor, voxel: Sequence[int]) ->
         image: shape ``(1, C, *spatial)``.
         voxel: its index.
     """
-    rows = gather_levels(backbone(image), torch.tensor([[0, *voxel]], device=image.device))
+    rows = gather_levels(backbone(image), torch.tensor([[0, *voxel]], device=image.device), backbone.strides)
     return [row[0] for row in rows]

@@ -19,17 +19,17 @@ def crop_like(x: Tensor, reference: Tensor) -> Tensor:
     return x
 
 
-def gather_levels(pyramid: Sequence[Tensor], voxels: Tensor) -> list[Tensor]:
+def gather_levels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[int] | None = None) -> list[Tensor]:
     """Give the features of every pyramid level at the given voxels, one tensor a level.
 
-    Level ``i`` is read at ``voxels // 2**i`` (nearest cell, no interpolation), in one indexing operation for the
+    Level ``i`` is read at ``voxels // strides[i]`` (nearest cell, no interpolation), in one indexing operation for the
     whole batch, so that its backward pass fills one gradient map a level, in the memory format of the level. It can
     be differentiated once.
 
     Args:
-        pyramid: feature maps of a batch, finest first; level ``i`` has shape ``(B, C_i, *ceil(spatial / 2**i))``.
-        voxels: integer indices of shape ``(N, 1 + spatial_dims)``: position in the batch, then the voxel of the
-            finest level.
+        pyramid: feature maps of a batch, finest first; level ``i`` has shape ``(B, C_i, *ceil(spatial / strides[i]))``.
+        voxels: integer indices of shape ``(N, 1 + spatial_dims)``: position in the batch, then the voxel of the image.
+        strides: voxels of the image per cell of each level; None is ``2**i``.
 
     Returns:
         One tensor of shape ``(N, C_i)`` a level, rows in the order of ``voxels``.
@@ -49,21 +49,22 @@ def gather_levels(pyramid: Sequence[Tensor], voxels: Tensor) -> list[Tensor]:
             f"got {tuple(voxels.shape)}."
         )
     sample, position = voxels[:, 0], voxels[:, 1:]
+    strides = strides or [2**i for i in range(len(pyramid))]
     return [
-        _Gather.apply(level, sample, *torch.div(position, 2**i, rounding_mode="floor").unbind(1))
-        for i, level in enumerate(pyramid)
+        _Gather.apply(level, sample, *torch.div(position, stride, rounding_mode="floor").unbind(1))
+        for level, stride in zip(pyramid, strides, strict=True)
     ]
 
 
-def gather_voxels(pyramid: Sequence[Tensor], voxels: Tensor) -> Tensor:
+def gather_voxels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[int] | None = None) -> Tensor:
     """Concatenate the features of every pyramid level at the given voxels.
 
     The voxel embedding of vox2vec (Goncharov et al., 2023, https://arxiv.org/abs/2307.14725).
 
     Args:
-        pyramid: feature maps of a batch, finest first; level ``i`` has shape ``(B, C_i, *ceil(spatial / 2**i))``.
-        voxels: integer indices of shape ``(N, 1 + spatial_dims)``: position in the batch, then the voxel of the
-            finest level.
+        pyramid: feature maps of a batch, finest first; level ``i`` has shape ``(B, C_i, *ceil(spatial / strides[i]))``.
+        voxels: integer indices of shape ``(N, 1 + spatial_dims)``: position in the batch, then the voxel of the image.
+        strides: voxels of the image per cell of each level; None is ``2**i``.
 
     Returns:
         Tensor of shape ``(N, C_0 + C_1 + ...)``, rows in the order of ``voxels``.
@@ -76,7 +77,7 @@ def gather_voxels(pyramid: Sequence[Tensor], voxels: Tensor) -> Tensor:
         >>> gather_voxels(pyramid, torch.tensor([[0, 7, 7], [1, 0, 0]])).shape
         torch.Size([2, 10])
     """
-    return torch.cat(gather_levels(pyramid, voxels), dim=1)
+    return torch.cat(gather_levels(pyramid, voxels, strides), dim=1)
 
 
 class _Gather(torch.autograd.Function):

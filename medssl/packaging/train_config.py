@@ -48,8 +48,9 @@ def train_config(config: Mapping[str, Any], inference: Mapping[str, Any]) -> dic
 
 
 def _with_packed_network(config: dict[str, Any], inference: Mapping[str, Any]) -> dict[str, Any]:
-    if config["network_def"] == inference["network_def"]:
+    if config.get("network_def") == inference["network_def"]:
         return config
     renamed = json.loads(re.sub(r"@network_def\b", f"@{_TRAINED}", json.dumps(config)))
-    renamed[_TRAINED] = renamed.pop("network_def")
+    if "network_def" in renamed:
+        renamed[_TRAINED] = renamed.pop("network_def")
     return {**{key: inference[key] for key in ("backbone_def", "network_def") if key in inference}, **renamed}

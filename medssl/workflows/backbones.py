@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from medssl.workflows.recipes import read_config
+from monai.bundle import ConfigParser
+
+from medssl.workflows.recipes import read_config, resolved
 
 NETWORK_KEYS = ("spatial_dims", "in_channels", "base_channels", "num_levels")
 
@@ -29,7 +31,8 @@ def backbone_settings(folder: Path) -> dict[str, Any]:
         weights = folder / "backbone.pt"
     if not weights.is_file():
         raise FileNotFoundError(f"{folder} holds no {weights.name}: it is not of a finished pretraining run.")
-    settings = {key: config[key] for key in NETWORK_KEYS}
+    settings = {key: config[key] for key in NETWORK_KEYS if key in config}
+    settings["backbone_def"] = resolved(ConfigParser(config), "backbone_def")
     return {**settings, "backbone_weights": str(weights.resolve()), "name": config["name"]}
 
 

@@ -1,6 +1,5 @@
 """The deterministic preprocessing of a pretraining recipe, apart from the rest of it."""
 
-import json
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -10,6 +9,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from medssl.data.store import preprocessing_sha256, read_manifest
+from medssl.workflows.recipes import resolved
 
 STEPS = ("image_transforms", "foreground_transforms")
 
@@ -29,7 +29,7 @@ def preprocessing_of(config: Mapping[str, Any]) -> list[Any]:
         [{'_target_': 'Spacingd', 'pixdim': [2, 2], 'diagonal': 1}]
     """
     parser = ConfigParser(deepcopy(dict(config)))
-    return [step for steps in STEPS for step in _resolved(parser, steps)]
+    return [step for steps in STEPS for step in resolved(parser, steps)]
 
 
 def preprocessing_transform(config: Mapping[str, Any]) -> Compose:
@@ -82,25 +82,3 @@ def _targets(steps: list[Any]) -> list[str]:
 def _short(value: Any) -> str:
     steps = _targets(value) if isinstance(value, list) else []
     return ", ".join(steps) if steps else str(value)
-
-
-def _resolved(parser: ConfigParser, name: str) -> Any:
-    value = parser[name]
-    if isinstance(value, dict):
-        return {key: _resolved(parser, f"{name}::{key}") for key in value}
-    if isinstance(value, list):
-        return [_resolved(parser, f"{name}::{index}") for index in range(len(value))]
-    if not isinstance(value, str) or value[:1] not in ("@", "$"):
-        return value
-    if value.startswith("@"):
-        return _resolved(parser, value[1:])
-    result = parser.get_parsed_content(name)
-    try:
-        return json.loads(json.dumps(result))
-    except TypeError:
-        if "@" in value:
-            raise ValueError(
-                f"The value of {name} = {value!r} cannot be written down, so a store could not tell when it changes; "
-                "give it as a number or text."
-            ) from None
-        return value

@@ -106,6 +106,42 @@ def _parse_value(text: str) -> Any:
     return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
+def resolved(parser: ConfigParser, name: str) -> Any:
+    """Give a part of a configuration with every reference replaced by its value, but no component built.
+
+    Args:
+        parser: holds the whole configuration.
+        name: of the part.
+
+    Raises:
+        ValueError: if the value of a setting cannot be written down, so that a change of it would go unseen.
+
+    Example:
+        >>> config = {"dims": 2, "network_def": {"_target_": "FPN", "spatial_dims": "@dims"}}
+        >>> resolved(ConfigParser(config), "network_def")
+        {'_target_': 'FPN', 'spatial_dims': 2}
+    """
+    value = parser[name]
+    if isinstance(value, dict):
+        return {key: resolved(parser, f"{name}::{key}") for key in value}
+    if isinstance(value, list):
+        return [resolved(parser, f"{name}::{index}") for index in range(len(value))]
+    if not isinstance(value, str) or value[:1] not in ("@", "$"):
+        return value
+    if value.startswith("@"):
+        return resolved(parser, value[1:])
+    result = parser.get_parsed_content(name)
+    try:
+        return json.loads(json.dumps(result))
+    except TypeError:
+        if "@" in value:
+            raise ValueError(
+                f"The value of {name} = {value!r} cannot be written down, so a store could not tell when it changes; "
+                "give it as a number or text."
+            ) from None
+        return value
+
+
 def read_config(run_dir: Path) -> dict[str, Any]:
     """Give the configuration of a run.
 

@@ -61,7 +61,7 @@ def pretrain(
     recipe = [
         find_recipe("pretrain/configs", "train"),
         find_recipe("pretrain/configs/methods", method),
-        *(find_recipe("pretrain/configs/ablation", layer, "pretrain/configs") for layer in layers),
+        *(find_recipe("pretrain/configs", layer, "pretrain/configs/ablation", "networks") for layer in layers),
         *(find_recipe("data", name) for name in data),
     ]
     settings = {"datalist": str(Path(datalist).resolve())}
@@ -120,7 +120,7 @@ def train_segmentation(
     recipe = [
         find_recipe("segmentation/configs", "train"),
         find_recipe("segmentation/configs", setting),
-        *(find_recipe("segmentation/configs", layer) for layer in layers),
+        *(find_recipe("segmentation/configs", layer, "networks") for layer in layers),
         *(find_recipe("data", name) for name in data),
     ]
     listed = read_datalist(datalist)

@@ -4,13 +4,13 @@ import torch
 from torch.nn import functional as F
 
 from medssl.methods.hierarchical import Hierarchical
-from medssl.networks.fpn import BalancedFPN
+from medssl.networks.fpn import FPN, BalancedPyramid
 from medssl.networks.heads import Projector, RestorationHead
 
 
 def make_method(spatial_dims=3, base_channels=8, num_levels=3, seed=0):
     torch.manual_seed(seed)
-    network = BalancedFPN(spatial_dims, 1, base_channels, num_levels, level_channels=8)
+    network = BalancedPyramid(FPN(spatial_dims, 1, base_channels, num_levels), level_channels=8)
     return Hierarchical(network, Projector((8,) * num_levels, 32), RestorationHead(spatial_dims, base_channels))
 
 

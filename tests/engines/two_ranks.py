@@ -11,7 +11,7 @@ from medssl.data.sampling import StepBatches
 from medssl.engines.distributed import AverageLosses, data_parallel, join_ranks, num_ranks, on_first_rank, rank
 from medssl.methods.hierarchical import Hierarchical
 from medssl.networks.batch_norm import synchronise_batch_norm
-from medssl.networks.fpn import FPN, BalancedFPN
+from medssl.networks.fpn import FPN, BalancedPyramid
 from medssl.networks.heads import Projector, RestorationHead
 from medssl.transforms.patches import RandOverlappingPatchesd
 
@@ -25,7 +25,7 @@ def method_of(name):
     fpn = FPN(3, base_channels=4, num_levels=2)
     if name == "vox2vec":
         return Hierarchical(fpn, Projector(fpn.level_channels))
-    network = BalancedFPN(3, base_channels=4, num_levels=2, level_channels=4)
+    network = BalancedPyramid(FPN(3, base_channels=4, num_levels=2), level_channels=4)
     return Hierarchical(network, Projector(network.level_channels), RestorationHead(3, 4))
 
 

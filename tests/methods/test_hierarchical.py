@@ -4,7 +4,7 @@ from contract import check_method
 
 from medssl.losses.info_nce import InfoNCELoss, collapse_value
 from medssl.methods.hierarchical import Hierarchical
-from medssl.networks.fpn import FPN, BalancedFPN
+from medssl.networks.fpn import FPN, BalancedPyramid
 from medssl.networks.heads import Projector, RestorationHead
 from medssl.ops.pyramid import gather_voxels
 
@@ -18,7 +18,7 @@ def make_batch(spatial_dims, num_voxels=20):
 
 
 def kats(spatial_dims, **options):
-    network = BalancedFPN(spatial_dims, base_channels=4, num_levels=3, level_channels=5)
+    network = BalancedPyramid(FPN(spatial_dims, base_channels=4, num_levels=3), level_channels=5)
     return Hierarchical(network, Projector((5, 5, 5), 8), RestorationHead(spatial_dims, 4), **options)
 
 

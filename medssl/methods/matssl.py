@@ -1,0 +1,63 @@
+"""MatSSL: contrast between images through gated features of every stage."""
+
+from torch import Tensor, nn
+
+from medssl.losses.info_nce import InfoNCELoss, collapse_value
+from medssl.networks.fusion import GatedFusion
+from medssl.networks.mlp import MLP
+from medssl.ops.distributed import global_count
+
+
+class MatSSL(nn.Module):
+    """Give the loss of MatSSL: contrast between images, whose vectors are fused from every stage of the backbone.
+
+    The method of Nguyen et al. ("MatSSL: Robust Self-Supervised Representation Learning for Metallographic Image
+    Segmentation"), section 3.1: each stage is averaged over space and gated by learned weights, so that the stages stay
+    near what they were pretrained for; the fused vector is projected and contrasted by NT-Xent over the batch of all
+    ranks. The gates are not transferred.
+
+    Reads the batch keys ``view_1``, ``view_2`` of shape ``(B, C, *spatial)``.
+
+    Args:
+        backbone: gives a pyramid of features; it is what is transferred.
+        num_stages: levels that are fused, from the coarsest on; 4 are the stages of a residual network.
+        hidden_channels: width of the projector's hidden layer.
+        embedding_channels: length of an embedding.
+        temperature: of NT-Xent.
+        reference: True gates as the authors' code does (see `GatedFusion`).
+
+    Example:
+        >>> import torch
+        >>> from medssl.networks.resnet import ResNet
+        >>> method = MatSSL(ResNet(2, depth=10, base_channels=4), hidden_channels=16, embedding_channels=8)
+        >>> sorted(method({"view_1": torch.rand(2, 1, 64, 64), "view_2": torch.rand(2, 1, 64, 64)}))
+        ['collapse_distance', 'contrastive', 'loss']
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        num_stages: int = 4,
+        hidden_channels: int = 2048,
+        embedding_channels: int = 128,
+        temperature: float = 0.07,
+        reference: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        stage_channels = backbone.level_channels[-num_stages:]
+        self.fusion = GatedFusion(stage_channels, reference)
+        self.projector = MLP(sum(stage_channels), [hidden_channels], embedding_channels)
+        self.contrast = InfoNCELoss(temperature)
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return ``loss``, the same detached, and how far it is below that of equal embeddings."""
+        z1, z2 = (self.embed(batch[key]) for key in ("view_1", "view_2"))
+        loss = self.contrast(z1, z2)
+        contrastive = loss.detach()
+        distance = collapse_value(global_count(z1)) - contrastive
+        return {"loss": loss, "contrastive": contrastive, "collapse_distance": distance}
+
+    def embed(self, view: Tensor) -> Tensor:
+        """Return the embeddings, of shape ``(B, embedding_channels)`` and not normalised, of views."""
+        return self.projector(self.fusion(self.backbone(view)))

@@ -1,0 +1,93 @@
+"""MoCo v2: contrast with a queue of the embeddings of former batches."""
+
+from torch import Tensor, nn
+
+from medssl.losses.queue_contrast import QueueContrastLoss, queue_collapse_value
+from medssl.networks.pooling import GlobalMean
+from medssl.networks.queue import Queue
+from medssl.networks.teacher import Teacher
+from medssl.ops.distributed import gather_rows
+
+
+class MoCo(nn.Module):
+    """Give the loss of MoCo v2: a query attracts the teacher's key of the other view and repels a queue of older keys.
+
+    The method of He et al. (2020, https://arxiv.org/abs/1911.05722), section 3, with the head and temperature of Chen
+    et al. (2020, https://arxiv.org/abs/2003.04297): the coarsest features are averaged over space and projected by two
+    layers without batch norm. The keys of a batch enter the queue after its step. Only what leads to the coarsest level
+    is trained: of an `FPN` that is its encoder.
+
+    Batch norm is not shuffled (section 3.3 there): queries and keys are normalised by the statistics of the batch of
+    all ranks, which a network cannot tell apart as it could those of a few images.
+
+    Reads the batch keys ``view_1`` (queries) and ``view_2`` (keys) of shape ``(B, C, *spatial)``.
+
+    Args:
+        backbone: gives a pyramid of features; it is what is transferred.
+        embedding_channels: length of an embedding.
+        queue_size: number of keys that are kept as negatives.
+        momentum: of the teacher.
+        temperature: of the contrast.
+
+    Attributes:
+        teacher: the moving average of backbone and projector, which gives the keys.
+        queue: the keys of the former batches.
+
+    Raises:
+        ValueError: if the queue is smaller than the batch of all ranks.
+
+    Example:
+        >>> import torch
+        >>> from medssl.networks.resnet import ResNet
+        >>> method = MoCo(ResNet(2, depth=10, base_channels=4), embedding_channels=8, queue_size=16)
+        >>> sorted(method({"view_1": torch.rand(2, 1, 64, 64), "view_2": torch.rand(2, 1, 64, 64)}))
+        ['collapse_distance', 'contrastive', 'loss']
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        embedding_channels: int = 128,
+        queue_size: int = 65536,
+        momentum: float = 0.999,
+        temperature: float = 0.2,
+    ) -> None:
+        super().__init__()
+        channels = backbone.level_channels[-1]
+        self.backbone = backbone
+        self.pool = GlobalMean()
+        self.projector = nn.Sequential(
+            nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, embedding_channels)
+        )
+        self.momentum = momentum
+        self.contrast = QueueContrastLoss(temperature)
+        self.teacher = Teacher(self._student())
+        self.queue = Queue(embedding_channels, queue_size)
+        self.keys: Tensor | None = None
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return ``loss``, the same detached, and how far it is below that of equal embeddings."""
+        keys = self.teacher(batch["view_2"])
+        loss = self.contrast(self.embed(batch["view_1"]), keys, self.queue.rows)
+        self.keys = gather_rows(keys)
+        contrastive = loss.detach()
+        distance = queue_collapse_value(len(self.queue.rows)) - contrastive
+        return {"loss": loss, "contrastive": contrastive, "collapse_distance": distance}
+
+    def embed(self, view: Tensor) -> Tensor:
+        """Return the queries, of shape ``(B, embedding_channels)`` and not normalised, of views."""
+        return self.projector(self.pool(self.backbone(view)))
+
+    def after_step(self, progress: float) -> None:
+        """Move the teacher towards the student, and put the keys of the step into the queue.
+
+        Args:
+            progress: of the training, from 0 to 1, which does not matter here.
+        """
+        self.teacher.update(self._student(), self.momentum)
+        self.queue.push(self.keys)
+        self.keys = None
+
+    def _student(self) -> nn.Module:
+        # Made when it is needed, because as a module of its own it would have every weight under a second name.
+        return nn.Sequential(self.backbone, self.pool, self.projector)

@@ -1,0 +1,87 @@
+"""Voxel embeddings that move with the voxels when the image is warped."""
+
+from torch import Tensor, nn
+
+from medssl.losses.info_nce import InfoNCELoss, collapse_value
+from medssl.networks.mlp import MLP
+from medssl.ops.distributed import global_count
+from medssl.ops.positions import gather_positions
+from medssl.ops.pyramid import gather_voxels
+
+
+class Pix2Rep(nn.Module):
+    r"""Give the loss of Pix2Rep: embeddings of a warped view against the warped embeddings of the view.
+
+    Seince et al. (2024), "Dense self-supervised learning for medical image segmentation": with a spatial warp
+    :math:`\phi` and two intensity augmentations :math:`t, t'`, what the network makes of :math:`\phi(t(x))` shall be,
+    voxel by voxel, what :math:`\phi` makes of the network's map of :math:`t'(x)`. Compared are listed voxels that the
+    warp takes from inside the image, by InfoNCE over those of the whole batch; with `BarlowTwinsLoss` it is Pix2Rep-v2.
+
+    A voxel's features are those of the pyramid's levels, concatenated, and not a full-resolution map of as many
+    channels, which no 3D patch has room for. Those of view 1 are interpolated at the warped position, linearly as the
+    warp of a map would: with a window of a third of the patch, 9 voxels of view 2 share a nearest voxel of view 1 in 2D
+    and 27 in 3D, and would be each other's negatives. Interpolated are the features before the projector, so that it
+    sees one row a voxel for either view.
+
+    Reads the batch keys ``view_1``, ``view_2`` of shape ``(B, C, *spatial)``; ``voxels_2`` of shape
+    ``(N, 1 + spatial_dims)`` (position in the batch, then voxel) and ``voxels_exact_1`` of the same shape: where the
+    same voxels lie in view 1, between its voxels.
+
+    Args:
+        backbone: gives the pyramid, and is transferred.
+        loss: of two sets of embeddings; None is InfoNCE at `temperature`.
+        temperature: of the InfoNCE loss.
+        levels: how many of the finest levels are read; None is all.
+        hidden_channels: width of the projector's hidden layer.
+        out_channels: length of an embedding.
+
+    Raises:
+        ValueError: if the backbone has fewer levels.
+
+    Example:
+        >>> from medssl.networks.fpn import FPN
+        >>> method = Pix2Rep(FPN(2, base_channels=4, num_levels=2))
+        >>> view, voxels = torch.rand(2, 1, 8, 8), torch.tensor([[0, 1, 2], [1, 7, 7], [1, 0, 0]])
+        >>> batch = {"view_1": view, "view_2": view, "voxels_exact_1": voxels.float(), "voxels_2": voxels}
+        >>> sorted(method(batch))
+        ['collapse_distance', 'contrastive', 'loss']
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        loss: nn.Module | None = None,
+        temperature: float = 0.53,
+        levels: int | None = None,
+        hidden_channels: int = 256,
+        out_channels: int = 256,
+    ) -> None:
+        super().__init__()
+        if levels is not None and not 1 <= levels <= len(backbone.level_channels):
+            raise ValueError(
+                f"levels must be from 1 to the {len(backbone.level_channels)} of the backbone, got {levels}."
+            )
+        self.backbone = backbone
+        self.levels = levels
+        self.projector = MLP(sum(backbone.level_channels[:levels]), [hidden_channels], out_channels)
+        self.loss = InfoNCELoss(temperature) if loss is None else loss
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return ``loss`` and its detached parts for one batch.
+
+        Raises:
+            ValueError: if the batch lists fewer than two voxels.
+        """
+        voxels, positions = batch["voxels_2"], batch["voxels_exact_1"]
+        if len(voxels) < 2:
+            raise ValueError("Pix2Rep compares at least two voxels; raise pairs_per_batch or num_voxels.")
+        strides = self.backbone.strides[: self.levels]
+        warped = gather_positions(self.backbone(batch["view_1"])[: self.levels], positions, strides)
+        direct = gather_voxels(self.backbone(batch["view_2"])[: self.levels], voxels, strides)
+        z1, z2 = self.projector(warped), self.projector(direct)
+        result = self.loss(z1, z2)
+        if isinstance(result, dict):
+            return result
+        contrastive = result.detach()
+        distance = collapse_value(global_count(z1)) - contrastive
+        return {"loss": result, "contrastive": contrastive, "collapse_distance": distance}
