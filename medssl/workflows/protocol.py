@@ -26,9 +26,9 @@ def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes:
 
     Args:
         protocol: name of a file below ``bundles/protocols``, or a YAML file, with the keys ``data`` (data recipes),
-            ``pretrain``, ``segmentation`` (settings of all runs), ``settings`` (per setting: its backbones and
-            settings), ``backbones`` (per name: method, layers, settings; without a method it stays random),
-            ``labels`` and ``folds``.
+            ``pretrain``, ``segmentation`` (settings of all runs), ``settings`` (per name: its backbones, layers and
+            settings, and the ``setting`` that it is where the name is none), ``backbones`` (per name: method, layers,
+            settings; without a method it stays random, and its layers make its network), ``labels`` and ``folds``.
         datalist: the data list.
         output_dir: of all runs.
         num_processes: runs at a time.
@@ -90,16 +90,18 @@ def _segment(
     folder = _cell_dir(output_dir, setting, name, num_labels, fold)
     if (folder / "rows.jsonl").exists() and read_rows(folder / "rows.jsonl"):
         return
-    backbone = plan["backbones"][name]
-    settings = {**plan["segmentation"], **plan["settings"][setting].get("overrides", {}), "name": name}
-    pretrained = output_dir / "pretrain" / name if setting != "from_scratch" and "method" in backbone else None
+    backbone, choice = plan["backbones"][name], plan["settings"][setting]
+    recipe, layers = choice.get("setting", setting), list(choice.get("layers", ()))
+    settings = {**plan["segmentation"], **choice.get("overrides", {}), "name": name}
+    pretrained = output_dir / "pretrain" / name if recipe != "from_scratch" and "method" in backbone else None
     if pretrained is None:
         settings |= backbone.get("overrides", {})
+        layers = [*backbone.get("layers", ()), *layers]
     if not _is_finished(folder):
         train_segmentation(
-            setting, datalist, plan["data"], folder, pretrained, num_labels, fold, overrides=settings, resume=True
+            recipe, datalist, plan["data"], folder, pretrained, num_labels, fold, layers, settings, resume=True
         )
-    evaluate(folder)
+    evaluate(folder, overrides={"setting": setting})
 
 
 def _is_finished(folder: Path) -> bool:

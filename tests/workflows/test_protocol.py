@@ -79,6 +79,28 @@ def test_every_cell_is_trained_once_and_reported(plan_file, ct_list, tmp_path, i
     }
 
 
+def test_a_setting_may_have_a_name_and_layers_of_its_own(ct_list, tmp_path, in_this_process):
+    plan = {
+        **PLAN,
+        "backbones": {"resnet": {"layers": ["resnet18"], "overrides": {"base_channels": 4}}},
+        "settings": {
+            "reference_fine_tune": {
+                "setting": "from_scratch",
+                "layers": ["fine_tune_reference"],
+                "backbones": ["resnet"],
+            }
+        },
+    }
+    path = tmp_path / "plan.yaml"
+    path.write_text(yaml.safe_dump(plan))
+    run_protocol(str(path), ct_list, tmp_path / "out")
+    folder = tmp_path / "out/reference_fine_tune/resnet/labels=1/fold=0"
+    assert {row["setting"] for row in read_rows(folder / "rows.jsonl")} == {"reference_fine_tune"}
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert config["backbone_def"]["_target_"].endswith("ResNet")
+    assert config["head_def"]["_target_"].endswith("LinearHead")
+
+
 def stop(folder, weights, checkpoint):
     """Leave of a finished run what a kill would have left."""
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
