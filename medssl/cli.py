@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from medssl.cli_bundles import DataOption, OutOption, bundle_app, console, weights_app
+from medssl.cli_data import datalist, folds, slices
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(bundle_app, name="bundle")
@@ -145,42 +146,9 @@ def evaluate(
     _print_once(f"Rows: {rows}")
 
 
-@app.command()
-def datalist(
-    images: Annotated[Path, typer.Argument(help="Folder of scans: NIfTI, NRRD, MetaImage files or DICOM folders.")],
-    out: Annotated[Path, typer.Option("--out", help="The data list (JSON) to write.")],
-    labels: Annotated[Path | None, typer.Option("--labels", help="Folder of label maps, matched by name.")] = None,
-    modality: Annotated[str, typer.Option("--modality", help="CT or MR.")] = "CT",
-    name: Annotated[str, typer.Option("--name", help="Name of the data set.")] = "",
-    label_names: Annotated[str | None, typer.Option("--label-names", help='As in "1=liver,2=spleen".')] = None,
-    num_validation: Annotated[int, typer.Option("--validation", help="Labelled cases to hold out.")] = 0,
-    num_test: Annotated[int, typer.Option("--test", help="Labelled cases to hold out.")] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Of the choice of held-out cases.")] = 0,
-) -> None:
-    """Make a data list from folders of scans and labels."""
-    from medssl.data.datalist import SECTIONS, write_datalist
-    from medssl.data.folders import build_datalist
-
-    name = name or images.resolve().name
-    made = build_datalist(images, labels, name, modality.upper(), label_names, seed, num_validation, num_test)
-    write_datalist(made, out)
-    counts = ", ".join(f"{len(made.sections[section])} {section}" for section in SECTIONS)
-    console.print(f"Data list: {out} ({counts})", soft_wrap=True)
-
-
-@app.command()
-def folds(
-    datalist: Annotated[Path, typer.Argument(help="The data list (JSON).")],
-    out: OutOption,
-    count: Annotated[int, typer.Option("--count", help="Number of folds.")] = 5,
-    seed: Annotated[int, typer.Option("--seed", help="Of the choice.")] = 0,
-) -> None:
-    """Write one data list per fold of a cross-validation over the training and test cases."""
-    from medssl.data.datalist import read_datalist, write_datalist
-    from medssl.data.folds import fold_datalists
-
-    for number, fold in enumerate(fold_datalists(read_datalist(datalist), count, seed)):
-        console.print(f"Fold: {write_datalist(fold, out / f'fold_{number}.json')}", soft_wrap=True)
+app.command()(datalist)
+app.command()(slices)
+app.command()(folds)
 
 
 @app.command()

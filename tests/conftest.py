@@ -7,6 +7,7 @@ import torch
 
 from medssl.data.phantom import write_phantom
 from medssl.workflows.training import pretrain, train_segmentation
+from tests.slices import write_slices
 from tests.tiny import PRETRAINING, SEGMENTATION
 
 # As many threads as the fresh processes of `tests.tiny.start` have, so that sums agree to the bit.
@@ -23,6 +24,12 @@ def ct_list(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def mr_list(tmp_path_factory) -> Path:
     return write_phantom(tmp_path_factory.mktemp("mr"), **CASES, **SIZE, modality="MR")
+
+
+@pytest.fixture(scope="session")
+def slice_list(tmp_path_factory) -> Path:
+    """A list of slices of phantoms, 2D NIfTI files."""
+    return write_slices(tmp_path_factory.mktemp("slices"))
 
 
 @pytest.fixture(scope="session")

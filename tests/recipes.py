@@ -10,7 +10,7 @@ from tests.slices import write_slices
 
 STEPS = {"max_epochs": 1, "steps_per_epoch": 2, "num_workers": 0, "panel_every": 2, "checkpoint_every": 2}
 DATA = {
-    2: (["phantom_2d"], {"patch_size": [32, 32]}),
+    2: (["mr_slices", "phantom_2d"], {"patch_size": [32, 32]}),
     3: (["ct"], {"spacing": [6.0, 6.0, 9.0], "patch_size": [16, 16, 16]}),
 }
 

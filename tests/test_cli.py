@@ -6,6 +6,7 @@ import pytest
 
 from medssl.cli import main
 from medssl.evaluation.metrics import read_rows
+from tests.slices import write_pictures
 from tests.tiny import PRETRAINING, SEGMENTATION, arguments, files_of
 
 
@@ -61,6 +62,31 @@ def test_a_list_is_made_from_folders_and_checked(medssl, ct_list, tmp_path):
     status, out, _ = medssl("check", made, "--data", "ct", "--data", "phantom")
     assert status == 0
     assert out.splitlines()[-1].startswith("5 cases, 0 errors")
+
+
+def test_volumes_are_cut_into_slices(medssl, mr_list, tmp_path):
+    status, out, _ = medssl("slices", mr_list, "--out", tmp_path / "slices", "--axis", 1)
+    made = tmp_path / "slices" / "datalist.json"
+    assert (status, out) == (0, f"Data list: {made}\n")
+    listed = json.loads(made.read_text(encoding="utf-8"))
+    assert (listed["spatial_dims"], len({case["group"] for case in listed["training"]})) == (2, 2)
+    status, out, _ = medssl("folds", made, "--out", tmp_path / "folds", "--count", 3)
+    assert status == 0 and len(out.splitlines()) == 3
+    require_error(medssl("slices", made, "--out", tmp_path / "again"), "lists 2D images already")
+
+
+def test_a_list_is_made_from_pictures_and_colour_masks(medssl, slice_list, tmp_path):
+    write_pictures(slice_list, tmp_path / "pictures", colours=True)
+    made = tmp_path / "list.json"
+    folders = ("datalist", tmp_path / "pictures", "--labels", tmp_path / "pictures", "--out", made)
+    require_error(medssl(*folders), "is a mask", "say in label_colours")
+    options = ("--label-colours", "0=else,1=#ff0000,2=#0000ff", "--group", r"(.*)_z", "--test", 1)
+    status, out, _ = medssl(*folders, *options)
+    assert (status, out) == (0, f"Data list: {made} (48 training, 0 validation, 16 test, 16 unlabeled)\n")
+    status, out, _ = medssl("check", made, "--data", "image_2d", "--data", "image_rgb_2d")
+    assert status == 0
+    status, out, _ = medssl("check", made, "--data", "image_2d")
+    assert status == 1 and "in_channels is 1" in out
 
 
 def test_a_bad_list_is_one_line_a_case_and_exit_status_1(medssl, ct_list, tmp_path):
@@ -121,7 +147,7 @@ def test_a_folder_that_holds_a_run_is_refused_and_stays_as_it_is(medssl, ct_list
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("pretrain katz --datalist LIST --data ct --out RUN", ["no recipe 'katz'", "kats, vox2vec"]),
+        ("pretrain katz --datalist LIST --data ct --out RUN", ["no recipe 'katz'", "kats, "]),
         ("pretrain kats --datalist LIST --data xray --out RUN", ["no recipe 'xray'", "ct, "]),
         ("pretrain kats --datalist LIST --data ct --with nothing --out RUN", ["no recipe 'nothing'", "kats_reference"]),
         ("pretrain kats --datalist GONE --data ct --out RUN", ["gone.json"]),

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 
@@ -15,7 +14,7 @@ CT_RANGE = (-4096.0, 32767.0)
 _LISTED = 5
 
 
-def image_problems(voxels: np.ndarray, modality: Literal["CT", "MR"]) -> list[Problem]:
+def image_problems(voxels: np.ndarray, modality: str) -> list[Problem]:
     """Return what is wrong with the voxels of an image.
 
     Args:
@@ -34,6 +33,38 @@ def image_problems(voxels: np.ndarray, modality: Literal["CT", "MR"]) -> list[Pr
     if max(-low, high) > float(np.finfo(np.float32).max):
         return [Problem("error", f"its values from {low:g} to {high:g} do not fit into float32; correct the scaling.")]
     return _hounsfield_problems(low, high) if modality == "CT" else []
+
+
+def channel_problems(voxels: np.ndarray, in_channels: int | None, spatial_dims: int) -> list[Problem]:
+    """Return whether an image has other channels than a network takes.
+
+    One channel can be repeated, and three equal ones are one; colours are never mixed to grey.
+
+    Args:
+        voxels: shape ``(*spatial)`` or ``(*spatial, channels)``.
+        in_channels: of the network; ``None``: not known.
+        spatial_dims: axes in space.
+
+    Example:
+        >>> grey = np.ones((4, 4, 3))
+        >>> channel_problems(grey, 1, 2), len(channel_problems(grey * [1, 2, 3], 1, 2))
+        ([], 1)
+    """
+    channels = voxels.shape[spatial_dims] if voxels.ndim > spatial_dims and spatial_dims == 2 else 1
+    if in_channels in (None, channels) or channels == 1 or (in_channels == 1 and is_grey(voxels)):
+        return []
+    text = f"it has {channels} channels of different values and in_channels is {in_channels}"
+    return [Problem("error", f"{text}; set in_channels to {channels}, as in image_rgb_2d, or save it as grey.")]
+
+
+def is_grey(pixels: np.ndarray) -> bool:
+    """Tell whether all channels, the last axis, are the same.
+
+    Example:
+        >>> is_grey(np.full((2, 2, 3), 7)), is_grey(np.array([[[1, 2, 3]]]))
+        (True, False)
+    """
+    return bool((pixels == pixels[..., :1]).all())
 
 
 def label_problems(voxels: np.ndarray, names: Mapping[int, str]) -> list[Problem]:

@@ -4,17 +4,18 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from medssl.data.colours import Colour, format_label_colours, require_label_colours
 from medssl.data.files import replacing
-from medssl.data.splits import nested_few_label_subsets
+from medssl.data.names import require_labels, require_safe_case
+from medssl.data.splits import by_group, group_of, nested_few_label_subsets, require_whole_groups
 
 SECTIONS = ("training", "validation", "test", "unlabeled")
-# A case becomes a file name: no separators, no leading dot or dash, nothing that a shell reads.
-_CASE = re.compile(r"\w[\w .,()+=@-]{0,126}[\w)+=@-]|\w")
+MODALITIES = ("CT", "MR", "image")
 
 
 @dataclass(frozen=True)
@@ -23,20 +24,26 @@ class Datalist:
 
     Attributes:
         name: of the data set.
-        modality: ``"CT"`` or ``"MR"``.
+        modality: ``"CT"``, ``"MR"``, or ``"image"`` for micrographs and other pictures.
         labels: name of every label value from 0 = background on, without gaps.
         sections: ``{"case", "image", "label"}`` of every case by section, with absolute paths; the cases of
-            ``unlabeled`` have no label.
+            ``unlabeled`` have no label. Cases with the same ``"group"``, such as the slices of a scan or the images of
+            a specimen, are never divided between sections or folds. ``"position"`` is where a slice is in its scan,
+            from 0 to 1, as a text.
         licence: of the data, if it is known.
         path: the JSON file, if it was read from one.
+        spatial_dims: axes of the images, 2 or 3.
+        label_colours: of the label values where masks are pictures of colours (see `medssl.data.colours`).
     """
 
     name: str
-    modality: Literal["CT", "MR"]
+    modality: Literal["CT", "MR", "image"]
     labels: dict[int, str]
     sections: dict[str, tuple[dict[str, str], ...]]
     licence: str | None = None
     path: Path | None = None
+    spatial_dims: Literal[2, 3] = 3
+    label_colours: dict[int, Colour | str] | None = None
 
     def section(self, name: str) -> list[dict[str, str]]:
         """Return the cases of a section, or of several joined by ``+``.
@@ -77,14 +84,18 @@ def read_datalist(path: str | os.PathLike[str]) -> Datalist:
     if not any(sections.values()):
         raise ValueError(f"{path}: there is no case; list some in one of {', '.join(SECTIONS)}.")
     _require_unique_cases(path, sections)
+    require_whole_groups(sections, path)
+    labels = _read_labels(path, content, sections)
     licence = content.get("licence", content.get("license"))
     return Datalist(
         name=_text(path, content, "name"),
         modality=_modality(path, content),
-        labels=_read_labels(path, content, sections),
+        labels=labels,
         sections=sections,
         licence=None if licence is None else str(licence),
         path=path.absolute(),
+        spatial_dims=_spatial_dims(path, content),
+        label_colours=_read_colours(path, content, labels),
     )
 
 
@@ -100,10 +111,13 @@ def write_datalist(datalist: Datalist, path: str | os.PathLike[str]) -> Path:
     path = Path(path).absolute()
     content: dict[str, Any] = {"name": datalist.name, "modality": datalist.modality}
     content |= {"licence": datalist.licence} if datalist.licence else {}
+    content |= {"spatial_dims": datalist.spatial_dims} if datalist.spatial_dims != 3 else {}
     content["labels"] = {str(value): name for value, name in datalist.labels.items()}
+    if datalist.label_colours:
+        content["label_colours"] = {str(value): colour for value, colour in datalist.label_colours.items()}
     for name in SECTIONS:
         content[name] = [
-            {key: value if key == "case" else _portable(value, path.parent) for key, value in case.items()}
+            {key: _portable(value, path.parent) if key in ("image", "label") else value for key, value in case.items()}
             for case in datalist.sections.get(name, ())
         ]
     with replacing(path) as temporary:
@@ -114,11 +128,15 @@ def write_datalist(datalist: Datalist, path: str | os.PathLike[str]) -> Path:
 def load_section(path: str | os.PathLike[str], section: str) -> list[dict[str, str]]:
     """Return the cases of a section of a data list, with absolute paths.
 
+    Where a case of the list has a group, every case has one: its own name where it has none. Where the list has colours
+    of labels, each case has them as ``label_colours``, a text that `medssl.data.colours.parse_label_colours` reads.
+
     Args:
         path: of the JSON file.
         section: such as ``"test"`` or ``"training+unlabeled"``.
     """
-    return read_datalist(path).section(section)
+    datalist = read_datalist(path)
+    return _loadable(datalist, datalist.section(section))
 
 
 def load_few_labels(
@@ -126,65 +144,27 @@ def load_few_labels(
 ) -> list[dict[str, str]]:
     """Return the cases of a section that a run with few labels may learn from.
 
-    The cases for 2 labels are among those for 5 labels of the same fold.
+    The cases for 2 labels are among those for 5 labels of the same fold. All cases of a group, such as the slices of a
+    scan, count as one.
 
     Args:
         path: of the JSON file.
         section: such as ``"training"``.
-        num_labels: how many; ``None``: all.
+        num_labels: how many cases, or groups where there are any; ``None``: all.
         fold: which seeded choice.
 
     Raises:
         ValueError: if the section has fewer cases.
     """
-    cases = load_section(path, section)
-    if num_labels is None:
-        return cases
-    by_id = {case["case"]: case for case in cases}
+    datalist = read_datalist(path)
+    groups = by_group(datalist.section(section))
     try:
-        subsets = nested_few_label_subsets(by_id, [num_labels], seed=fold)
+        chosen = (
+            nested_few_label_subsets(groups, [num_labels], seed=fold)[num_labels] if num_labels is not None else groups
+        )
     except ValueError as error:
         raise ValueError(f"{path}, section '{section}': {error}") from error
-    return [by_id[name] for name in subsets[num_labels]]
-
-
-def require_labels(labels: Mapping[int, str], source: str | os.PathLike[str]) -> None:
-    """Return nothing if labels are named from 0 = background on, without gaps, every name once.
-
-    Args:
-        labels: name of every value.
-        source: what to name in an error.
-
-    Raises:
-        ValueError: if they are not.
-    """
-    if sorted(labels) != list(range(len(labels))):
-        raise ValueError(
-            f"{source}: 'labels' are {sorted(labels)}; renumber them as 0 = background, 1, 2, … without gaps."
-        )
-    names = Counter(name.strip().casefold() for name in labels.values())
-    twice = [name for name, count in names.items() if count > 1]
-    if twice or "" in names:
-        raise ValueError(
-            f"{source}: 'labels' has the name '{(twice or [''])[0]}' twice or empty; name every value once."
-        )
-
-
-def require_safe_case(case: Any, source: str | os.PathLike[str]) -> None:
-    """Return nothing if a case id can be part of a file name.
-
-    Args:
-        case: the id.
-        source: what to name in an error.
-
-    Raises:
-        ValueError: if it cannot.
-    """
-    if not isinstance(case, str) or not _CASE.fullmatch(case):
-        raise ValueError(
-            f"{source}: case {case!r} cannot be part of a file name; use up to 128 letters, digits and . _ - , "
-            "starting with a letter or digit."
-        )
+    return _loadable(datalist, [case for group in chosen for case in groups[group]])
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -211,10 +191,17 @@ def _text(path: Path, content: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _modality(path: Path, content: Mapping[str, Any]) -> Literal["CT", "MR"]:
-    if content.get("modality") not in ("CT", "MR"):
-        raise ValueError(f"{path}: 'modality' must be CT or MR, not {content.get('modality')!r}.")
+def _modality(path: Path, content: Mapping[str, Any]) -> Literal["CT", "MR", "image"]:
+    if content.get("modality") not in MODALITIES:
+        raise ValueError(f"{path}: 'modality' must be CT, MR or image, not {content.get('modality')!r}.")
     return content["modality"]
+
+
+def _spatial_dims(path: Path, content: Mapping[str, Any]) -> Literal[2, 3]:
+    stored = content.get("spatial_dims", 3)
+    if stored not in (2, 3) or isinstance(stored, bool | float):
+        raise ValueError(f"{path}: 'spatial_dims' must be 2 or 3, not {stored!r}.")
+    return stored
 
 
 def _read_section(path: Path, name: str, entries: Any) -> tuple[dict[str, str], ...]:
@@ -236,7 +223,21 @@ def _read_entry(path: Path, place: str, section: str, entry: Any) -> dict[str, s
         key: os.path.abspath(path.parent / _text(path, {f"{place}.{key}": entry.get(key)}, f"{place}.{key}"))
         for key in keys
     }
-    return {"case": entry["case"], **files}
+    if "position" in entry:
+        files["position"] = _position(path, f"{place}.position", entry["position"])
+    if "group" not in entry:
+        return {"case": entry["case"], **files}
+    return {"case": entry["case"], "group": _text(path, {f"{place}.group": entry["group"]}, f"{place}.group"), **files}
+
+
+def _position(path: Path, place: str, value: Any) -> str:
+    # A text as all of an entry is.
+    try:
+        if 0 <= float(value) <= 1:
+            return str(value)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"{path}: '{place}' must be a number from 0 to 1, where the slice is in its scan, not {value!r}.")
 
 
 def _require_unique_cases(path: Path, sections: Mapping[str, tuple[dict[str, str], ...]]) -> None:
@@ -261,6 +262,29 @@ def _read_labels(path: Path, content: Mapping[str, Any], sections: Mapping[str, 
     labels = {int(key): _text(path, {f"labels.{key}": name}, f"labels.{key}") for key, name in stored.items()}
     require_labels(labels, path)
     return dict(sorted(labels.items()))
+
+
+def _read_colours(path: Path, content: Mapping[str, Any], labels: Mapping[int, str]) -> dict[int, Colour | str] | None:
+    stored = content.get("label_colours")
+    if stored is None:
+        return None
+    if not isinstance(stored, dict) or not all(key.isdecimal() and int(key) in labels for key in stored):
+        raise ValueError(f"{path}: 'label_colours' must map values of 'labels' to colours such as [255, 0, 0].")
+    return require_label_colours({int(value): colour for value, colour in stored.items()}, f"{path}: 'label_colours'")
+
+
+def _loadable(datalist: Datalist, cases: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
+    """Give what transforms read of cases: the same keys for all cases of a list, so that they can be a batch."""
+    listed = [case for section in datalist.sections.values() for case in section]
+    has_groups = any("group" in case for case in listed)
+    has_positions = all("position" in case for case in listed)
+    colours = {"label_colours": format_label_colours(datalist.label_colours)} if datalist.label_colours else {}
+    return [
+        {key: value for key, value in case.items() if key != "position" or has_positions}
+        | ({"group": group_of(case)} if has_groups else {})
+        | colours
+        for case in cases
+    ]
 
 
 def _portable(file: str, folder: Path) -> str:

@@ -1,20 +1,25 @@
 """From folders of scans and labels to a data list."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from medssl.data.colours import Colour, parse_label_colours, require_label_colours
 from medssl.data.contents import label_counts
-from medssl.data.datalist import SECTIONS, Datalist, require_labels, require_safe_case
+from medssl.data.datalist import MODALITIES, SECTIONS, Datalist
 from medssl.data.dicom import series_files
-from medssl.data.readers import ITK_ENDINGS, read_volume
+from medssl.data.headers import read_header
+from medssl.data.labels import read_label
+from medssl.data.names import require_labels, require_safe_case
+from medssl.data.pictures import PICTURE_ENDINGS, is_picture
+from medssl.data.readers import ITK_ENDINGS
 from medssl.data.splits import shuffled_cases
 from medssl.data.streams import require_whole
 
-_ENDINGS = (".nii.gz", ".nii", *ITK_ENDINGS)
+_ENDINGS = (".nii.gz", ".nii", *ITK_ENDINGS, *PICTURE_ENDINGS)
 _LABEL_SUFFIX = re.compile(r"[ ._-](seg|label|labels|mask|segmentation)$", re.IGNORECASE)
 
 
@@ -22,33 +27,41 @@ def build_datalist(
     images: Path,
     labels: Path | None,
     name: str,
-    modality: Literal["CT", "MR"],
+    modality: str | None = None,
     label_names: str | Mapping[int, str] | None = None,
     seed: int = 0,
     num_validation: int = 0,
     num_test: int = 0,
+    label_colours: str | Mapping[int, Colour | str] | None = None,
+    group: str | None = None,
 ) -> Datalist:
-    """Return a data list of all scans in a folder; those without a label are ``unlabeled``.
+    r"""Return a data list of all scans in a folder; those without a label are ``unlabeled``.
 
-    A scan is a volume file (NIfTI, NRRD, MetaImage) or a sub-folder with one DICOM series; sub-folders with several are
-    an error, for a case is the path of its folder. A case is named as its file without ending, or as its sub-folder.
-    Its label is the file of that name, also with a suffix such as ``_seg`` or ``-label``. Hidden files and files of
-    other kinds are passed over. Validation and test cases are drawn from the labelled ones.
+    A scan is a file (NIfTI, NRRD, MetaImage; in 2D also PNG, TIFF, BMP) or a sub-folder with one DICOM series;
+    sub-folders with several are an error, for a case is the path of its folder. A case is named as its file without
+    ending, or as its sub-folder. Its label is the file of that name, also with a suffix such as ``_seg``, ``_mask`` or
+    ``-label``. Hidden files and files of other kinds are passed over. Validation and test cases are drawn from the
+    labelled ones.
 
     Args:
         images: folder of the scans.
         labels: folder of the labels; it may be that of the scans, where labels then need a suffix.
         name: of the data set.
-        modality: of the scans.
+        modality: ``CT``, ``MR`` or ``image``; ``None``: ``image`` for pictures, ``CT`` for anything else.
         label_names: names of the values, as ``{1: "liver"}`` or ``"1=liver,2=spleen"``; ``None``: every value that the
             labels hold becomes ``label_1``, ``label_2``, …
         seed: of the choice of validation and test cases.
-        num_validation: how many labelled cases go to ``validation``.
-        num_test: how many labelled cases go to ``test``.
+        num_validation: how many labelled cases, or groups where there are any, go to ``validation``.
+        num_test: how many labelled cases or groups go to ``test``.
+        label_colours: of the label values where masks are pictures of colours, as ``{1: (255, 0, 0)}`` or
+            ``"0=else,1=#ff0000"``.
+        group: regular expression whose first group, in the name of a case, says which patient or specimen it is of,
+            such as ``(patient\d+)_``; cases of one are never divided between sections, and those without a label are
+            left out where others of their group are held out.
 
     Raises:
-        ValueError: if there is no scan, two have one name, a label fits no scan or several fit one, or no labelled
-            case would be left for training.
+        ValueError: if there is no scan, two have one name, a label fits no scan or several fit one, a name does not
+            match ``group``, or no labelled case would be left for training.
     """
     is_mixed = labels is not None and images.resolve() == labels.resolve()
     scans, own_labels = _split_by_suffix(_volumes(images, labels), is_mixed)
@@ -58,20 +71,17 @@ def build_datalist(
         )
     cases = _by_case(scans)
     found = _match(cases, own_labels if is_mixed or labels is None else _volumes(labels, None))
-    labelled = shuffled_cases(found, seed)
-    held_out = num_validation + num_test
-    if min(num_validation, num_test) < 0 or (held_out and held_out >= len(labelled)):
-        raise ValueError(
-            f"{held_out} held-out of {len(labelled)} labelled cases leave none for training; hold out fewer."
-        )
-    chosen = {
-        "training": labelled[held_out:],
-        "validation": labelled[:num_validation],
-        "test": labelled[num_validation:held_out],
-        "unlabeled": cases.keys() - found.keys(),
-    }
-    sections = {section: _entries(sorted(chosen[section]), cases, found) for section in SECTIONS}
-    return Datalist(name, modality, _names(label_names, found.values(), labels), sections)
+    colours = _colours(label_colours)
+    groups = _groups(cases, group)
+    chosen = _choose(found, groups, seed, num_validation, num_test)
+    held_out = {groups[case] for section in ("validation", "test") for case in chosen[section]}
+    chosen["unlabeled"] = [case for case in cases.keys() - found.keys() if groups[case] not in held_out]
+    sections = {section: _entries(sorted(chosen[section]), cases, found, groups) for section in SECTIONS}
+    dims = _spatial_dims(cases.values())
+    names = _names(label_names, (_values(file, colours, dims) for file in found.values()), labels)
+    return Datalist(
+        name, _modality(modality, cases.values()), names, sections, spatial_dims=dims, label_colours=colours
+    )
 
 
 def parse_label_names(text: str) -> dict[int, str]:
@@ -144,32 +154,95 @@ def _match(scans: dict[str, Path], files: list[Path]) -> dict[str, Path]:
     return {case: several[0] for case, several in fitting.items()}
 
 
-def _entries(cases: list[str], scans: dict[str, Path], labels: dict[str, Path]) -> tuple[dict[str, str], ...]:
+def _colours(given: str | Mapping[int, Colour | str] | None) -> dict[int, Colour | str] | None:
+    if given is None:
+        return None
+    return parse_label_colours(given) if isinstance(given, str) else require_label_colours(given, "Label colours")
+
+
+def _groups(cases: Iterable[str], pattern: str | None) -> dict[str, str]:
+    """Give the group of every case; its own name where there are none."""
+    if pattern is None:
+        return {case: case for case in cases}
+    try:
+        matches = {case: re.search(pattern, case) for case in cases}
+        return {case: match[1] for case, match in matches.items()}
+    except (re.error, IndexError, TypeError) as error:
+        raise ValueError(
+            f"The group '{pattern}' must be a regular expression with one pair of brackets that every case matches, "
+            rf"such as (patient\d+)_ ({error})."
+        ) from error
+
+
+def _choose(
+    labelled: Iterable[str], groups: Mapping[str, str], seed: int, num_validation: int, num_test: int
+) -> dict[str, Collection[str]]:
+    """Give the cases of each section, drawn by groups."""
+    order = shuffled_cases({groups[case] for case in labelled}, seed)
+    held_out = num_validation + num_test
+    if min(num_validation, num_test) < 0 or (held_out and held_out >= len(order)):
+        raise ValueError(f"{held_out} held-out of {len(order)} labelled cases leave none for training; hold out fewer.")
+    drawn = {
+        "training": order[held_out:],
+        "validation": order[:num_validation],
+        "test": order[num_validation:held_out],
+    }
+    return {section: [case for case in labelled if groups[case] in names] for section, names in drawn.items()}
+
+
+def _modality(given: str | None, files: Iterable[Path]) -> Literal["CT", "MR", "image"]:
+    if given is None:
+        return "image" if all(map(is_picture, files)) else "CT"
+    known = {modality.casefold(): modality for modality in MODALITIES}
+    if given.casefold() not in known:
+        raise ValueError(f"There is no modality '{given}'; choose {', '.join(MODALITIES)}.")
+    return known[given.casefold()]
+
+
+def _spatial_dims(files: Iterable[Path]) -> Literal[2, 3]:
+    first, *_ = files
+    if first.is_dir() or is_picture(first):
+        return 3 if first.is_dir() else 2
+    try:
+        return 2 if read_header(first).spatial_dims == 2 else 3
+    except ValueError:
+        # A damaged file is for `medssl check` to name.
+        return 3
+
+
+def _entries(
+    cases: list[str], scans: dict[str, Path], labels: dict[str, Path], groups: Mapping[str, str]
+) -> tuple[dict[str, str], ...]:
     return tuple(
-        {"case": case, "image": str(scans[case].absolute())}
+        {
+            "case": case,
+            **({"group": groups[case]} if groups[case] != case else {}),
+            "image": str(scans[case].absolute()),
+        }
         | ({"label": str(labels[case].absolute())} if case in labels else {})
         for case in cases
     )
 
 
-def _names(given: str | Mapping[int, str] | None, files: Iterable[Path], folder: Path | None) -> dict[int, str]:
+def _names(given: str | Mapping[int, str] | None, found: Iterable[set[int]], folder: Path | None) -> dict[int, str]:
     if isinstance(given, str):
         names = parse_label_names(given)
     elif given is not None:
         names = {0: "background", **given}
     else:
-        values = set().union(*(_values(file) for file in files))
+        values = set().union(*found)
         names = {value: f"label_{value}" if value else "background" for value in sorted({0} | values)}
     require_labels(names, folder or "Label names")
     return names
 
 
-def _values(file: Path) -> set[int]:
+def _values(file: Path, colours: Mapping[int, Colour | str] | None, spatial_dims: int) -> set[int]:
     require_whole(file)
-    voxels = read_volume(file)
+    voxels = read_label(file, colours, spatial_dims)
     if not np.isfinite(voxels).all():
         raise ValueError(f"{file} holds NaN or Inf; export the label again.")
-    return set(label_counts(voxels))
+    # A listed colour that no mask has is a label all the same.
+    return set(label_counts(voxels)) | set(colours or ())
 
 
 def _stem(path: Path) -> str:

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 from medssl.data.datalist import Datalist
-from medssl.data.splits import k_folds
+from medssl.data.splits import by_group, group_of, k_folds
 
 
 def fold_datalists(datalist: Datalist, num_folds: int, seed: int = 0) -> list[Datalist]:
     """Return one data list per fold: every case of ``training`` and ``test`` is a test case in exactly one of them.
 
-    Validation and unlabeled cases stay where they are, so that the best weights are never chosen on test cases.
+    The cases of a group are dealt out together. Validation and unlabeled cases stay where they are, so that the best
+    weights are never chosen on test cases; unlabeled ones of a group that is tested are left out of that fold.
 
     Args:
         datalist: its labelled cases are dealt out anew.
@@ -25,12 +26,16 @@ def fold_datalists(datalist: Datalist, num_folds: int, seed: int = 0) -> list[Da
         >>> [sorted(case["case"] for case in fold.section("test")) for fold in fold_datalists(datalist, 2)]
         [['b', 'c'], ['a', 'd']]
     """
-    dealt = {case["case"]: case for name in ("training", "test") for case in datalist.sections.get(name, ())}
+    labelled = [case for name in ("training", "test") for case in datalist.sections.get(name, ())]
+    groups = by_group(sorted(labelled, key=lambda case: case["case"]))
     lists = []
-    for held_out in k_folds(dealt, num_folds, seed):
+    for held_out in k_folds(groups, num_folds, seed):
         sections = {
-            "training": tuple(case for name, case in sorted(dealt.items()) if name not in held_out),
-            "test": tuple(dealt[name] for name in sorted(held_out)),
+            "training": tuple(case for name in sorted(groups) if name not in held_out for case in groups[name]),
+            "test": tuple(case for name in sorted(held_out) for case in groups[name]),
         }
+        if "unlabeled" in datalist.sections:
+            unlabeled = datalist.sections["unlabeled"]
+            sections["unlabeled"] = tuple(case for case in unlabeled if group_of(case) not in held_out)
         lists.append(replace(datalist, sections={**datalist.sections, **sections}, path=None))
     return lists

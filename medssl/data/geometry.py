@@ -25,13 +25,15 @@ class Problem(NamedTuple):
     text: str
 
 
-def header_problems(header: VolumeHeader) -> list[Problem]:
-    """Return what is wrong with the header of a volume; errors of a kind that make others pointless come alone.
+def header_problems(header: VolumeHeader, spatial_dims: int | None = 3) -> list[Problem]:
+    """Return what is wrong with the header of a volume or 2D image; errors that make others pointless come alone.
 
     Args:
-        header: of the volume.
+        header: of the volume or image.
+        spatial_dims: axes in space that it should have, 2 or 3; ``None``: either.
     """
-    return _kind_problems(header) or _affine_errors(header) or _affine_warnings(header)
+    dims = spatial_dims or max(header.spatial_dims, 2)
+    return _kind_problems(header, dims) or _affine_errors(header) or _affine_warnings(header)
 
 
 def pair_problems(image: VolumeHeader, label: VolumeHeader) -> list[Problem]:
@@ -48,11 +50,11 @@ def pair_problems(image: VolumeHeader, label: VolumeHeader) -> list[Problem]:
     if image_shape != label_shape:
         text = f"its label has {label_shape} voxels where the image has {image_shape} (axes turned to RAS)"
         return [Problem("error", f"{text}; resample the label onto the grid of the image.")]
-    distance = corner_distance(image_shape, image_affine, label_affine)
+    distance = corner_distance((*image_shape, 1)[:3], image_affine, label_affine)
     if distance > TOLERANCE_MM * min(1.0, image.spacing.min()):
         text = f"the corners of the label lie up to {distance:.2f} mm from those of the image"
         return [Problem("error", f"{text}; resample the label onto the image, or correct its header.")]
-    codes = ["".join(nib.aff2axcodes(header.affine)) for header in (image, label)]
+    codes = ["".join(nib.aff2axcodes(header.affine)[: header.spatial_dims]) for header in (image, label)]
     if codes[0] != codes[1] and image.is_nifti and label.is_nifti:
         text = f"the label is stored as {codes[1]} and the image as {codes[0]}"
         return [Problem("warning", f"{text}, at the same place; look at one overlay for a left-right swap.")]
@@ -71,8 +73,12 @@ def patch_problems(
     """
     shape, affine = _turned_to_ras(header)
     size = np.array(shape)
+    if len(patch_size) != len(size):
+        text = f"it has {len(size)} axes and the patch of {_sizes(patch_size)} has {len(patch_size)}"
+        return [Problem("error", f"{text}; choose a data recipe of {len(size)} axes.")]
     if spacing is not None:
-        size = np.maximum(1, np.rint(size * np.linalg.norm(affine[:3, :3], axis=0) / spacing).astype(int))
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)[: len(size)]
+        size = np.maximum(1, np.rint(size * lengths / spacing).astype(int))
     missing = np.maximum(0, np.array(patch_size) - size)
     if not missing.any():
         return []
@@ -98,9 +104,9 @@ def corner_distance(shape: Sequence[int], first: np.ndarray, second: np.ndarray)
     return float(np.linalg.norm((corners @ (first - second).T)[:, :3], axis=1).max())
 
 
-def _kind_problems(header: VolumeHeader) -> list[Problem]:
+def _kind_problems(header: VolumeHeader, spatial_dims: int) -> list[Problem]:
     shape = header.shape
-    if header.components > 1:
+    if header.components > 1 and not (spatial_dims == 2 and header.components == 3):
         return [
             _error(
                 f"it has {header.components} numbers in a voxel (colour, vectors or overlapping segments); give one map"
@@ -110,8 +116,10 @@ def _kind_problems(header: VolumeHeader) -> list[Problem]:
         return [_error("its voxels are complex numbers; save the magnitude")]
     if min(shape) < 1:
         return [_error(f"its header says {_sizes(shape)} voxels; save it again")]
-    if len(shape) < 3:
+    if len(shape) < spatial_dims:
         return [_error(f"it has {len(shape)} axes where a volume has 3; give the volume, not a slice")]
+    if spatial_dims == 2 and len(shape) > 2:
+        return [_error(f"it has {len(shape)} axes where an image has 2; cut it with `medssl slices`")]
     if any(size > 1 for size in shape[3:]):
         return [_error(f"it holds several volumes ({_sizes(shape)}); split it and list each as a case")]
     return []
@@ -123,8 +131,8 @@ def _affine_errors(header: VolumeHeader) -> list[Problem]:
     if header.qform is None and _leaves_sform(header):
         text = "its pixdim contradicts its sform, and readers would take the qform, which it does not set"
         return [_error(f"{text}; set pixdim to the spacing of the sform")]
-    spacing = header.spacing
-    if abs(np.linalg.det(header.affine[:3, :3])) <= 1e-6 * np.prod(spacing):
+    spacing, dims = header.spacing, header.spatial_dims
+    if abs(np.linalg.det(header.affine[:dims, :dims])) <= 1e-6 * np.prod(spacing):
         return [_error(f"its affine is singular (spacing {_millimetres(spacing)}); set it from the original scan")]
     if spacing.min() < SMALLEST_SPACING:
         return [_error(f"its spacing is {_millimetres(spacing)}: metres? Convert it to millimetres")]
@@ -144,7 +152,7 @@ def _form_warnings(header: VolumeHeader) -> list[Problem]:
         return [_warning("it has neither sform nor qform: place and orientation are guessed; set them from the scan")]
     if header.sform is None or header.qform is None:
         return []
-    distance = corner_distance(header.shape[:3], header.sform, header.qform)
+    distance = corner_distance(header.grid, header.sform, header.qform)
     if not np.isfinite(distance):
         return [_warning("its qform is no rotation, and other programs than this take it; set it from the sform")]
     if distance <= TOLERANCE_MM:
@@ -157,13 +165,14 @@ def _form_warnings(header: VolumeHeader) -> list[Problem]:
 def _leaves_sform(header: VolumeHeader) -> bool:
     """Tell whether MONAI sets the sform aside, as it does when the spacing of the header contradicts it."""
     stored = header.sform
-    return stored is not None and corner_distance(header.shape[:3], stored, header.affine) > TOLERANCE_MM
+    return stored is not None and corner_distance(header.grid, stored, header.affine) > TOLERANCE_MM
 
 
 def _grid_warnings(header: VolumeHeader) -> list[Problem]:
     problems = []
-    axes = header.affine[:3, :3] / header.spacing
-    shear = np.abs(axes.T @ axes - np.eye(3)).max()
+    dims = header.spatial_dims
+    axes = header.affine[:3, :dims] / header.spacing
+    shear = np.abs(axes.T @ axes - np.eye(dims)).max()
     if shear > 1e-3:
         angle = np.degrees(np.arccos(np.clip(shear, 0, 1)))
         problems.append(_warning(f"its axes are sheared ({angle:.1f} degrees instead of 90); resample it to a grid"))
@@ -196,11 +205,10 @@ def _scaling_warnings(header: VolumeHeader) -> list[Problem]:
 
 
 def _turned_to_ras(header: VolumeHeader) -> tuple[tuple[int, ...], np.ndarray]:
-    shape = header.shape[:3]
     turn = nib.io_orientation(header.affine)
-    affine = header.affine @ nib.orientations.inv_ornt_aff(turn, shape)
+    affine = header.affine @ nib.orientations.inv_ornt_aff(turn, header.grid)
     order = np.argsort(turn[:, 0])
-    return tuple(shape[axis] for axis in order), affine
+    return tuple(header.grid[axis] for axis in order)[: header.spatial_dims], affine
 
 
 def _error(text: str) -> Problem:

@@ -1,4 +1,4 @@
-"""What a header says about a volume, in one form for NIfTI, NRRD, MetaImage and DICOM."""
+"""What a header says about a volume or image, in one form for NIfTI, NRRD, MetaImage, DICOM and pictures."""
 
 import os
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from monai.data.utils import correct_nifti_header_if_necessary
 
 from medssl.data.dicom import series_files, slice_geometry
+from medssl.data.pictures import is_picture, read_picture
 from medssl.data.readers import NIFTI_ENDINGS, itk_affine
 from medssl.data.streams import nifti_dtype, nifti_header
 
@@ -22,7 +23,7 @@ class VolumeHeader:
 
     Attributes:
         path: of the file or folder.
-        shape: voxels along every stored axis; 4D files have 4.
+        shape: voxels along every stored axis; 4D files have 4, 2D files and pictures 2.
         components: numbers in one voxel; 3 for RGB.
         is_complex: whether the numbers are complex.
         affine: voxel index to RAS mm, shape ``(4, 4)``, as MONAI will use it; it may be singular or not finite.
@@ -43,9 +44,19 @@ class VolumeHeader:
     gantry_drift: float = 0.0
 
     @property
+    def spatial_dims(self) -> int:
+        """Axes in space: 2 or 3."""
+        return min(len(self.shape), 3)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Voxels along the three axes of the affine, 1 across a 2D image."""
+        return (*self.shape[:3], 1, 1)[:3]
+
+    @property
     def spacing(self) -> np.ndarray:
-        """Mm between neighbouring voxels along each of the three axes."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0)
+        """Mm between neighbouring voxels along each axis in space; pixels of a picture have the size 1."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)[: self.spatial_dims]
 
     @property
     def is_nifti(self) -> bool:
@@ -54,10 +65,10 @@ class VolumeHeader:
 
 
 def read_header(path: str | os.PathLike[str]) -> VolumeHeader:
-    """Return what the header of a scan says; no voxel is read.
+    """Return what the header of a scan says; no voxel is read, except that a picture is read whole.
 
     Args:
-        path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series.
+        path: NIfTI, NRRD, MetaImage, PNG, TIFF or BMP file, or folder of a DICOM series.
 
     Raises:
         ValueError: if there is no readable header; the message names the file.
@@ -65,11 +76,19 @@ def read_header(path: str | os.PathLike[str]) -> VolumeHeader:
     path = Path(path)
     if path.is_dir():
         return _dicom_header(path)
+    if is_picture(path):
+        return _picture(path)
     try:
         return _nifti(path) if path.name.lower().endswith(NIFTI_ENDINGS) else _itk(path)
     except Exception as error:
         # nibabel's errors have no common class.
         raise ValueError(f"{path} has no readable header ({error}); save or download it again.") from error
+
+
+def _picture(path: Path) -> VolumeHeader:
+    # Of a mask, the indices of a palette; size and channels are the same for all kinds but that.
+    shape = read_picture(path, "index mask").shape
+    return VolumeHeader(path, shape[:2], shape[2] if len(shape) == 3 else 1, False, np.eye(4))
 
 
 def _nifti(path: Path) -> VolumeHeader:

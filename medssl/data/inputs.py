@@ -3,17 +3,20 @@
 import os
 from pathlib import Path
 
-_VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+from medssl.data.pictures import PICTURE_ENDINGS
+from medssl.data.readers import ITK_ENDINGS, NIFTI_ENDINGS
+
+_VOLUMES = (*NIFTI_ENDINGS, *ITK_ENDINGS, *PICTURE_ENDINGS)
 
 
 def input_cases(path: str | os.PathLike[str]) -> list[dict[str, str]]:
     """Return one ``{"case", "image"}`` for every scan at a path.
 
-    A file is one scan. A folder of volumes (NIfTI, NRRD, MetaImage) is one scan a file; any other folder with files in
-    it is one DICOM series.
+    A file is one scan. A folder of volumes (NIfTI, NRRD, MetaImage) or pictures (PNG, TIFF, BMP) is one scan a file;
+    any other folder with files in it is one DICOM series.
 
     Args:
-        path: a scan's file, a folder of volumes or the folder of a DICOM series.
+        path: a scan's file, a folder of volumes or pictures, or the folder of a DICOM series.
 
     Raises:
         FileNotFoundError: if nothing is there, or the folder holds no scan: inference without a scan is an error, not
@@ -40,7 +43,7 @@ def input_cases(path: str | os.PathLike[str]) -> list[dict[str, str]]:
     if files:
         return [_case(source)]
     raise FileNotFoundError(
-        f"The folder {source} holds no scan: neither volumes ({', '.join(_VOLUMES)}) nor DICOM files."
+        f"The folder {source} holds no scan: neither volumes or pictures ({', '.join(_VOLUMES)}) nor DICOM files."
     )
 
 

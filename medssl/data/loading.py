@@ -13,6 +13,7 @@ from torch import Tensor
 
 from medssl.data.integrity import verified_header
 from medssl.data.nifti import LoadedNifti
+from medssl.data.pictures import PICTURE_ENDINGS, PictureReader
 from medssl.data.readers import ITK_ENDINGS, NIFTI_ENDINGS, SimpleITKReader
 from medssl.data.streams import require_whole
 
@@ -23,14 +24,15 @@ class VerifiedLoadImage(LoadImage):
     """Load one volume of which every byte was verified.
 
     The stream of a file is read to its end (`medssl.data.streams`), for NIfTI in the one reading that gives its voxels,
-    and its header must describe a 3D volume in a sound place. NRRD, MetaImage and the folder of a DICOM series are read
-    by SimpleITK; anything else as MONAI does.
+    and its header must describe a volume in a sound place. NRRD, MetaImage and the folder of a DICOM series are read by
+    SimpleITK, PNG, TIFF and BMP by Pillow; anything else as MONAI does.
 
     Args:
         reader: one of MONAI's own readers to use instead.
         image_only: leave the dictionary of metadata out; the tensor has them.
         dtype: of the voxels; ``None``: int8, uint8, int16 and int32 stay what they are, anything else becomes float32.
         ensure_channel_first: add the channel axis.
+        spatial_dims: axes in space that it must have, 2 or 3; ``None``: either.
     """
 
     def __init__(
@@ -39,12 +41,15 @@ class VerifiedLoadImage(LoadImage):
         image_only: bool = True,
         dtype: Any = np.float32,
         ensure_channel_first: bool = False,
+        spatial_dims: int | None = 3,
     ) -> None:
         super().__init__(reader, image_only=image_only, dtype=dtype, ensure_channel_first=ensure_channel_first)
         self.has_own_reader = reader is not None
+        self.spatial_dims = spatial_dims
         if reader is None:
             # The last one registered is asked first.
             self.register(SimpleITKReader())
+            self.register(PictureReader())
 
     def __call__(
         self, filename: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], reader: ImageReader | None = None
@@ -60,9 +65,9 @@ class VerifiedLoadImage(LoadImage):
         """
         paths = ensure_tuple(filename)
         if reader is None and not self.has_own_reader and all(_ends(path, NIFTI_ENDINGS) for path in paths):
-            reader = LoadedNifti(paths)
+            reader = LoadedNifti(paths, self.spatial_dims)
         else:
-            _verify(paths)
+            _verify(paths, self.spatial_dims)
         try:
             loaded = super().__call__(filename, reader)
         except Exception as error:
@@ -72,10 +77,10 @@ class VerifiedLoadImage(LoadImage):
         return _in_kept_type(loaded) if self.image_only else (_in_kept_type(loaded[0]), loaded[1])
 
 
-def _verify(paths: Sequence[str | os.PathLike[str]]) -> None:
+def _verify(paths: Sequence[str | os.PathLike[str]], spatial_dims: int | None) -> None:
     for path in paths:
-        if os.path.isdir(path) or _ends(path, (*NIFTI_ENDINGS, *ITK_ENDINGS)):
-            verified_header(path)
+        if os.path.isdir(path) or _ends(path, (*NIFTI_ENDINGS, *ITK_ENDINGS, *PICTURE_ENDINGS)):
+            verified_header(path, spatial_dims)
         else:
             require_whole(path)
 

@@ -16,16 +16,17 @@ from medssl.data.integrity import sound_header
 from medssl.data.streams import whole_nifti
 
 
-def read_nifti(path: str | os.PathLike[str]) -> nib.Nifti1Image:
+def read_nifti(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> nib.Nifti1Image:
     """Return the image of a NIfTI file, its stream verified to the end and its geometry without an error.
 
     Scaled voxels are float32, or, if nothing but a whole number is added to int16 and the sums fit, int16 as stored.
 
     Args:
         path: a ``.nii`` or ``.nii.gz`` file.
+        spatial_dims: axes in space that it must have, 2 or 3; ``None``: either.
 
     Raises:
-        ValueError: if it is damaged, or no 3D volume of single numbers in a sound place; the message names the file.
+        ValueError: if it is damaged, or no volume of single numbers in a sound place; the message names the file.
 
     Example:
         >>> import tempfile
@@ -37,7 +38,7 @@ def read_nifti(path: str | os.PathLike[str]) -> nib.Nifti1Image:
         ('int16', True)
     """
     voxels = whole_nifti(path)
-    sound_header(path)
+    sound_header(path, spatial_dims)
     image = nib.load(path)
     voxels = _scaled(voxels, image.dataobj.slope, image.dataobj.inter)
     return type(image)(voxels, image.affine, image.header)
@@ -48,14 +49,15 @@ class LoadedNifti(NibabelReader):
 
     Args:
         paths: of the files.
+        spatial_dims: axes in space that they must have, 2 or 3; ``None``: either.
 
     Raises:
         ValueError: if one cannot be trusted; the message names the file.
     """
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
+    def __init__(self, paths: Sequence[str | os.PathLike[str]], spatial_dims: int | None = 3) -> None:
         super().__init__()
-        self.images = [correct_nifti_header_if_necessary(read_nifti(path)) for path in paths]
+        self.images = [correct_nifti_header_if_necessary(read_nifti(path, spatial_dims)) for path in paths]
 
     def read(self, data: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], **kwargs: Any) -> Any:
         """Return the images.

@@ -1,4 +1,4 @@
-"""Voxels and affines of NRRD, MetaImage and DICOM through SimpleITK, of NIfTI through nibabel."""
+"""Voxels and affines of NRRD, MetaImage and DICOM through SimpleITK, of NIfTI through nibabel, of pictures."""
 
 import os
 from collections.abc import Sequence
@@ -11,8 +11,11 @@ import SimpleITK as sitk
 from monai.data import ImageReader
 from monai.data.utils import orientation_ras_lps
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
+from nibabel.volumeutils import apply_read_scaling
 
 from medssl.data.dicom import damaged_slice, series_files
+from medssl.data.pictures import Kind, is_picture, read_picture
+from medssl.data.streams import whole_nifti
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -78,19 +81,46 @@ class SimpleITKReader(ImageReader):
         return array, meta
 
 
-def read_volume(path: str | os.PathLike[str]) -> np.ndarray:
+def read_volume(path: str | os.PathLike[str], kind: Kind = "image") -> np.ndarray:
     """Return the voxels of a scan as stored, scaled by its header, axes in the order of the file: x, y, z.
 
     Args:
-        path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series.
+        path: NIfTI, NRRD, MetaImage, PNG, TIFF or BMP file, or folder of a DICOM series.
+        kind: of a picture (see `medssl.data.pictures.read_picture`).
 
     Raises:
-        ValueError: if it cannot be read; the message names the file, for a series the slice.
+        ValueError: if it cannot be read, or is a damaged NIfTI file; the message names it, for a series the slice.
     """
-    if not str(path).lower().endswith(NIFTI_ENDINGS):
+    if is_picture(path):
+        return read_picture(path, kind)
+    if not is_nifti(path):
         return itk_array(read_itk(Path(path)))
+    return scaled_nifti(path, whole_nifti(path))
+
+
+def is_nifti(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is that of a NIfTI file by its ending; a folder is a DICOM series whatever its name.
+
+    Example:
+        >>> is_nifti("scan.NII.gz"), is_nifti("scan.nrrd")
+        (True, False)
+    """
+    return str(path).lower().endswith(NIFTI_ENDINGS) and not Path(path).is_dir()
+
+
+def scaled_nifti(path: str | os.PathLike[str], stored: np.ndarray) -> np.ndarray:
+    """Return the voxels of a NIfTI file, scaled by its header as nibabel scales them.
+
+    Args:
+        path: of the file, whose header is read.
+        stored: from `medssl.data.streams.whole_nifti`.
+
+    Raises:
+        ValueError: if nibabel does not take the header; the message names the file.
+    """
     try:
-        return np.asanyarray(nib.load(path).dataobj)
+        proxy = nib.load(path).dataobj
+        return apply_read_scaling(stored, np.float64(proxy.slope), np.float64(proxy.inter))
     except Exception as error:
         # nibabel's errors for a strange header have no common class.
         raise ValueError(f"{path} cannot be read as NIfTI ({error}); save or download it again.") from error

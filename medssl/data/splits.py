@@ -1,7 +1,9 @@
-"""Seeded choices of cases: few-label subsets and folds."""
+"""Seeded choices of cases, and groups of cases that belong together: few-label subsets and folds."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -73,3 +75,48 @@ def k_folds(cases: Iterable[str], num_folds: int, seed: int) -> list[list[str]]:
     if not 2 <= num_folds <= len(order):
         raise ValueError(f"{num_folds} folds cannot be made of {len(order)} cases; make 2 to that many.")
     return [order[first::num_folds] for first in range(num_folds)]
+
+
+def group_of(case: Mapping[str, str]) -> str:
+    """Return what a case belongs to: its ``group``, or itself.
+
+    Example:
+        >>> group_of({"case": "anna_z012", "group": "anna"}), group_of({"case": "ben"})
+        ('anna', 'ben')
+    """
+    return case.get("group", case["case"])
+
+
+def by_group(cases: Iterable[Mapping[str, str]]) -> dict[str, list[dict[str, str]]]:
+    """Return the cases of every group, groups and cases in the order they came in.
+
+    Args:
+        cases: entries of a data list.
+    """
+    groups: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for case in cases:
+        groups[group_of(case)].append(dict(case))
+    return dict(groups)
+
+
+def require_whole_groups(sections: Mapping[str, Iterable[Mapping[str, str]]], source: Any) -> None:
+    """Return nothing if no group is divided between training, validation and test.
+
+    Cases without labels may share a group with ``training``.
+
+    Args:
+        sections: entries by section.
+        source: what to name in an error.
+
+    Raises:
+        ValueError: if one is; names the group and the sections.
+    """
+    places: dict[str, str] = {}
+    for name in ("training", "unlabeled", "validation", "test"):
+        for group in {group_of(case): None for case in sections.get(name, ())}:
+            former = places.setdefault(group, name)
+            if {former, name} & {"validation", "test"} and former != name:
+                raise ValueError(
+                    f"{source}: group '{group}' is in '{former}' and in '{name}'; keep it in one section, or the "
+                    "results are not of unseen cases."
+                )

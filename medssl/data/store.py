@@ -23,11 +23,12 @@ _DETACHED = re.compile(rb"^(?:data ?file:|ElementDataFile\s*=)[ \t]*(.+?)\s*$", 
 
 
 class StoreDataset(Dataset):
-    """Give the cases of a list from a store: ``{"case", "image", "foreground", "intensity"}``.
+    """Give the cases of a list from a store: ``{"case", "image", "foreground", "intensity"}``, perhaps ``"regions"``.
 
-    ``image`` (int16, shape ``(C, *spatial)``) and ``foreground`` (bool, shape ``(1, *spatial)``) are mapped from the
-    disk anew for each item, so the memory of a worker does not grow with the number of cases; the image in its own
-    units is ``slope * image + intercept`` with ``intensity = (slope, intercept)``.
+    ``image`` (int16, shape ``(C, *spatial)``), ``foreground`` (bool, shape ``(1, *spatial)``) and, if the preprocessing
+    found superpixels, ``regions`` (int32, shape ``(1, *spatial)``) are mapped from the disk anew for each item, so the
+    memory of a worker does not grow with the number of cases; the image in its own units is ``slope * image +
+    intercept`` with ``intensity = (slope, intercept)``.
 
     On opening, the preprocessing of the store, the records, the headers and sizes of the arrays, and the size and time
     of change of the sources that are at hand are checked. Checksums are not: that is ``medssl prepare --verify``.

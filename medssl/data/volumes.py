@@ -1,9 +1,10 @@
-"""One preprocessed case on disk: voxels and body mask, memory-mapped, and a JSON file that describes them.
+"""One preprocessed case on disk: voxels, masks and maps, memory-mapped, and a JSON file that describes them.
 
 The folder of a case holds
 
 * ``image.npy``: int16, shape ``(C, D, H, W)``; the image is ``slope * value + intercept``,
 * ``foreground.npy``: uint8, shape ``(1, D, H, W)``; 1 is body,
+* ``regions.npy``, if the preprocessing finds superpixels: int32, shape ``(1, D, H, W)``; id of the region,
 * ``case.json``: a `StoredVolume`.
 
 The last axis of the image is the slowest on disk: patches are flat along it, so a patch lies in few pieces. Readers get
@@ -24,8 +25,8 @@ from torch import Tensor
 from medssl.data.files import file_sha256, replacing, write_json
 
 FORMAT = 1
-IMAGE, FOREGROUND, RECORD = "image.npy", "foreground.npy", "case.json"
-_DTYPES = {IMAGE: np.dtype(np.int16), FOREGROUND: np.dtype(np.uint8)}
+IMAGE, FOREGROUND, REGIONS, RECORD = "image.npy", "foreground.npy", "regions.npy", "case.json"
+_DTYPES = {IMAGE: np.dtype(np.int16), FOREGROUND: np.dtype(np.uint8), REGIONS: np.dtype(np.int32)}
 _LOWEST, _LEVELS = -32768, 65535
 # Of images in 0..1. An odd multiple of the 4,095 steps to which `RandBezierIntensityd` rounds, so that rounding here
 # moves no voxel to another of those: what that transform gives is the same with a store as without.
@@ -49,7 +50,7 @@ class StoredVolume:
         affine: voxel index to RAS mm, 4 x 4.
         slope: of the stored values.
         intercept: of the stored values.
-        sha256: of the two array files.
+        sha256: of the array files there are, by name.
     """
 
     format: int
@@ -66,7 +67,12 @@ class StoredVolume:
 
 
 def write_volume(
-    folder: Path, image: Tensor, foreground: Tensor, affine: np.ndarray, identity: Mapping[str, Any]
+    folder: Path,
+    image: Tensor,
+    foreground: Tensor,
+    affine: np.ndarray,
+    identity: Mapping[str, Any],
+    regions: Tensor | None = None,
 ) -> StoredVolume:
     """Write a case into a folder, and give what is known of it.
 
@@ -79,6 +85,7 @@ def write_volume(
         foreground: of the body, shape ``(1, *spatial)``.
         affine: voxel index to RAS mm.
         identity: `case`, `key`, `preprocessing` and `source` of the `StoredVolume`.
+        regions: ids, shape ``(1, *spatial)``.
 
     Raises:
         ValueError: if the image has values that are not finite.
@@ -95,7 +102,9 @@ def write_volume(
         True
     """
     quantised, slope, intercept = _quantise(image.detach().as_subclass(Tensor).numpy())
-    mask = _last_axis_first(foreground.detach().as_subclass(Tensor).numpy(), _DTYPES[FOREGROUND], np.asarray)
+    arrays = {IMAGE: quantised, FOREGROUND: _unchanged(foreground, FOREGROUND)}
+    if regions is not None:
+        arrays[REGIONS] = _unchanged(regions, REGIONS)
     affine = np.asarray(affine, float)
     volume = StoredVolume(
         format=FORMAT,
@@ -105,7 +114,7 @@ def write_volume(
         affine=affine.tolist(),
         slope=slope,
         intercept=intercept,
-        sha256={IMAGE: _write_array(folder / IMAGE, quantised), FOREGROUND: _write_array(folder / FOREGROUND, mask)},
+        sha256={name: _write_array(folder / name, array) for name, array in arrays.items()},
     )
     write_json(folder / RECORD, asdict(volume))
     return volume
@@ -121,10 +130,11 @@ def read_record(folder: Path) -> StoredVolume | None:
 
 
 def map_volume(folder: Path, volume: StoredVolume) -> dict[str, Any]:
-    """Give a case as mapped tensors: ``case``, ``image`` (int16), ``foreground`` (bool), ``intensity``.
+    """Give a case as mapped tensors: ``case``, ``image`` (int16), ``foreground`` (bool), ``intensity``, ``regions``.
 
     Nothing is read but the headers; voxels come from the disk when they are used, and the operating system shares them
     among processes and forgets them at need. Writing into the tensors changes neither the files nor other processes.
+    The regions (int32) are there if they were stored.
 
     Args:
         folder: of the case.
@@ -133,13 +143,13 @@ def map_volume(folder: Path, volume: StoredVolume) -> dict[str, Any]:
     Raises:
         ValueError: if an array is missing, cut off, or not as the record says.
     """
-    image, foreground = (_map(folder / name, volume) for name in (IMAGE, FOREGROUND))
-    return {
+    mapped = {
         "case": volume.case,
-        "image": image,
-        "foreground": foreground,
+        "image": _map(folder / IMAGE, volume),
+        "foreground": _map(folder / FOREGROUND, volume),
         "intensity": (volume.slope, volume.intercept),
     }
+    return {**mapped, "regions": _map(folder / REGIONS, volume)} if REGIONS in volume.sha256 else mapped
 
 
 def is_undamaged(folder: Path, volume: StoredVolume, fully: bool = False) -> bool:
@@ -185,6 +195,10 @@ def _quantise(image: np.ndarray) -> tuple[np.ndarray, float, float]:
         return np.rint((block - np.float32(low)) * factor) + np.float32(_LOWEST)
 
     return _last_axis_first(image, _DTYPES[IMAGE], levels), slope, low - slope * _LOWEST
+
+
+def _unchanged(values: Tensor, name: str) -> np.ndarray:
+    return _last_axis_first(values.detach().as_subclass(Tensor).numpy(), _DTYPES[name], np.asarray)
 
 
 def _last_axis_first(array: np.ndarray, dtype: np.dtype, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -46,7 +46,7 @@ def test_a_list_without_labels_needs_no_names(tmp_path):
     ("changes", "message"),
     [
         ({"name": ...}, "'name' must be a text"),
-        ({"modality": "PET"}, "'modality' must be CT or MR, not 'PET'"),
+        ({"modality": "PET"}, "'modality' must be CT, MR or image, not 'PET'"),
         ({"labels": ...}, "'labels' must map integers to names"),
         ({"labels": {"liver": 1}}, "'labels' must map integers to names"),
         ({"labels": {"0": "background", "1": 5}}, "'labels.1' must be a text, not 5"),
@@ -134,3 +134,51 @@ def test_no_count_means_all_labels(tmp_path):
 def test_more_labels_than_there_are_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="there are 1"):
         load_few_labels(write(tmp_path), "training", 2, fold=0)
+
+
+SLICES = [
+    {"case": f"{name}_{z}", "group": name, "image": f"{name}_{z}.png", "label": f"{name}_{z}_mask.png"}
+    for name in ("anna", "ben", "cleo")
+    for z in range(4)
+]
+
+
+def test_a_list_of_pictures_goes_forth_and_back(tmp_path):
+    colours = {"0": "else", "1": [255, 0, 0]}
+    changes = {"modality": "image", "spatial_dims": 2, "label_colours": colours, "training": SLICES}
+    read = read_datalist(write(tmp_path, **changes))
+    assert (read.modality, read.spatial_dims, read.label_colours) == ("image", 2, {0: "else", 1: (255, 0, 0)})
+    again = read_datalist(write_datalist(read, tmp_path / "again.json"))
+    assert (again.sections, again.label_colours, again.spatial_dims) == (read.sections, read.label_colours, 2)
+
+
+def test_few_labels_are_all_slices_of_few_cases(tmp_path):
+    path = write(tmp_path, training=SLICES, spatial_dims=2)
+    one, two = (load_few_labels(path, "training", count, fold=0) for count in (1, 2))
+    assert (len(one), len(two)) == (4, 8)
+    assert {case["group"] for case in one} < {case["group"] for case in two}
+    with pytest.raises(ValueError, match="4 labelled cases are asked for, but there are 3"):
+        load_few_labels(path, "training", 4, fold=0)
+
+
+def test_all_cases_of_a_list_have_the_same_keys(tmp_path):
+    path = write(tmp_path, training=[ENTRY, *SLICES], label_colours={"1": [1, 2, 3]})
+    cases = load_section(path, "training")
+    assert {tuple(sorted(case)) for case in cases} == {("case", "group", "image", "label", "label_colours")}
+    assert (cases[0]["group"], cases[0]["label_colours"]) == ("a", "1=#010203")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"spatial_dims": 4}, "'spatial_dims' must be 2 or 3, not 4"),
+        ({"training": [{**ENTRY, "group": 7}]}, r"'training\[0\]\.group' must be a text"),
+        ({"training": SLICES[:1], "test": SLICES[1:2]}, "group 'anna' is in 'training' and in 'test'"),
+        ({"label_colours": [255, 0, 0]}, "'label_colours' must map values of 'labels' to colours"),
+        ({"label_colours": {"5": [255, 0, 0]}}, "'label_colours' must map values of 'labels' to colours"),
+        ({"label_colours": {"1": [255, 0]}}, "'label_colours': the colour of label 1 is"),
+    ],
+)
+def test_a_fault_of_2d_data_is_named(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=r"list\.json.*" + message):
+        read_datalist(write(tmp_path, **changes))

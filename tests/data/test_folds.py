@@ -43,3 +43,18 @@ def test_validation_and_unlabeled_cases_stay(datalist):
 def test_more_folds_than_cases_is_an_error(datalist):
     with pytest.raises(ValueError, match="8 folds cannot be made of 7 cases"):
         fold_datalists(datalist, 8)
+
+
+def test_the_slices_of_a_case_are_in_one_fold():
+    entries = tuple(
+        {"case": f"{name}{z}", "group": name, "image": "/i", "label": "/l"} for name in "abcd" for z in "012"
+    )
+    alone = tuple({"case": f"{name}9", "group": name, "image": "/i"} for name in "abx")
+    sections = {"training": entries, "test": (), "unlabeled": alone}
+    folds = fold_datalists(Datalist("toy", "MR", {0: "background", 1: "heart"}, sections, spatial_dims=2), 2)
+    tested = [{case["group"] for case in fold.section("test")} for fold in folds]
+    assert [len(groups) for groups in tested] == [2, 2] and not tested[0] & tested[1]
+    for fold, groups in zip(folds, tested, strict=True):
+        assert len(fold.section("test")) == len(fold.section("training")) == 6
+        # Nothing is learnt from a case that is tested.
+        assert not groups & {case["group"] for case in fold.section("training+unlabeled")}

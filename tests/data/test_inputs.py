@@ -33,3 +33,9 @@ def test_an_empty_folder_is_an_error(tmp_path):
 def test_no_path_is_an_error():
     with pytest.raises(FileNotFoundError, match="No scan is given"):
         input_cases("")
+
+
+def test_every_picture_of_a_folder_is_a_case(tmp_path):
+    for name in ("b.PNG", "a.tif", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [case["case"] for case in input_cases(tmp_path)] == ["a", "b"]

@@ -4,9 +4,12 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
+from isal import igzip
 
+from medssl.data import streams
 from medssl.data.integrity import check_datalist, check_file, verified_header
 from tests.data.scans import AFFINE, SHAPE, hounsfield, organs, save_itk, save_nifti, save_series
 
@@ -281,3 +284,21 @@ def test_a_verified_header_tells_shape_and_spacing(tmp_path):
 def test_a_header_with_an_error_is_not_verified(tmp_path):
     with pytest.raises(ValueError, match=r"a\.nii cannot be used: its affine is singular"):
         verified_header(save_nifti(tmp_path / "a.nii", hounsfield(), np.diag([0.0, 0, 0, 1])))
+
+
+def test_a_compressed_nifti_file_is_inflated_once(tmp_path, write_list, monkeypatch):
+    path = save_nifti(tmp_path / "scan.nii.gz", hounsfield(), scl_slope=2, scl_inter=-5)
+    inflated = []
+
+    class Counting(igzip.IGzipFile):
+        def readinto(self, buffer):
+            inflated.append(super().readinto(buffer))
+            return inflated[-1]
+
+    def refuse(*_, **__):
+        raise AssertionError("nibabel reads the voxels too")
+
+    monkeypatch.setattr(streams.igzip, "IGzipFile", Counting)
+    monkeypatch.setattr(nib.arrayproxy.ArrayProxy, "__array__", refuse)
+    assert check_datalist(write_list(unlabeled=[{"case": "a", "image": path.name}])) == []
+    assert 0.9 * hounsfield().nbytes < sum(inflated) < 1.5 * hounsfield().nbytes

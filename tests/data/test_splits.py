@@ -1,6 +1,6 @@
 import pytest
 
-from medssl.data.splits import k_folds, nested_few_label_subsets, shuffled_cases
+from medssl.data.splits import by_group, k_folds, nested_few_label_subsets, require_whole_groups, shuffled_cases
 
 CASES = [f"case_{index}" for index in range(12)]
 
@@ -48,3 +48,21 @@ def test_folds_do_not_depend_on_the_order_of_the_cases():
 def test_an_impossible_number_of_folds_is_an_error(num_folds):
     with pytest.raises(ValueError, match="12 cases"):
         k_folds(CASES, num_folds, seed=0)
+
+
+def members(group, *names):
+    return [{"case": name, "group": group} for name in names]
+
+
+def test_cases_without_a_group_are_their_own():
+    assert by_group([*members("g", "a", "b"), {"case": "c"}]) == {"g": members("g", "a", "b"), "c": [{"case": "c"}]}
+
+
+@pytest.mark.parametrize(("first", "second"), [("training", "test"), ("validation", "test"), ("unlabeled", "test")])
+def test_a_group_in_two_sections_is_named(first, second):
+    with pytest.raises(ValueError, match=rf"list\.json: group 'g' is in '{first}' and in '{second}'"):
+        require_whole_groups({first: members("g", "a"), second: members("g", "b")}, "list.json")
+
+
+def test_a_patient_may_have_slices_without_labels_beside_those_for_training():
+    require_whole_groups({"training": members("g", "a"), "unlabeled": members("g", "b")}, "list.json")

@@ -153,3 +153,19 @@ def test_a_full_disk_is_named_and_leaves_nothing_half(tmp_path):
     done = subprocess.run([sys.executable, "-c", FULL_DISK, tmp_path], capture_output=True, text=True, encoding="utf-8")
     assert "The disk is full" in done.stderr and "image.npy" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_regions_are_stored_where_there_are_any(tmp_path):
+    image = torch.rand(1, 6, 5, 4)
+    regions = torch.randint(0, 100_000, (1, 6, 5, 4), dtype=torch.int32)
+    volume = write_volume(tmp_path, image, image > 0.5, AFFINE, IDENTITY, regions)
+    mapped = map_volume(tmp_path, volume)
+    assert torch.equal(mapped["regions"], regions)
+    assert is_undamaged(tmp_path, volume, fully=True)
+    (tmp_path / "regions.npy").unlink()
+    assert not is_undamaged(tmp_path, volume)
+
+
+def test_without_regions_there_are_none(tmp_path):
+    _, mapped = stored(tmp_path, torch.rand(1, 6, 5, 4))
+    assert "regions" not in mapped and not (tmp_path / "regions.npy").exists()

@@ -1,0 +1,66 @@
+"""Unlabelled cases beside labelled ones, for semi-supervised training."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from medssl.data.datalist import load_few_labels, read_datalist
+
+KEYS = ("unlabeled", "unlabeled_noisy")
+
+
+def load_unlabeled(
+    path: str | os.PathLike[str], num_labels: int | None, fold: int, with_training: bool = False
+) -> list[dict[str, str]]:
+    """Return the cases of a data list that a semi-supervised run may see without label: ``case`` and ``image``.
+
+    Those of the section ``unlabeled``, and on demand the cases of ``training`` that are not among the few labelled ones
+    (`load_few_labels`); the labels of these are left out.
+
+    Args:
+        path: of the JSON file.
+        num_labels: how many cases of ``training`` are labelled; ``None``: all.
+        fold: which seeded choice.
+        with_training: True adds the rest of ``training``.
+
+    Raises:
+        ValueError: if there is no such case.
+    """
+    cases = list(read_datalist(path).sections["unlabeled"])
+    if with_training:
+        labelled = {case["case"] for case in load_few_labels(path, "training", num_labels, fold)}
+        cases += [case for case in load_few_labels(path, "training", None, fold) if case["case"] not in labelled]
+    if not cases:
+        rest = (
+            "no case of its section 'training' is left without label: lower --labels"
+            if with_training
+            else "--unlabeled_training true would take the cases of 'training' beyond --labels"
+        )
+        raise ValueError(f"{path} has no case in section 'unlabeled', and {rest}.")
+    return [{"case": case["case"], "image": case["image"]} for case in cases]
+
+
+class WithUnlabeled(Dataset):
+    """Give the batch of a training step with the unlabelled patches of another batch beside it.
+
+    A pure function of the step, as both batches are.
+
+    Args:
+        labeled: batches by step, such as `medssl.data.sampling.StepBatches`.
+        unlabeled: batches by step, of which the keys ``unlabeled`` and ``unlabeled_noisy`` are taken.
+
+    Example:
+        >>> batches = WithUnlabeled([{"image": 1}], [{"case": ["b"], "unlabeled": 2, "unlabeled_noisy": 3}])
+        >>> batches[0]
+        {'image': 1, 'unlabeled': 2, 'unlabeled_noisy': 3}
+    """
+
+    def __init__(self, labeled: Sequence[dict[str, Any]], unlabeled: Sequence[dict[str, Any]]) -> None:
+        self.labeled = labeled
+        self.unlabeled = unlabeled
+
+    def __getitem__(self, step: int) -> dict[str, Any]:
+        unlabeled = self.unlabeled[step]
+        return {**self.labeled[step], **{key: unlabeled[key] for key in KEYS}}
