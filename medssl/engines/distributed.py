@@ -167,7 +167,7 @@ def refuse_ranks(task: str) -> None:
             raise ValueError(f"{task} in one process; start the command without torchrun.")
 
 
-def data_parallel(network: nn.Module) -> DistributedDataParallel:
+def data_parallel(network: nn.Module, unused_parameters: bool = False) -> DistributedDataParallel:
     """Give the network that averages the gradients of another over the ranks.
 
     Its batch norms become those of the whole batch, in place, so that a step on several ranks is the step of one
@@ -176,12 +176,14 @@ def data_parallel(network: nn.Module) -> DistributedDataParallel:
 
     Args:
         network: a method or what stands in for it, on the device of this rank.
+        unused_parameters: True where the loss does not reach all of them, such as the decoder of an `FPN` behind a
+            method that looks at the coarsest level alone. Torch then looks for them in every step.
     """
     if rank_device().type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(network)
     else:
         synchronise_batch_norm(network)
-    return DistributedDataParallel(network)
+    return DistributedDataParallel(network, find_unused_parameters=unused_parameters)
 
 
 class AverageLosses:

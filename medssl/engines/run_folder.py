@@ -21,7 +21,9 @@ from medssl.engines.checkpoints import (
 
 
 def claim_run_folder(output_dir: str, resume_from: str | None = None) -> Path:
-    """Give the run folder, new and empty, or the one that is being resumed.
+    """Give the run folder, which holds no run yet, or the one that is being resumed.
+
+    Nothing is written, so that a configuration can be initialised without being run, as `monai.bundle.load` does.
 
     Args:
         output_dir: the folder of the run.
@@ -42,7 +44,6 @@ def claim_run_folder(output_dir: str, resume_from: str | None = None) -> Path:
             raise FileNotFoundError(f"There is no checkpoint {resume_from} to resume from.")
         return folder
     refuse_held_folder(folder)
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     return folder
 
 

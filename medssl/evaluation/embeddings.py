@@ -70,6 +70,9 @@ def principal_colours(features: Tensor, mask: Tensor | None = None, num_componen
             f"{num_components} principal components need as many voxels and features, got {vectors.shape[0]} voxels "
             f"of {vectors.shape[1]} features."
         )
+    # Deep networks that were barely trained have features whose squares float32 cannot hold; a power of two leaves all
+    # their digits.
+    vectors = np.ldexp(vectors, -np.frexp(np.abs(vectors).max())[1])
     # Collapsed features have no variance to be explained: 0 / 0 in a ratio that is not used.
     with np.errstate(invalid="ignore"):
         components = PCA(num_components, svd_solver="covariance_eigh").fit_transform(vectors)

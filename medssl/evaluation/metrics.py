@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.metrics import compute_dice, compute_hausdorff_distance, compute_surface_dice
+from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou, compute_surface_dice
 from numpy.typing import ArrayLike
 from scipy import ndimage
 
@@ -21,6 +21,7 @@ FIELDS = (
     "case",
     "class",
     "dice",
+    "iou",
     "hd95_mm",
     "surface_dice",
     "reference_voxels",
@@ -38,10 +39,10 @@ def case_rows(
 ) -> list[dict[str, Any]]:
     """Give one row of results per class of a case, in the order of ``class_names`` without the background.
 
-    Dice, the 95th percentile of the Hausdorff distance and the surface Dice (Nikolov et al., 2021,
+    Dice, IoU, the 95th percentile of the Hausdorff distance and the surface Dice (Nikolov et al., 2021,
     https://arxiv.org/abs/1809.04430, on surface voxels) are MONAI's, on the grid of ``label``. None stands for an
-    undefined value: all three where the class is absent in the reference, and the Hausdorff distance where the class
-    is present and not predicted (a miss: Dice and surface Dice are 0, and no finite distance would be a measurement).
+    undefined value: all four where the class is absent in the reference, and the Hausdorff distance where the class
+    is present and not predicted (a miss: the others are 0, and no finite distance would be a measurement).
 
     Args:
         prediction: integer map of the shape of ``label``.
@@ -115,14 +116,15 @@ def _scores(predicted: torch.Tensor, reference: torch.Tensor, spacing: Sequence[
     """
     counts = {"reference_voxels": int(reference.sum()), "predicted_voxels": int(predicted.sum())}
     if counts["reference_voxels"] == 0:
-        return {"dice": None, "hd95_mm": None, "surface_dice": None, **counts}
+        return {"dice": None, "iou": None, "hd95_mm": None, "surface_dice": None, **counts}
     if counts["predicted_voxels"] == 0:
-        return {"dice": 0.0, "hd95_mm": None, "surface_dice": 0.0, **counts}
+        return {"dice": 0.0, "iou": 0.0, "hd95_mm": None, "surface_dice": 0.0, **counts}
     maps = (predicted[None, None], reference[None, None])
     spacing = [float(size) for size in spacing]
     options = {"include_background": True, "spacing": spacing}
     scores = {
         "dice": compute_dice(*maps, include_background=True),
+        "iou": compute_iou(*maps, include_background=True),
         "hd95_mm": compute_hausdorff_distance(*maps, percentile=95, **options),
         "surface_dice": compute_surface_dice(*maps, class_thresholds=[tolerance_mm], **options),
     }
@@ -158,6 +160,8 @@ def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
     """Give the rows of a file of JSON lines, in order.
 
+    Rows that were written before there was an IoU get the one that their Dice stands for.
+
     Args:
         path: a file written by `write_rows`.
 
@@ -175,6 +179,8 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
             raise ValueError(
                 f"{where}: not JSON ({error.msg}); remove the line and evaluate its case again."
             ) from error
+        if isinstance(row, dict) and "iou" not in row and "dice" in row:
+            row["iou"] = None if row["dice"] is None else row["dice"] / (2 - row["dice"])
         _check_fields(row, where)
         rows.append(row)
     if text and not text.endswith("\n"):

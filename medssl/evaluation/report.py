@@ -20,8 +20,8 @@ from medssl.evaluation.summary import (
     ordered,
 )
 
-TITLES = {"dice": "Dice", "hd95_mm": "HD95 (mm)", "surface_dice": "Surface Dice"}
-DECIMALS = {"dice": 3, "hd95_mm": 1, "surface_dice": 3}
+TITLES = {"dice": "Dice", "iou": "IoU", "hd95_mm": "HD95 (mm)", "surface_dice": "Surface Dice"}
+DECIMALS = {"dice": 3, "iou": 3, "hd95_mm": 1, "surface_dice": 3}
 MISSING = "–"
 
 
@@ -108,6 +108,7 @@ def _metric_section(rows: Sequence[Row], metric: str) -> list[str]:
     classes = [*ordered(rows, "class"), AVERAGE]
     note = "Left out: results without a value, since the class is absent in the reference"
     note += " or (missed) was not predicted at all." if metric == "hd95_mm" else "."
+    note += " The average is the mIoU over the foreground classes." if metric == "iou" else ""
     section = [f"## {TITLES[metric]}", note]
     for setting, labels in _groups(rows):
         chosen = _select(rows, setting=setting, labels=labels)

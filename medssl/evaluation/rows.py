@@ -9,15 +9,17 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.transforms import Orientation
 
-from medssl.data.loading import VerifiedLoadImaged
+from medssl.data.loading_2d import load_label
 from medssl.evaluation.metrics import case_rows, write_rows
 
 
 class WriteRows:
     """Handler for an evaluator that writes one row per case and class, on the grid of each case's label.
 
-    Every batch holds one case with the keys ``case`` and ``label``, the path of its reference; the output holds the
-    predicted label map ``pred`` on the grid of the scan. The rows are written together when all cases are done.
+    Every batch holds one case with the keys ``case``, ``label``, the path of its reference, ``label_colours`` where it
+    is a colour mask, and perhaps ``group``, which the rows repeat; the output holds the predicted label map ``pred`` on
+    the grid of the scan. Distances are in mm, for pictures in pixels. The rows are written together when all cases are
+    done.
 
     Args:
         path: JSON lines file; the rows that it held are replaced.
@@ -37,7 +39,6 @@ class WriteRows:
         self.class_names = {int(value): name for value, name in class_names.items()}
         self.identity = dict(identity)
         self.surface_tolerance_mm = surface_tolerance_mm
-        self.load = VerifiedLoadImaged("label", ensure_channel_first=True)
         self.rows: list[dict[str, Any]] = []
 
     def attach(self, engine: Engine) -> None:
@@ -56,7 +57,7 @@ class WriteRows:
             ValueError: naming the case, if prediction and label have different grids.
         """
         for sample, output in zip(engine.state.batch, engine.state.output, strict=True):
-            label = self.load({"label": sample["label"]})["label"]
+            label = load_label(sample["label"], sample.get("label_colours"))
             # A label may be stored in another axis order than its scan; the voxels are the same.
             prediction = Orientation("".join(nibabel.aff2axcodes(label.affine)), labels=None)(output["pred"])
             if prediction.shape != label.shape or not np.allclose(prediction.affine, label.affine, atol=1e-2):
@@ -73,6 +74,7 @@ class WriteRows:
                 self.surface_tolerance_mm,
                 **self.identity,
                 case=sample["case"],
+                **({"group": sample["group"]} if "group" in sample else {}),
             )
 
     def _write(self, engine: Engine) -> None:

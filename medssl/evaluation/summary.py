@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import wilcoxon
 
-METRICS = ("dice", "hd95_mm", "surface_dice")
+METRICS = ("dice", "iou", "hd95_mm", "surface_dice")
 AVERAGE = "average"
 # With five pairs or fewer no two-sided signed-rank test can reach p < 0.05 (2 / 2**5 = 0.0625).
 FEWEST_CASES = 6
@@ -48,7 +48,7 @@ class Comparison:
         difference: mean of competitor minus reference, in mean Dice over classes; None without pairs.
         p: two-sided p value, not corrected for the number of tests; None without pairs.
         pairs: number of (fold, case) pairs that both have.
-        cases: number of distinct cases among them: the number of pairs of the test.
+        cases: number of distinct cases, or groups, among them: the number of pairs of the test.
     """
 
     labels: int
@@ -186,8 +186,9 @@ def compare(
 ) -> Comparison:
     """Give the paired Wilcoxon signed-rank test between two competitors, on the mean Dice over classes.
 
-    Paired are the (fold, case) results that both have. Where a case occurs in several folds its differences are
-    averaged first, since repeated results of one patient are not independent: the test counts cases.
+    Paired are the (fold, case) results that both have. Where a case occurs in several folds, or cases belong to one
+    group, such as the slices of a scan, their differences are averaged first, since several results of one patient are
+    not independent: the test counts cases, or groups where there are any.
 
     Args:
         labels: number of labelled scans, passed through.
@@ -197,10 +198,11 @@ def compare(
         reference_rows: rows of the reference with this number of labels.
     """
     ours, theirs = _case_means(competitor_rows), _case_means(reference_rows)
+    groups = {row["case"]: row.get("group", row["case"]) for row in competitor_rows}
     differences: dict[str, list[float]] = defaultdict(list)
     for fold, case in ours:
         if (fold, case) in theirs:
-            differences[case].append(ours[fold, case] - theirs[fold, case])
+            differences[groups[case]].append(ours[fold, case] - theirs[fold, case])
     per_case = np.array([np.mean(values) for values in differences.values()])
     pairs = sum(len(values) for values in differences.values())
     if not pairs:

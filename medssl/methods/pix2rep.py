@@ -39,6 +39,7 @@ class Pix2Rep(nn.Module):
         ValueError: if the backbone has fewer levels.
 
     Example:
+        >>> import torch
         >>> from medssl.networks.fpn import FPN
         >>> method = Pix2Rep(FPN(2, base_channels=4, num_levels=2))
         >>> view, voxels = torch.rand(2, 1, 8, 8), torch.tensor([[0, 1, 2], [1, 7, 7], [1, 0, 0]])

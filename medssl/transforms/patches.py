@@ -65,7 +65,7 @@ class RandOverlappingPatchesd(Randomizable, Transform):
         """Draw the two boxes and the shared voxels from a body mask of shape ``(*spatial,)``."""
         shape = np.array(data.shape)
         anchor = self._draw_anchor(data)
-        self.starts = np.stack([self._draw_start(anchor, shape), self._draw_start(anchor, shape)])
+        self.starts = self._draw_starts(anchor, shape)
         low = np.maximum(self.starts.max(axis=0), 0)
         high = np.minimum(self.starts.min(axis=0) + self.patch_size, shape)
         overlap = data[_box(low, high)]
@@ -106,6 +106,9 @@ class RandOverlappingPatchesd(Randomizable, Transform):
         if len(voxels) == 0:
             raise ValueError("The body mask is empty; there is nothing to draw patches from.")
         return np.array(np.unravel_index(voxels[self.R.randint(len(voxels))], body.shape))
+
+    def _draw_starts(self, anchor: NDArray[np.int_], shape: NDArray[np.int_]) -> NDArray[np.int_]:
+        return np.stack([self._draw_start(anchor, shape), self._draw_start(anchor, shape)])
 
     def _draw_start(self, anchor: NDArray[np.int_], shape: NDArray[np.int_]) -> NDArray[np.int_]:
         low = np.maximum(anchor - self.patch_size + 1, 0)

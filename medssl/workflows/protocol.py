@@ -28,7 +28,8 @@ def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes:
         protocol: name of a file below ``bundles/protocols``, or a YAML file, with the keys ``data`` (data recipes),
             ``pretrain``, ``segmentation`` (settings of all runs), ``settings`` (per name: its backbones, layers and
             settings, and the ``setting`` that it is where the name is none), ``backbones`` (per name: method, layers,
-            settings; without a method it stays random, and its layers make its network), ``labels`` and ``folds``.
+            settings, and settings of its segmentation runs; without a method it stays random, and its layers make its
+            network), ``labels`` and ``folds``.
         datalist: the data list.
         output_dir: of all runs.
         num_processes: runs at a time.
@@ -92,7 +93,7 @@ def _segment(
         return
     backbone, choice = plan["backbones"][name], plan["settings"][setting]
     recipe, layers = choice.get("setting", setting), list(choice.get("layers", ()))
-    settings = {**plan["segmentation"], **choice.get("overrides", {}), "name": name}
+    settings = {**plan["segmentation"], **choice.get("overrides", {}), **backbone.get("segmentation", {}), "name": name}
     pretrained = output_dir / "pretrain" / name if recipe != "from_scratch" and "method" in backbone else None
     if pretrained is None:
         settings |= backbone.get("overrides", {})

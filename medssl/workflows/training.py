@@ -188,6 +188,8 @@ def evaluate(
         "num_labels": config["num_labels"] or len(read_datalist(config["datalist"]).section("training")),
     }
     recipe = [
+        # For the settings that are newer than the run.
+        find_recipe("segmentation/configs", "train"),
         run_dir / "config.json",
         find_recipe("segmentation/configs", "evaluate"),
         *(find_recipe("segmentation/configs", layer) for layer in layers),

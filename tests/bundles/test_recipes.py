@@ -26,6 +26,7 @@ SEGMENTATION_RECIPES = [
     ("fine_tune", []),
     ("from_scratch", []),
     ("fine_tune", ["fine_tune_reference"]),
+    ("fine_tune", ["pix2rep_fine_tune"]),
 ]
 
 
@@ -71,6 +72,20 @@ def test_segmentation_recipe_trains(setting, layers, ct_list, pretrained, tmp_pa
     require_run(tmp_path / "run", "model.pt")
 
 
+def test_fine_tuning_of_pix2rep_trains_both_parts_from_the_first_step_at_two_rates(ct_list, pretrained, tmp_path):
+    layers = ["pix2rep_fine_tune"]
+    train_segmentation(
+        "fine_tune", ct_list, ["ct"], tmp_path / "run", pretrained, 1, layers=layers, overrides=SEGMENTATION
+    )
+    state = torch.load(tmp_path / "run/checkpoints/step=0000002.pt", weights_only=True)
+    assert {group["name"]: group["lr"] for group in state["optimizer"]["param_groups"]} == {
+        "head": 0.01,
+        "backbone": 5e-5,
+    }
+    steps = {int(values["step"]) for values in state["optimizer"]["state"].values()}
+    assert steps == {2}
+
+
 def moved(before, after):
     return [name for name, value in before.items() if not torch.equal(value, after[f"backbone.{name}"])]
 
@@ -93,7 +108,7 @@ def test_kats_has_the_size_of_its_paper():
     network = parsed("pretrain/configs/train.yaml", "pretrain/configs/methods/kats.yaml").get_parsed_content(
         "network_def"
     )
-    assert num_parameters(network.fpn) == 47_567_872
+    assert num_parameters(network.backbone) == 47_567_872
     assert num_parameters(network.projections) == 31_776
 
 

@@ -27,6 +27,11 @@ def test_a_folder_that_holds_a_run_is_refused(tmp_path):
         claim_run_folder(str(folder))
 
 
+def test_a_claim_writes_nothing(tmp_path):
+    claim_run_folder(str(tmp_path / "run"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone"):
         claim_run_folder(str(tmp_path), resume_from=str(tmp_path / "gone.pt"))
@@ -159,7 +164,8 @@ def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path):
 
 def test_a_discarded_start_leaves_what_is_not_its_own(tmp_path):
     folder = claim_run_folder(str(tmp_path))
-    (folder / "tensorboard").mkdir()
+    for name in ("tensorboard", "checkpoints"):
+        (folder / name).mkdir()
     for name in ("config.json", "run.json", "model.pt", "tensorboard/events.out.tfevents.1.host", "notes.txt"):
         (folder / name).touch()
     discard_start(folder)

@@ -11,6 +11,7 @@ def _row(method="a", setting="fine_tune", labels=1, fold=0, case="x", name="live
         "case": case,
         "class": name,
         "dice": dice,
+        "iou": None if dice is None else dice / (2 - dice),
         "hd95_mm": None if dice is None else 10 * (1 - dice),
         "surface_dice": dice,
         "reference_voxels": 0 if dice is None else 100,

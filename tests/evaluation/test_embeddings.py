@@ -37,6 +37,12 @@ def test_colours_fill_the_range_from_0_to_1():
     assert colours.amax((1, 2)).tolist() == [1.0] * 3
 
 
+@pytest.mark.parametrize("exponent", [80, -60])
+def test_features_whose_squares_float32_cannot_hold_keep_their_colours(exponent):
+    features = torch.randn(4, 16, 16)
+    assert torch.equal(principal_colours(features * 2.0**exponent), principal_colours(features))
+
+
 def test_what_lies_outside_the_mask_is_black_and_has_no_influence():
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[2:6, 2:6] = True

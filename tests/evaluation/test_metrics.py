@@ -41,6 +41,7 @@ def test_metrics_equal_their_definitions(spacing):
     a, b = prediction.astype(bool), label.astype(bool)
     there, back = surface_distances(a, b, spacing)
     assert row["dice"] == pytest.approx(2 * (a & b).sum() / (a.sum() + b.sum()), abs=1e-6)
+    assert row["iou"] == pytest.approx((a & b).sum() / (a | b).sum(), abs=1e-6)
     assert row["hd95_mm"] == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)), rel=1e-5)
     near = (there <= 1).sum() + (back <= 1).sum()
     assert row["surface_dice"] == pytest.approx(near / (len(there) + len(back)), abs=1e-6)
@@ -71,13 +72,13 @@ def test_a_surface_on_the_border_of_the_scan_counts():
 
 def test_a_class_that_is_absent_in_the_reference_is_undefined():
     row = case_rows(box((4, 4), 1, 1, value=2), box((4, 4), 1, 1), (1, 1), NAMES)[1]
-    assert (row["dice"], row["hd95_mm"], row["surface_dice"]) == (None, None, None)
+    assert (row["dice"], row["iou"], row["hd95_mm"], row["surface_dice"]) == (None, None, None, None)
     assert (row["reference_voxels"], row["predicted_voxels"]) == (0, 1)
 
 
 def test_a_missed_class_has_dice_zero_and_no_distance():
     row = case_rows(box((4, 4), 1, 1, value=2), box((4, 4), 1, 1), (1, 1), NAMES)[0]
-    assert (row["dice"], row["hd95_mm"], row["surface_dice"]) == (0.0, None, 0.0)
+    assert (row["dice"], row["iou"], row["hd95_mm"], row["surface_dice"]) == (0.0, 0.0, None, 0.0)
 
 
 def test_rows_carry_the_identity_and_every_class_but_the_background():
@@ -124,6 +125,15 @@ def test_rows_that_are_not_json_leave_the_file_as_it_was(tmp_path):
         write_rows(path, [rows_of("b")[0], {**rows_of("b")[1], "dice": float("nan")}])
     assert read_rows(path) == rows_of("a")
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_older_rows_get_the_iou_that_their_dice_stands_for(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    label, prediction = box((9, 9), slice(1, 7), slice(2, 5)), box((9, 9), slice(3, 8), slice(2, 4))
+    rows = case_rows(prediction, label, (1, 1), NAMES, **IDENTITY)
+    older = [{name: value for name, value in row.items() if name != "iou"} for row in rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in older), encoding="utf-8")
+    assert [row["iou"] for row in read_rows(path)] == [pytest.approx(rows[0]["iou"], abs=1e-6), None]
 
 
 @pytest.mark.parametrize("broken", ['{"method": "sim', "[]", "{}"])

@@ -29,6 +29,13 @@ def test_numbers_are_means_and_deviations_over_folds(write, make_row):
     assert "| a | 3.0 ± 1.4 | 3.0 ± 1.4 | 2 | 0 |" in text
 
 
+def test_the_average_iou_is_the_mean_over_the_foreground_classes(write, make_row):
+    text = write([make_row(name="liver", iou=0.25), make_row(name="spleen", iou=0.75)])
+    section = text[text.index("## IoU") :]
+    assert "mIoU" in section
+    assert "| a | 0.250 | 0.750 | 0.500 | 1 | 0 |" in section
+
+
 def test_missing_numbers_are_dashes(write, make_row):
     text = write([make_row("a", labels=1), make_row("a", labels=5), make_row("b", labels=5, dice=0.25)])
     assert "| b, fine tune | – | 0.250 |" in text

@@ -84,6 +84,16 @@ def test_repeated_folds_of_a_case_do_not_add_to_the_evidence(make_row):
     assert (repeated.pairs, repeated.cases) == (35, 7)
 
 
+def test_the_slices_of_a_scan_count_as_one_case(make_row):
+    slices = [(f"{scan}_{z}", scan) for scan in "abcdefg" for z in range(5)]
+    ours, theirs = (
+        [{**make_row(m, case=case, dice=0.5 + gain), "group": group} for case, group in slices]
+        for m, gain in (("a", 0.1), ("b", 0))
+    )
+    found = compare(1, A, B, ours, theirs)
+    assert (found.pairs, found.cases) == (35, 7)
+
+
 def test_only_cases_of_both_are_compared(make_row):
     found = compare(1, A, B, [make_row("a", case=case) for case in "xy"], [make_row("b", case="y", dice=0.3)])
     assert (found.difference, found.pairs) == (pytest.approx(0.2), 1)

@@ -82,7 +82,13 @@ def test_every_cell_is_trained_once_and_reported(plan_file, ct_list, tmp_path, i
 def test_a_setting_may_have_a_name_and_layers_of_its_own(ct_list, tmp_path, in_this_process):
     plan = {
         **PLAN,
-        "backbones": {"resnet": {"layers": ["resnet18"], "overrides": {"base_channels": 4}}},
+        "backbones": {
+            "resnet": {
+                "layers": ["resnet18"],
+                "overrides": {"base_channels": 4},
+                "segmentation": {"patch_size": [16, 8, 8]},
+            }
+        },
         "settings": {
             "reference_fine_tune": {
                 "setting": "from_scratch",
@@ -99,6 +105,7 @@ def test_a_setting_may_have_a_name_and_layers_of_its_own(ct_list, tmp_path, in_t
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert config["backbone_def"]["_target_"].endswith("ResNet")
     assert config["head_def"]["_target_"].endswith("LinearHead")
+    assert config["patch_size"] == [16, 8, 8]
 
 
 def stop(folder, weights, checkpoint):

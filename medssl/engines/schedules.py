@@ -1,0 +1,67 @@
+"""Learning rates that follow from the number of the step."""
+
+import math
+
+from ignite.engine import Engine, Events
+from torch.optim import Optimizer
+
+
+class WarmupCosine:
+    """Handler that raises the learning rate along a line, then lowers it along a half cosine.
+
+    The schedule of Goyal et al. (2017, https://arxiv.org/abs/1706.02677, section 2.2) and Loshchilov & Hutter (2017,
+    https://arxiv.org/abs/1608.03983, equation 5, without restarts). The rate follows from the step alone, so a resumed
+    run needs nothing more. All parameter groups get the same rate.
+
+    Args:
+        optimizer: whose learning rate is set before every step.
+        peak: learning rate at the end of the warm-up.
+        max_epochs: of the run, those of the warm-up included.
+        steps_per_epoch: of the run.
+        warmup: share of the run, at least 0 and below 1, over which the rate rises from 0 to `peak`.
+        end: the rate that the cosine reaches after the last step.
+
+    Raises:
+        ValueError: if the warm-up is as long as the run.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+        >>> schedule = WarmupCosine(optimizer, peak=0.8, max_epochs=2, steps_per_epoch=3, warmup=0.34)
+        >>> [round(schedule.learning_rate(step), 3) for step in (1, 2, 3, 4, 5, 6)]
+        [0.4, 0.8, 0.8, 0.683, 0.4, 0.117]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        peak: float,
+        max_epochs: int,
+        steps_per_epoch: int,
+        warmup: float = 0.0,
+        end: float = 0.0,
+    ) -> None:
+        if not 0 <= warmup < 1:
+            raise ValueError(f"The warm-up is a share of the run, at least 0 and below 1, got {warmup}.")
+        self.optimizer = optimizer
+        self.peak = peak
+        self.total_steps = max_epochs * steps_per_epoch
+        self.warmup_steps = int(warmup * self.total_steps)
+        self.end = end
+
+    def attach(self, engine: Engine) -> None:
+        """Set the rate before every step."""
+        engine.add_event_handler(Events.ITERATION_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Set the learning rate of this step in all parameter groups."""
+        # Looked up every time, because an optimizer that loads a state makes new groups.
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(engine.state.iteration)
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 1."""
+        if step <= self.warmup_steps:
+            return self.peak * step / self.warmup_steps
+        progress = (step - 1 - self.warmup_steps) / (self.total_steps - self.warmup_steps)
+        return self.end + (self.peak - self.end) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2

@@ -1,0 +1,75 @@
+"""InfoNCE against a queue of negatives."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medssl.ops.distributed import gather_rows
+
+
+class QueueContrastLoss(nn.Module):
+    r"""Give the mean InfoNCE loss of queries against their keys and a queue of negatives, a scalar.
+
+    With unit vectors, a query :math:`q` with key :math:`k^+` costs
+
+    .. math:: -\log\frac{\exp(q \cdot k^+ / \tau)}{\exp(q \cdot k^+ / \tau) + \sum_i \exp(q \cdot k_i / \tau)},
+
+    where :math:`k_i` are the rows of the queue (MoCo, He et al., 2020, https://arxiv.org/abs/1911.05722, equation 1).
+    Keys and queue get no gradient. Computed in float32 by log-sum-exp, whatever autocast is set. In a process group
+    every rank returns the mean over the queries of all ranks; all ranks must call it, with the same queue.
+
+    Args:
+        temperature: :math:`\tau`, above 0.
+
+    Raises:
+        ValueError: if the temperature is not above 0, or the inputs do not fit together.
+
+    Example:
+        >>> z = torch.eye(4)
+        >>> loss = QueueContrastLoss(temperature=0.1)
+        >>> loss(z[:2], z[:2], z[2:]) < loss(z[:2], z[2:], z[:2])
+        tensor(True)
+    """
+
+    def __init__(self, temperature: float = 0.2) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}.")
+        self.temperature = temperature
+
+    def forward(self, query: Tensor, key: Tensor, queue_rows: Tensor) -> Tensor:
+        """Return the loss.
+
+        Args:
+            query: embeddings, shape ``(N, C)``, of any length.
+            key: row *i* is the positive of query *i*, shape ``(N, C)``, of any length.
+            queue_rows: unit embeddings, the negatives of every query, shape ``(K, C)``.
+        """
+        if query.shape != key.shape or query.dim() != 2 or queue_rows.shape[1:] != key.shape[1:]:
+            raise ValueError(
+                "Queries and keys are of one shape (N, C) and the queue of shape (K, C), got "
+                f"{tuple(query.shape)}, {tuple(key.shape)} and {tuple(queue_rows.shape)}."
+            )
+        with torch.autocast(query.device.type, enabled=False):
+            query = F.normalize(query.float(), dim=1)
+            key = F.normalize(key.detach().float(), dim=1)
+            positive = torch.linalg.vecdot(query, key)[:, None]
+            negatives = query @ queue_rows.detach().float().T
+            scores = torch.cat([positive, negatives], dim=1) / self.temperature
+            costs = scores.logsumexp(dim=1) - scores[:, 0]
+            return gather_rows(costs[:, None]).mean()
+
+
+def queue_collapse_value(queue_size: int) -> float:
+    """Give the loss of embeddings that are all equal, in the queue too: ``ln(1 + K)``.
+
+    Args:
+        queue_size: number of negatives, K.
+
+    Example:
+        >>> round(queue_collapse_value(65536), 2)
+        11.09
+    """
+    return math.log(1 + queue_size)

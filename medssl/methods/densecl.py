@@ -1,0 +1,150 @@
+"""DenseCL: contrast of images, and of the cells of their feature maps that belong together."""
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medssl.losses.queue_contrast import QueueContrastLoss, queue_collapse_value
+from medssl.networks.queue import Queue
+from medssl.networks.teacher import Teacher
+from medssl.ops.coordinates import cell_diagonal, cell_positions, require_whole_cell
+from medssl.ops.distributed import gather_rows, global_count
+from medssl.ops.matching import nearest_by_feature, nearest_by_location, take_cells
+
+
+class DenseCL(nn.Module):
+    r"""Give the loss of DenseCL, ``(1 - dense_weight)`` global plus ``dense_weight`` dense contrast.
+
+    The method of Wang et al. (2021, https://arxiv.org/abs/2011.09157), equations 1 to 4. Queries of view 1 meet the
+    teacher's keys of view 2: an image attracts its own key against a queue of keys of former images; a cell of the
+    coarsest level attracts the key of its matching cell against a queue of former maps' mean keys. The match of a
+    cell is the one whose backbone features have the largest cosine, or, with ``matching="location"``, the one that lies
+    nearest in the image; then cells of view 1 that lie outside view 2 take no part, and if none is left the dense loss
+    of the step is 0. Of an `FPN` the coarsest level trains the encoder only.
+
+    Reads the batch keys ``view_1``, ``view_2`` of shape ``(B, C, *spatial)``; for matching by location ``affine_1``,
+    ``affine_2`` of shape ``(B, d, d + 1)``, view voxel to image voxel.
+
+    Args:
+        backbone: gives a pyramid of features; it is what is transferred.
+        embedding_channels: length of an embedding.
+        queue_size: keys in each of the two queues.
+        momentum: of the teacher.
+        temperature: of both contrasts.
+        dense_weight: lambda of equation 3.
+        matching: ``feature``, as in the paper, or ``location``.
+
+    Attributes:
+        teacher: the moving average of backbone and heads, which gives the keys.
+        queue: global keys of former batches.
+        dense_queue: mean cell keys of former batches.
+
+    Raises:
+        ValueError: if `matching` is neither of the two, a queue is smaller than the batch of all ranks, or a view is
+            smaller than a cell of the coarsest level.
+
+    Example:
+        >>> import torch
+        >>> from medssl.networks.resnet import ResNet
+        >>> method = DenseCL(ResNet(2, depth=10, base_channels=4), embedding_channels=8, queue_size=16)
+        >>> sorted(method({"view_1": torch.rand(2, 1, 64, 64), "view_2": torch.rand(2, 1, 64, 64)}))
+        ['collapse_distance', 'contrastive', 'dense', 'global', 'loss', 'matched']
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        embedding_channels: int = 128,
+        queue_size: int = 65536,
+        momentum: float = 0.999,
+        temperature: float = 0.2,
+        dense_weight: float = 0.5,
+        matching: str = "feature",
+    ) -> None:
+        super().__init__()
+        if matching not in ("feature", "location"):
+            raise ValueError(f"matching must be feature or location, got {matching!r}.")
+        self.backbone = backbone
+        self.heads = _Heads(backbone.level_channels[-1], embedding_channels)
+        self.momentum = momentum
+        self.contrast = QueueContrastLoss(temperature)
+        self.dense_weight = dense_weight
+        self.matching = matching
+        self.teacher = Teacher(self._student())
+        self.queue = Queue(embedding_channels, queue_size)
+        self.dense_queue = Queue(embedding_channels, queue_size)
+        self.keys: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return ``loss`` and, detached, its parts and the share of cells that have a match."""
+        for number in (1, 2):
+            require_whole_cell(batch[f"view_{number}"].shape[2:], self.backbone.strides[-1])
+        query = self.heads(self.backbone(batch["view_1"]))
+        key = self.teacher(batch["view_2"])
+        index, matched = self.match(query, key, batch)
+        of_images = self.contrast(query.image, key.image, self.queue.rows)
+        of_cells = self._contrast_cells(query.cells[matched], take_cells(key.cells, index)[matched])
+        self.keys = gather_rows(key.image), gather_rows(key.cells.mean(dim=1))
+        loss = (1 - self.dense_weight) * of_images + self.dense_weight * of_cells
+        parts = {"contrastive": loss, "global": of_images, "dense": of_cells, "matched": matched.float().mean()}
+        parts["collapse_distance"] = queue_collapse_value(len(self.queue.rows)) - loss
+        return {"loss": loss, **{name: value.detach() for name, value in parts.items()}}
+
+    def match(self, query: "_Embedded", key: "_Embedded", batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return for each cell of view 1 the cell of view 2 it belongs to, and whether it has one; ``(B, N)`` both."""
+        if self.matching == "feature":
+            _, index = nearest_by_feature(F.normalize(query.features, dim=2), F.normalize(key.features, dim=2))
+            return index, index >= 0
+        stride, affine = self.backbone.strides[-1], batch["affine_2"]
+        places = [
+            cell_positions(batch[f"affine_{i}"], embedded.grid, stride).flatten(1, -2)
+            for i, embedded in ((1, query), (2, key))
+        ]
+        distances, index = nearest_by_location(*places, largest_distance=cell_diagonal(affine, stride) / 2)
+        return index, distances.isfinite()
+
+    def after_step(self, progress: float) -> None:
+        """Move the teacher towards the student, and put the keys of the step into the queues.
+
+        Args:
+            progress: of the training, from 0 to 1, which does not matter here.
+        """
+        self.teacher.update(self._student(), self.momentum)
+        for queue, keys in zip((self.queue, self.dense_queue), self.keys, strict=True):
+            queue.push(keys)
+        self.keys = None
+
+    def _contrast_cells(self, queries: Tensor, keys: Tensor) -> Tensor:
+        if global_count(queries) == 0:
+            return queries.float().sum()
+        return self.contrast(queries, keys, self.dense_queue.rows)
+
+    def _student(self) -> nn.Module:
+        # Made when it is needed, because as a module of its own it would have every weight under a second name.
+        return nn.Sequential(self.backbone, self.heads)
+
+
+class _Embedded(NamedTuple):
+    """Of a batch of views: ``image`` (B, E); ``features`` and ``cells``, one row a cell, (B, N, C) and (B, N, E)."""
+
+    image: Tensor
+    features: Tensor
+    cells: Tensor
+    grid: tuple[int, ...]
+
+
+class _Heads(nn.Module):
+    """Embed the mean of the coarsest level and each of its cells; two layers each, without batch norm."""
+
+    def __init__(self, channels: int, embedding_channels: int) -> None:
+        super().__init__()
+        self.projector, self.dense_projector = (
+            nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, embedding_channels))
+            for _ in range(2)
+        )
+
+    def forward(self, pyramid: list[Tensor]) -> _Embedded:
+        grid = tuple(pyramid[-1].shape[2:])
+        features = pyramid[-1].flatten(2).mT
+        return _Embedded(self.projector(features.mean(dim=1)), features, self.dense_projector(features), grid)

@@ -1,0 +1,127 @@
+"""VICRegL: VICReg of whole views, and of the cells of their feature maps that belong together."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from medssl.losses.vicreg import VICRegLoss
+from medssl.networks.mlp import MLP
+from medssl.ops.coordinates import cell_diagonal, cell_positions, require_whole_cell
+from medssl.ops.distributed import global_count
+from medssl.ops.matching import best_matches, nearest_by_feature, nearest_by_location, take_cells
+from medssl.ops.spread import spread
+
+
+class VICRegL(nn.Module):
+    r"""Give the loss of VICRegL: ``alpha`` global plus ``1 - alpha`` (by location + by feature) VICReg.
+
+    The method of Bardes et al. (2022, https://arxiv.org/abs/2210.01571), section 3: the mean of the coarsest level is
+    expanded and compared between every global view and every other view; its cells are mapped, matched with the cell of
+    the other view that lies nearest in the image, and with the one whose map embedding is nearest, and the best matches
+    are compared. Terms are averaged over pairs of views and over both directions of a match. Variance and covariance of
+    cells are those of all matched rows of the batch.
+
+    A cell that lies outside the other view has no match by location; the paper would take its nearest cell if it is
+    among the best. Where fewer than two cells of the batch have one, the term is left out. Of an `FPN` the coarsest
+    level trains the encoder only.
+
+    Reads the batch keys ``view_1``, ``view_2``, then ``view_3`` and on for local views, of shape ``(B, C, *spatial)``,
+    which may differ between views, and for each ``affine_k`` of shape ``(B, d, d + 1)``, view voxel to image voxel.
+
+    Args:
+        backbone: gives a pyramid of features; it is what is transferred.
+        expander_channels: width of the three layers that expand the mean.
+        map_channels: width of the three layers that map a cell.
+        alpha: weight of the global term.
+        global_matches: cells of a global view that are compared.
+        local_matches: cells of a local view that are compared.
+        num_global: views that are global: the first ones.
+
+    Raises:
+        ValueError: if there are fewer than two images, or a view is smaller than a cell of the coarsest level.
+
+    Example:
+        >>> from medssl.networks.resnet import ResNet
+        >>> method = VICRegL(ResNet(2, depth=10, base_channels=4), expander_channels=8, map_channels=8)
+        >>> batch = {f"view_{i}": torch.rand(2, 1, 64, 64) for i in (1, 2)}
+        >>> batch |= {f"affine_{i}": torch.eye(2, 3).expand(2, 2, 3) for i in (1, 2)}
+        >>> sorted(method(batch))
+        ['collapse_distance', 'feature', 'global', 'location', 'loss', 'matched']
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        expander_channels: int = 8192,
+        map_channels: int = 512,
+        alpha: float = 0.75,
+        global_matches: int = 20,
+        local_matches: int = 4,
+        num_global: int = 2,
+    ) -> None:
+        super().__init__()
+        channels = backbone.level_channels[-1]
+        self.backbone = backbone
+        self.projector = MLP(channels, [expander_channels] * 2, expander_channels)
+        self.map_projector = MLP(channels, [map_channels] * 2, map_channels)
+        self.regularise = VICRegLoss()
+        self.alpha = alpha
+        self.global_matches = global_matches
+        self.local_matches = local_matches
+        self.num_global = num_global
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return ``loss`` and, detached, its terms, the share of best cells matched by location, and the spread."""
+        numbers = sorted(int(key.removeprefix("view_")) for key in batch if key.startswith("view_"))
+        views = [self.embed(batch[f"view_{i}"], batch[f"affine_{i}"], i) for i in numbers]
+        pairs = [(a, b) for a in views[: self.num_global] for b in views if a.number < b.number]
+        of_images = [self.regularise(a.image, b.image)["loss"] for a, b in pairs]
+        directed = [pair for a, b in pairs for pair in ((a, b), (b, a))]
+        by_feature = [self._compare(a, b, *nearest_by_feature(a.cells, b.cells)) for a, b in directed]
+        by_location = [
+            self._compare(a, b, *nearest_by_location(a.places, b.places, b.diagonal / 2)) for a, b in directed
+        ]
+        terms = {
+            "global": torch.stack(of_images).mean(),
+            "location": torch.stack([loss for loss, _ in by_location]).mean(),
+            "feature": torch.stack([loss for loss, _ in by_feature]).mean(),
+        }
+        loss = self.alpha * terms["global"] + (1 - self.alpha) * (terms["location"] + terms["feature"])
+        terms["matched"] = torch.stack([share for _, share in by_location]).mean()
+        terms["collapse_distance"] = spread(views[0].image)
+        return {"loss": loss, **{name: value.detach() for name, value in terms.items()}}
+
+    def embed(self, view: Tensor, affine: Tensor, number: int) -> "_View":
+        """Return what is compared of a view."""
+        stride = self.backbone.strides[-1]
+        require_whole_cell(view.shape[2:], stride)
+        level = self.backbone(view)[-1]
+        features = level.flatten(2).mT
+        return _View(
+            number,
+            image=self.projector(features.mean(dim=1)),
+            cells=self.map_projector(features.flatten(0, 1)).unflatten(0, features.shape[:2]),
+            places=cell_positions(affine, level.shape[2:], stride).flatten(1, -2),
+            diagonal=cell_diagonal(affine, stride),
+        )
+
+    def _compare(self, a: "_View", b: "_View", distances: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of the best matches of the cells of view ``a`` in view ``b``, and the share that are any."""
+        count = self.global_matches if a.number <= self.num_global else self.local_matches
+        smallest, best = best_matches(distances, count)
+        matched = smallest.isfinite()
+        rows = take_cells(a.cells, best)[matched]
+        partners = take_cells(b.cells, index.gather(1, best))[matched]
+        loss = self.regularise(rows, partners)["loss"] if global_count(rows) > 1 else rows.float().sum() * 0
+        return loss, matched.float().mean()
+
+
+class _View(NamedTuple):
+    """Of a batch of views: ``image`` (B, E); ``cells`` (B, N, F) at ``places`` (B, N, d); ``diagonal`` of a cell."""
+
+    number: int
+    image: Tensor
+    cells: Tensor
+    places: Tensor
+    diagonal: Tensor

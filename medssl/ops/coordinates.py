@@ -1,0 +1,82 @@
+"""Where the cells of a feature map lie in the image that its view was cut from."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def cell_positions(affine: Tensor, grid: Sequence[int], stride: int) -> Tensor:
+    """Give the centres of the cells of a feature map, in voxels of the image.
+
+    Cell ``i`` covers the view's voxels ``stride * i`` to ``stride * (i + 1) - 1`` along an axis, so its centre is at
+    ``stride * (i + 1/2) - 1/2``.
+
+    Args:
+        affine: of the views, shape ``(B, d, d + 1)``: voxel index of the view to voxel index of the image.
+        grid: spatial shape of the feature map.
+        stride: voxels of the view per cell along each axis.
+
+    Returns:
+        float32 tensor of shape ``(B, *grid, d)``.
+
+    Raises:
+        ValueError: if the affine has other axes than the grid.
+
+    Example:
+        >>> mirrored = torch.tensor([[[-1.0, 0.0, 31.0], [0.0, 0.5, 10.0]]])
+        >>> cell_positions(mirrored, grid=(2, 1), stride=4).tolist()
+        [[[[29.5, 10.75]], [[25.5, 10.75]]]]
+    """
+    axes = len(grid)
+    if affine.shape[1:] != (axes, axes + 1):
+        raise ValueError(f"A map of {axes} axes needs affines of {axes} x {axes + 1}, got {tuple(affine.shape[1:])}.")
+    centres = [(torch.arange(n, device=affine.device, dtype=torch.float32) + 0.5) * stride - 0.5 for n in grid]
+    places = torch.stack(torch.meshgrid(*centres, indexing="ij"), dim=-1)
+    # Sums of products instead of a matrix product, which autocast and tensor cores would round.
+    linear, offset = affine[..., :axes].float(), affine[..., axes].float()
+    shape = (-1, *[1] * axes, axes)
+    return sum(places[..., i, None] * linear[..., i].reshape(shape) for i in range(axes)) + offset.reshape(shape)
+
+
+def require_whole_cell(spatial: Sequence[int], stride: int) -> None:
+    """Return nothing if a view has at least the extent of one cell of the feature map along some axis.
+
+    Smaller views give maps of one cell, mostly padding: nothing to match, and next to no variance for batch norm.
+
+    Args:
+        spatial: voxels of the view along each axis.
+        stride: voxels of the view per cell along each axis.
+
+    Raises:
+        ValueError: naming both sizes.
+
+    Example:
+        >>> require_whole_cell((8, 7), stride=32)
+        Traceback (most recent call last):
+        ValueError: A view of 8 x 7 voxels is smaller than a cell of the coarsest level, of 32 voxels; ...
+    """
+    if max(spatial) < stride:
+        raise ValueError(
+            f"A view of {' x '.join(map(str, spatial))} voxels is smaller than a cell of the coarsest level, of "
+            f"{stride} voxels; raise patch_size, or take a backbone of fewer levels."
+        )
+
+
+def cell_diagonal(affine: Tensor, stride: int) -> Tensor:
+    """Give the length of the diagonal of a cell in voxels of the image, for each view.
+
+    No point of a view is further than half of it from the nearest centre of a cell.
+
+    Args:
+        affine: of the views, without shear, shape ``(B, d, d + 1)``.
+        stride: voxels of the view per cell along each axis.
+
+    Returns:
+        Tensor of shape ``(B,)``.
+
+    Example:
+        >>> cell_diagonal(torch.tensor([[[3.0, 0.0, 7.0], [0.0, -4.0, 0.0]]]), stride=2)
+        tensor([10.])
+    """
+    return stride * affine[..., :-1].float().flatten(1).norm(dim=1)

@@ -1,0 +1,90 @@
+"""Random contrasts that MONAI lacks, for single images (lists of them go into `PerViewd`)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import RandomizableTransform
+from monai.utils import convert_to_tensor
+from torch import Tensor
+
+
+class RandInvert(RandomizableTransform):
+    """Exchange bright and dark, between the least and the largest value of the image.
+
+    Args:
+        prob: of inverting an image.
+
+    Example:
+        >>> RandInvert(prob=1.0)(torch.tensor([[0.0, 0.25, 2.0]]))
+        tensor([[2.0000, 1.7500, 0.0000]])
+    """
+
+    def __init__(self, prob: float = 0.35) -> None:
+        super().__init__(prob)
+
+    def __call__(self, img: Tensor, randomize: bool = True) -> Tensor:
+        """Return the image or its inverse.
+
+        Args:
+            img: shape ``(C, *spatial)``.
+            randomize: False repeats the last draw.
+        """
+        if randomize:
+            self.randomize(None)
+        image = convert_to_tensor(img, dtype=torch.float32, track_meta=False)
+        return image.min() + image.max() - image if self._do_transform else image
+
+
+class RandRescale(RandomizableTransform):
+    """Stretch the intensities between two percentiles to a random range, and cut off what lies outside them.
+
+    An image of one value becomes the lower end of the range.
+
+    Args:
+        prob: of rescaling an image.
+        lower: range of the lower end.
+        upper: range of the upper end.
+        percentiles: of the image that become the two ends.
+
+    Example:
+        >>> rescale = RandRescale(lower=(0.2, 0.2), upper=(0.7, 0.7), percentiles=(0, 100))
+        >>> rescale(torch.tensor([[-4.0, 0.0, 4.0]]))
+        tensor([[0.2000, 0.4500, 0.7000]])
+    """
+
+    def __init__(
+        self,
+        prob: float = 1.0,
+        lower: Sequence[float] = (0.0, 0.3),
+        upper: Sequence[float] = (0.7, 1.0),
+        percentiles: Sequence[float] = (1.0, 99.0),
+    ) -> None:
+        super().__init__(prob)
+        self.lower = lower
+        self.upper = upper
+        self.percentiles = percentiles
+        self.ends = (0.0, 1.0)
+
+    def randomize(self, data: Any = None) -> None:
+        """Draw the range."""
+        super().randomize(data)
+        if self._do_transform:
+            self.ends = (self.R.uniform(*self.lower), self.R.uniform(*self.upper))
+
+    def __call__(self, img: Tensor, randomize: bool = True) -> Tensor:
+        """Return the image, rescaled or as it is.
+
+        Args:
+            img: shape ``(C, *spatial)``.
+            randomize: False repeats the last draw.
+        """
+        if randomize:
+            self.randomize()
+        image = convert_to_tensor(img, dtype=torch.float32, track_meta=False)
+        if not self._do_transform:
+            return image
+        bottom, top = (float(p) for p in np.percentile(image.numpy(), self.percentiles))
+        low, high = self.ends
+        return ((image - bottom) / (top - bottom or 1.0)).clamp_(0, 1) * (high - low) + low

@@ -1,0 +1,134 @@
+"""Scale-aware crops: small windows of an image in its own resolution."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import Randomizable, Transform
+from monai.utils import ensure_tuple, ensure_tuple_rep
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medssl.transforms.crops import cut_view, of_case, plain_image, with_views
+
+
+class RandScaleAwareCropsd(Randomizable, Transform):
+    """Cut small windows of one size at random places: the scale-aware crops of Quesada and AlRegib (2026), section 3.
+
+    The window is ``L / divisor`` along every axis, ``L`` being the smallest dimension of the data set's images, or a
+    length in mm; both are rounded down to a multiple of `stride`, the cells of an encoder's coarsest level, but not
+    below `floor`, as a window of one cell would leave batch norm and pooling nothing to work on. A window in voxels is
+    taken as it is.
+
+    With the strategy ``random`` all windows lie anywhere in the image; with ``distance`` the centre of every further
+    window is within `distance` of that of the first, along each axis.
+
+    Samples come out as from `medssl.transforms.crops.RandResizedCropsd`; with `size` None a view has the voxels of its
+    window.
+
+    Args:
+        keys: of the views, such as ``[view_1, view_2]``.
+        divisor: 2, 4 or 8 in the paper; 1 for its baseline that sees whole images.
+        window: in voxels, one number or one for each axis; instead of `divisor`.
+        window_mm: in mm, one number or one for each axis; instead of `divisor`. It needs the affine of the image.
+        strategy: ``random`` or ``distance``.
+        distance: in voxels, or None for half the window along each axis.
+        shortest_side: L in voxels, or None for that of each image: then the windows of a batch may differ.
+        stride: rounding, in voxels.
+        floor: least window, in voxels.
+        size: of a view after resampling, or None to leave it.
+        image_key: of the image, as for `RandResizedCropsd`.
+
+    Raises:
+        ValueError: if not exactly one window is given, the strategy is unknown, the window is larger than the image, or
+            mm are asked for without an affine.
+
+    Example:
+        >>> import torch
+        >>> cut = RandScaleAwareCropsd(["view_1", "view_2"], divisor=4, strategy="distance")
+        >>> cut({"image": torch.rand(1, 256, 300)})["view_1"].shape
+        torch.Size([1, 64, 64])
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        divisor: int | None = None,
+        window: int | Sequence[int] | None = None,
+        window_mm: float | Sequence[float] | None = None,
+        strategy: str = "random",
+        distance: int | None = None,
+        shortest_side: int | None = None,
+        stride: int = 32,
+        floor: int = 32,
+        size: Sequence[int] | None = None,
+        image_key: str = "image",
+    ) -> None:
+        if sum(given is not None for given in (divisor, window, window_mm)) != 1:
+            raise ValueError("Give exactly one of divisor, window (voxels) and window_mm.")
+        if strategy not in ("random", "distance"):
+            raise ValueError(f"strategy must be random or distance, got {strategy!r}.")
+        self.keys = ensure_tuple(keys)
+        self.divisor, self.window, self.window_mm = divisor, window, window_mm
+        self.strategy, self.distance = strategy, distance
+        self.shortest_side, self.stride, self.floor = shortest_side, stride, floor
+        self.size = None if size is None else np.array(size, dtype=int)
+        self.image_key = image_key
+        self.starts: list[NDArray[np.int_]] = []
+
+    def randomize(self, data: tuple[NDArray[np.int_], NDArray[np.int_]]) -> None:
+        """Draw the first voxel of a window for each key, from the spatial shape of an image and the window."""
+        shape, window = data
+        last = shape - window
+        self.starts = [self.R.randint(0, last + 1)]
+        reach = last if self.strategy == "random" else window // 2 if self.distance is None else self.distance
+        for _ in self.keys[1:]:
+            low, high = self.starts[0] - reach, self.starts[0] + reach
+            self.starts.append(self.R.randint(np.maximum(low, 0), np.minimum(high, last) + 1))
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Give the views of a case; what went in is left as it is."""
+        image = plain_image(data, self.image_key)
+        shape = np.array(image.shape[1:])
+        window = self._window_of(data[self.image_key])
+        if (window > shape).any():
+            raise ValueError(
+                f"The window of {window.tolist()} voxels is larger than the image of {shape.tolist()}"
+                f"{of_case(data)}; choose a larger divisor, or a smaller window, stride or floor."
+            )
+        self.randomize((shape, window))
+        size = window if self.size is None else self.size
+        views = [cut_view(image, start, window, size, data.get("intensity")) for start in self.starts]
+        return with_views(data, self.keys, views)
+
+    def _window_of(self, image: Tensor) -> NDArray[np.int_]:
+        axes = image.dim() - 1
+        if self.window is not None:
+            return np.array(ensure_tuple_rep(self.window, axes), dtype=int)
+        if self.divisor is not None:
+            side = self.shortest_side or min(image.shape[1:])
+            voxels = np.full(axes, side // self.divisor)
+        elif isinstance(image, MetaTensor):
+            voxels = (np.array(ensure_tuple_rep(self.window_mm, axes)) / image.pixdim.numpy()[:axes]).astype(int)
+        else:
+            raise ValueError(
+                "window_mm needs the affine of the image, which a volume store does not hand on; give window in voxels."
+            )
+        return np.maximum(voxels // self.stride * self.stride, self.floor)
+
+
+def shortest_side(volumes: Iterable[Mapping[str, Any]], image_key: str = "image") -> int:
+    """Give the smallest spatial dimension of the images of a data set, in voxels.
+
+    Args:
+        volumes: preprocessed cases.
+        image_key: of images of shape ``(C, *spatial)``.
+
+    Example:
+        >>> import torch
+        >>> shortest_side([{"image": torch.zeros(1, 40, 30)}, {"image": torch.zeros(1, 50, 50)}])
+        30
+    """
+    return min(min(volume[image_key].shape[1:]) for volume in volumes)
