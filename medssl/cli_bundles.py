@@ -46,8 +46,8 @@ def export_auto3dseg(
 
 @weights_app.command("import")
 def import_weights(
-    file: Annotated[Path, typer.Argument(help="Checkpoint of vox2vec or of Kats et al.")],
-    method: Annotated[str, typer.Option("--as", help="vox2vec or kats.")],
+    file: Annotated[Path, typer.Argument(help="Checkpoint of vox2vec, of Kats et al., or torchvision's.")],
+    method: Annotated[str, typer.Option("--as", help="vox2vec, kats, resnet18 or resnet50.")],
     data: DataOption,
     out: OutOption,
     name: Annotated[str | None, typer.Option("--name", help="Of the bundle; default: the method's.")] = None,

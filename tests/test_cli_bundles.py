@@ -3,9 +3,11 @@ import shutil
 import sys
 
 import pytest
+import torch
 
 from medssl.cli import main
 from medssl.packaging.pack import pack
+from tests.packaging.torchvision_state import torchvision_state
 from tests.packaging.toy_run import segmentation_run
 
 
@@ -59,3 +61,22 @@ def test_the_export_says_why_it_refuses(medssl, bundle, tmp_path):
     status, _, errors = medssl("bundle", "export-auto3dseg", run, "--name", "toy", "--out", tmp_path)
     assert status == 1
     assert "without medssl" in errors and "Traceback" not in errors
+
+
+def test_published_weights_are_inspected_and_imported(medssl, tmp_path):
+    torch.save(torchvision_state(18, width=2), tmp_path / "w.pth")
+    status, out, _ = medssl("weights", "inspect", tmp_path / "w.pth")
+    assert status == 0 and "--as resnet18" in out
+    command = ("weights", "import", tmp_path / "w.pth", "--as", "resnet18", "--data", "image_2d", "--out", tmp_path)
+    status, out, _ = medssl(*command)
+    assert status == 0
+    assert out.splitlines()[-1] == f"Bundle: {tmp_path / 'resnet18_pretrain'}"
+    assert "fc.weight -> left out, not part of the backbone" in out
+
+
+def test_weights_of_another_network_are_one_clear_line(medssl, tmp_path):
+    torch.save(torchvision_state(18, width=2), tmp_path / "w.pth")
+    command = ("weights", "import", tmp_path / "w.pth", "--as", "resnet50", "--data", "image_2d", "--out", tmp_path)
+    status, _, errors = medssl(*command)
+    assert status == 1
+    assert "layer1.0.conv1.weight has the shape (2, 2, 3, 3), not (2, 2, 1, 1)" in errors and "Traceback" not in errors

@@ -20,6 +20,8 @@ REQUIRED_KEYS = (
     "network_data_format",
 )
 _FORMATS = {"CT": "hounsfield", "MR": "magnitude"}
+_CHANNELS = {3: ("red", "green", "blue")}
+_FILES = {2: "2D NIfTI, PNG, TIFF or BMP", 3: "NIfTI or DICOM"}
 
 
 def bundle_metadata(
@@ -50,14 +52,14 @@ def bundle_metadata(
     shape = [f"{2 * strides[-1]}*n"] * spatial_dims
     image = {
         "type": "image",
-        "format": _FORMATS.get(modality, "magnitude"),
+        "format": "RGB" if channels[0] == 3 else _FORMATS.get(modality, "magnitude"),
         "modality": modality,
         "num_channels": channels[0],
         "spatial_shape": shape,
         "dtype": "float32",
         "value_range": [0, 1],
         "is_patch_data": True,
-        "channel_def": {str(channel): "image" for channel in range(channels[0])},
+        "channel_def": {str(channel): name for channel, name in enumerate(_CHANNELS.get(channels[0], ["image"]))},
     }
     network_io: dict[str, Any] = {
         "inputs": {"image": image},
@@ -77,7 +79,7 @@ def bundle_metadata(
         "name": name,
         "task": _task(record, labels),
         "data_source": _data_source(record),
-        "data_type": "NIfTI or DICOM",
+        "data_type": _FILES[spatial_dims],
         "network_data_format": network_io,
     }
 
@@ -108,12 +110,16 @@ def _label_map(labels: Mapping[int, str], shape: list[str]) -> dict[str, Any]:
 
 def _data_source(record: Mapping[str, Any]) -> str:
     if "source" in record:
-        return f"weights published with {record['source']['paper']} SHA-256 {record['source']['sha256']}"
+        source = record["source"]
+        origin = source.get("trained_on", f"weights published with {source['paper']}")
+        return f"{origin} SHA-256 {source['sha256']}"
     return f"data list '{record['datalist']['name']}', SHA-256 {record['datalist']['sha256']}"
 
 
 def _task(record: Mapping[str, Any], labels: Mapping[int, str]) -> str:
     modality = record["datalist"]["modality"]
     if not labels:
-        return f"Self-supervised {record['method']} backbone for {modality}"
+        # Of weights whose training is unknown, that alone is said.
+        trained = "Pretrained" if "trained_on" in record.get("source", {}) else "Self-supervised"
+        return f"{trained} {record['method']} backbone for {modality}"
     return f"{modality} segmentation of {', '.join(labels.values())} ({record['setting'].replace('_', ' ')})"

@@ -104,12 +104,12 @@ def model_card(
         task=task,
         data=_data(record),
         training=_training(record),
-        results=_results(rows) if labels else "Measure it with a linear probe: `medssl probe`.",
+        results=_results(rows, _unit(record)) if labels else "Measure it with a linear probe: `medssl probe`.",
         use=_use(record, labels),
         seen=_seen(record),
         limits=_limits(record, labels),
-        output=_output(labels),
-        label_server=_LABEL_SERVER.format(name=name) if labels else "",
+        output=_output(labels, _is_2d(record)),
+        label_server=_LABEL_SERVER.format(name=name) if labels and not _is_2d(record) else "",
         files="\n".join(f"- SHA-256 of `models/{file}`: `{digest}`" for file, digest in sha256.items()),
         licence=_licence(record),
     )
@@ -118,7 +118,9 @@ def model_card(
 def _data(record: Mapping[str, Any]) -> str:
     datalist = record["datalist"]
     if "source" in record:
-        return f"The {datalist['modality']} scans that the authors name in their paper: {record['source']['paper']}"
+        if "trained_on" in record["source"]:
+            return f"{record['source']['trained_on']} The network: {record['source']['paper']}"
+        return f"The {_scans(record)} that the authors name in their paper: {record['source']['paper']}"
     counts = ", ".join(f"{count} {section}" for section, count in datalist["counts"].items())
     lines = [
         f"- data list: {datalist['name']} ({datalist['modality']})",
@@ -132,13 +134,29 @@ def _data(record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _is_2d(record: Mapping[str, Any]) -> bool:
+    return record["datalist"].get("spatial_dims", 3) == 2
+
+
+def _scans(record: Mapping[str, Any]) -> str:
+    """Give what the data are, such as ``MR slices``."""
+    modality = record["datalist"]["modality"]
+    if modality == "image":
+        return "images"
+    return f"{modality} {'slices' if _is_2d(record) else 'scans'}"
+
+
+def _unit(record: Mapping[str, Any]) -> str:
+    return "pixels" if record["datalist"]["modality"] == "image" else "mm"
+
+
 def _training(record: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{library} {number}" for library, number in record["versions"].items())
     lines = [f"- method: {record['method']}"]
     if "source" in record:
         source = record["source"]
         lines += [
-            f"- trained by the authors, imported from `{source['file']}`, SHA-256 `{source['sha256']}`",
+            f"- trained by others, imported from `{source['file']}`, SHA-256 `{source['sha256']}`",
             f"- preprocessing: {', '.join(record['recipe'])}; whether the authors used it is not certain",
             f"- versions at import: {versions}",
         ]
@@ -155,13 +173,13 @@ def _training(record: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _results(rows: Iterable[Mapping[str, Any]]) -> str:
+def _results(rows: Iterable[Mapping[str, Any]], unit: str) -> str:
     by_class: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
         by_class[row["class"]].append(row)
     if not by_class:
         return "Not evaluated."
-    lines = ["| structure | cases | Dice | HD95 (mm) | surface Dice |", "|---|---|---|---|---|"]
+    lines = [f"| structure | cases | Dice | HD95 ({unit}) | surface Dice |", "|---|---|---|---|---|"]
     for name, own in by_class.items():
         cells = [_mean(own, measure) for measure in ("dice", "hd95_mm", "surface_dice")]
         lines.append(f"| {name} | {len({row['case'] for row in own})} | {' | '.join(cells)} |")
@@ -180,22 +198,22 @@ def _mean(rows: Sequence[Mapping[str, Any]], measure: str) -> str:
 
 
 def _use(record: Mapping[str, Any], labels: Mapping[int, str]) -> str:
-    modality = record["datalist"]["modality"]
     if labels:
         return (
-            f"To outline {', '.join(labels.values())} in {modality} scans like those above, in research, as a first "
+            f"To outline {', '.join(labels.values())} in {_scans(record)} like those above, in research, as a first "
             "draft that a person corrects."
         )
-    return f"To start networks for {modality} scans that are to be trained on few labelled scans, in research."
+    return f"To start networks for {_scans(record)} that are to be trained on few labelled ones, in research."
 
 
 def _seen(record: Mapping[str, Any]) -> str:
-    modality = record["datalist"]["modality"]
     if "source" in record:
-        return f"The weights have seen the {modality} scans of the authors only."
+        if "trained_on" in record["source"]:
+            return "Nothing is known of the images that the weights have seen."
+        return f"The weights have seen the {_scans(record)} of the authors only."
     if record["backbone_sha256"]:
-        return f"The head was trained on {modality} scans of the list above; what the backbone saw is in its own card."
-    return f"The weights have seen {modality} scans of the list above only."
+        return f"The head was trained on {_scans(record)} of the list above; what the backbone saw is in its own card."
+    return f"The weights have seen {_scans(record)} of the list above only."
 
 
 def _licence(record: Mapping[str, Any]) -> str:
@@ -214,9 +232,14 @@ def _limits(record: Mapping[str, Any], labels: Mapping[int, str]) -> str:
     )
 
 
-def _output(labels: Mapping[int, str]) -> str:
+def _output(labels: Mapping[int, str], is_2d: bool) -> str:
     if not labels:
         return "This writes `SCAN_features.nii.gz`: a unit feature vector for every voxel of the preprocessed scan."
+    if is_2d:
+        return (
+            "This writes `SCAN_seg.nii.gz` and `SCAN_seg.seg.nrrd` on the image's own grid, first axis x. A picture\n"
+            "has no place in space: programs may show it flipped beside its segmentation."
+        )
     return (
         "This writes `SCAN_seg.nii.gz` and `SCAN_seg.seg.nrrd` on the scan's own grid; the second opens in 3D Slicer\n"
         "as a segmentation with names and colours. MONAI Label serves the folder with its app `monaibundle`."

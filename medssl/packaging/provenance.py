@@ -13,7 +13,7 @@ from medssl.data.files import file_sha256, write_json
 
 RECORD_NAME = "run.json"
 _LIBRARIES = ("medssl", "monai", "torch", "numpy", "pytorch-ignite", "nibabel", "SimpleITK", "pynrrd")
-_SETTINGS = ("linear_probe", "fine_tune", "from_scratch")
+_SETTINGS = ("linear_probe", "fine_tune", "from_scratch", "mean_teacher")
 
 
 def library_versions() -> dict[str, str]:
@@ -27,7 +27,7 @@ def library_versions() -> dict[str, str]:
 
 
 def datalist_record(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what identifies a data list: path, SHA-256, name, modality, labels, cases per section, licence.
+    """Return what identifies a data list: path, SHA-256, name, modality, axes, labels, cases, licence.
 
     Args:
         path: data list, a JSON file in MONAI's decathlon style.
@@ -47,6 +47,7 @@ def datalist_record(path: str | os.PathLike[str]) -> dict[str, Any]:
         "sha256": file_sha256(path),
         "name": content.get("name", Path(path).stem),
         "modality": content.get("modality"),
+        "spatial_dims": content.get("spatial_dims", 3),
         "labels": content.get("labels", {}),
         "counts": {section: len(cases) for section, cases in content.items() if isinstance(cases, list)},
         **({"licence": licence} if licence else {}),
@@ -74,7 +75,8 @@ def run_record(
         seed: seed of the run.
         steps: planned number of optimisation steps.
         datalist: path of the data list.
-        setting: ``linear_probe``, ``fine_tune`` or ``from_scratch`` for segmentation, None for pretraining.
+        setting: ``linear_probe``, ``fine_tune``, ``from_scratch`` or ``mean_teacher`` for segmentation, None for
+            pretraining.
         labels: number of labelled cases that train a segmentation network; None stands for all of ``training``.
         overrides: settings given on the command line.
         backbone: pretrained weights the run starts from.

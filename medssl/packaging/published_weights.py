@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from medssl.networks.fpn import FPN
 
@@ -33,20 +33,19 @@ class PublishedWeights:
 
     Attributes:
         path: of the checkpoint.
-        spatial_dims, in_channels, base_channels, num_levels: of the `FPN` that the tensors fit, as their shapes tell.
-        tensors: state dict of that `FPN`.
+        settings: of the backbone that the tensors fit, as their shapes tell: those of a recipe that builds it.
+        tensors: its state dict.
         names: name of every tensor in the checkpoint to its name in `tensors`.
         left_out: names in the checkpoint that are no part of the backbone.
+        changes: name in the checkpoint to what was done to its tensor.
     """
 
     path: Path
-    spatial_dims: int
-    in_channels: int
-    base_channels: int
-    num_levels: int
+    settings: dict[str, int]
     tensors: dict[str, Tensor]
     names: dict[str, str]
     left_out: list[str] = field(default_factory=list)
+    changes: dict[str, str] = field(default_factory=dict)
 
 
 def read_published_weights(path: str | os.PathLike[str]) -> PublishedWeights:
@@ -70,15 +69,22 @@ def read_published_weights(path: str | os.PathLike[str]) -> PublishedWeights:
     tensors = {ours: theirs[name] for name, ours in names.items()}
     stem = _stem(tensors, path)
     num_levels = 1 + len({name.split(".")[1] for name in tensors if name.startswith("downs.")})
-    network = FPN(spatial_dims=stem.ndim - 2, in_channels=stem.shape[1], base_channels=len(stem), num_levels=num_levels)
-    _require_fit(network, tensors, {ours: name for name, ours in names.items()}, path)
-    return PublishedWeights(path, stem.ndim - 2, stem.shape[1], len(stem), num_levels, tensors, names, left_out)
+    settings = {
+        "spatial_dims": stem.ndim - 2,
+        "in_channels": stem.shape[1],
+        "base_channels": len(stem),
+        "num_levels": num_levels,
+    }
+    what = f"a pyramid of {num_levels} levels whose finest has {len(stem)} channels"
+    require_fit(FPN(**settings), tensors, {ours: name for name, ours in names.items()}, what, path)
+    return PublishedWeights(path, settings, tensors, names, left_out)
 
 
 def mapping_report(weights: PublishedWeights) -> Iterator[str]:
     """Yield one line a tensor: its name in the checkpoint, its name in medssl and its shape."""
     for name, ours in weights.names.items():
-        yield f"{name} -> {ours} {tuple(weights.tensors[ours].shape)}"
+        change = f": {weights.changes[name]}" if name in weights.changes else ""
+        yield f"{name} -> {ours} {tuple(weights.tensors[ours].shape)}{change}"
     for name in weights.left_out:
         yield f"{name} -> left out, not part of the backbone"
 
@@ -107,6 +113,37 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return {_without_prefixes(str(name)): value for name, value in content.items()}
 
 
+def require_fit(
+    network: nn.Module, tensors: Mapping[str, Tensor], theirs: Mapping[str, str], what: str, path: Path
+) -> None:
+    """Refuse tensors that are not those of a network, by name and shape.
+
+    Args:
+        network: that they must fit.
+        tensors: its state dict, if they do.
+        theirs: name of every tensor in the checkpoint.
+        what: the network, for the message.
+        path: of the checkpoint.
+
+    Raises:
+        ValueError: with the tensor that gave the other network away, or the first that is missing.
+    """
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    for name, value in tensors.items():
+        if name not in expected:
+            raise ValueError(
+                f"{path} is of another network: {theirs[name]} {tuple(value.shape)} is too much for {what}."
+            )
+        if tuple(value.shape) != expected[name]:
+            shapes = f"{tuple(value.shape)}, not {expected[name]}"
+            raise ValueError(f"{path} is of another network: {theirs[name]} has the shape {shapes}, as in {what}.")
+    missing = [name for name in expected if name not in tensors]
+    if missing:
+        raise ValueError(
+            f"{path} is not whole: {len(missing)} tensors of {what} are missing, the first is {missing[0]}."
+        )
+
+
 def _without_prefixes(name: str) -> str:
     for prefix in _PREFIXES:
         name = name.removeprefix(prefix)
@@ -129,22 +166,3 @@ def _stem(tensors: Mapping[str, Tensor], path: Path) -> Tensor:
         found = "is missing" if stem is None else f"has the shape {tuple(stem.shape)}"
         raise ValueError(f"{path} is of another network: first_conv.weight {found}; a 3-wide convolution was expected.")
     return stem
-
-
-def _require_fit(network: FPN, tensors: Mapping[str, Tensor], theirs: Mapping[str, str], path: Path) -> None:
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    width, levels = network.level_channels[0], len(network.level_channels)
-    what = f"a pyramid of {levels} levels whose finest has {width} channels"
-    for name, value in tensors.items():
-        if name not in expected:
-            raise ValueError(
-                f"{path} is of another network: {theirs[name]} {tuple(value.shape)} is too much for {what}."
-            )
-        if tuple(value.shape) != expected[name]:
-            shapes = f"{tuple(value.shape)}, not {expected[name]}"
-            raise ValueError(f"{path} is of another network: {theirs[name]} has the shape {shapes}, as in {what}.")
-    missing = [name for name in expected if name not in tensors]
-    if missing:
-        raise ValueError(
-            f"{path} is not whole: {len(missing)} tensors of {what} are missing, the first is {missing[0]}."
-        )

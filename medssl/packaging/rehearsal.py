@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from PIL import Image
 
 from medssl.packaging.sources import source_bundles
 
@@ -63,7 +64,7 @@ def rehearse(bundle: Path) -> list[str]:
     bundle = bundle.resolve()
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(2) as pool:
         folder = Path(name)
-        _write_scan(folder / "scan.nii.gz")
+        _write_scan(folder, _input_shape(bundle))
         steps = (_metadata, _network, _export, _inference)
         faults = [fault for found in pool.map(lambda step: list(step(bundle, folder)), steps) for fault in found]
         return faults or list(_python_checks(bundle, folder))
@@ -87,7 +88,7 @@ def _export(bundle: Path, folder: Path) -> Iterator[str]:
 
 
 def _inference(bundle: Path, folder: Path) -> Iterator[str]:
-    scan, out = folder / "scan.nii.gz", folder / "out"
+    scan, out = _scan(folder), folder / "out"
     files = {"config_file": bundle / "configs" / "inference.json", "bundle_root": bundle}
     faults = list(_bundle_command("run", folder, **files, input=scan, output_dir=out))
     yield from faults
@@ -96,7 +97,7 @@ def _inference(bundle: Path, folder: Path) -> Iterator[str]:
 
 
 def _python_checks(bundle: Path, folder: Path) -> Iterator[str]:
-    arguments = [bundle.parent, bundle.name, folder / "scan.nii.gz", folder / "exported.ts", *_input_shape(bundle)]
+    arguments = [bundle.parent, bundle.name, _scan(folder), folder / "exported.ts", *_input_shape(bundle)]
     done = _fresh_python(["-c", _CHECKS, *map(str, arguments)], folder)
     yield from (line.removeprefix("FAULT ") for line in done.stdout.splitlines() if line.startswith("FAULT "))
     yield from _fault_of("The bundle cannot be used from Python", done)
@@ -117,10 +118,21 @@ def _input_shape(bundle: Path) -> list[int]:
     return [1, image["num_channels"], *(int(str(size).removesuffix("*n")) for size in image["spatial_shape"])]
 
 
-def _write_scan(path: Path) -> None:
+def _write_scan(folder: Path, input_shape: Sequence[int]) -> None:
+    """Write a scan for a network of three axes; for one of two, a picture, in colours if it takes three channels."""
+    random = np.random.default_rng(0)
+    channels, *sizes = input_shape[1:]
+    if len(sizes) == 2:
+        pixels = random.integers(0, 256, (*_SHAPE[1::-1], 3), np.uint8)
+        Image.fromarray(pixels if channels == 3 else pixels[..., 0]).save(folder / "scan.png")
+        return
     scan = np.full(_SHAPE, -1000, np.int16)
-    scan[8:40, 8:32, 1:11] = np.random.default_rng(0).integers(-100, 300, (32, 24, 10))
-    nib.save(nib.Nifti1Image(scan, _AFFINE), path)
+    scan[8:40, 8:32, 1:11] = random.integers(-100, 300, (32, 24, 10))
+    nib.save(nib.Nifti1Image(scan, _AFFINE), folder / "scan.nii.gz")
+
+
+def _scan(folder: Path) -> Path:
+    return next(path for path in (folder / "scan.nii.gz", folder / "scan.png") if path.exists())
 
 
 def _bundle_command(command: str, folder: Path, **arguments: object) -> Iterator[str]:

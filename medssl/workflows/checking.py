@@ -13,7 +13,7 @@ def check_report(datalist: Path, data: Sequence[str] = ()) -> tuple[list[str], i
 
     Args:
         datalist: the data list.
-        data: data recipes, from which patch size and spacing are taken.
+        data: data recipes, from which patch size, spacing and channels are taken.
 
     Raises:
         ValueError: if the list is wrong or holds no case.
@@ -23,7 +23,7 @@ def check_report(datalist: Path, data: Sequence[str] = ()) -> tuple[list[str], i
     if not cases:
         raise ValueError(f"{datalist} lists no case; add scans to training, validation, test or unlabeled.")
     sizes = merge([find_recipe("data", name) for name in data], {}) if data else {}
-    findings = check_datalist(datalist, sizes.get("patch_size"), sizes.get("spacing"))
+    findings = check_datalist(datalist, sizes.get("patch_size"), sizes.get("spacing"), sizes.get("in_channels"))
     lines = []
     for section, case in cases:
         found = [f for f in findings if (f.section, f.case) == (section, case)]

@@ -49,11 +49,11 @@ PROBE = {
 
 
 def run_demo(output_dir: Path, console: Console) -> Path:
-    """Give the packed bundle of the demonstration, after showing each step, a table, a picture and what was made.
+    """Give the packed segmentation bundle of the demonstration, after showing each step, a table and what was made.
 
     Phantom scans are written and checked; a backbone is pretrained on them without labels; a linear probe with two
-    labelled cases is trained on it and, to compare, on the same backbone with random weights; the probe is packed, and
-    the bundle segments a held-out scan in a fresh process.
+    labelled cases is trained on it and, to compare, on the same backbone with random weights; backbone and probe are
+    packed, and the probe's bundle segments a held-out scan in a fresh process.
 
     Args:
         output_dir: a new folder.
@@ -80,8 +80,11 @@ def run_demo(output_dir: Path, console: Console) -> Path:
                 "linear_probe", datalist, DATA, run, backbone, NUM_LABELS, overrides={**PROBE, "name": name}
             )
             evaluate(run)
-    with _step(console, "5/6 Pack the probe as a MONAI bundle and try every MONAI command on it"):
-        bundle = pack(output_dir / "probe", "phantom_mr", output_dir / "bundle", rehearsed=True)
+    with _step(console, "5/6 Pack backbone and probe as MONAI bundles and try every MONAI command on them"):
+        backbone, bundle = (
+            pack(run, "phantom_mr", output_dir / "bundle", rehearsed=True)
+            for run in (output_dir / "pretrain", output_dir / "probe")
+        )
     with _step(console, "6/6 Segment a held-out scan with the bundle in a fresh process"):
         picture = _predict(bundle, datalist, output_dir)
     console.print(_table([run / "rows.jsonl" for run in runs.values()]))
@@ -90,6 +93,7 @@ def run_demo(output_dir: Path, console: Console) -> Path:
         "Training curves": f"tensorboard --logdir {output_dir}",
         "Prediction": output_dir / "prediction",
         "Picture": picture,
+        "Backbone, for MONAI Label and --backbone": backbone,
     }
     for what, where in made.items():
         console.print(f"{what}: {where}", soft_wrap=True)

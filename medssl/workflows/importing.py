@@ -1,16 +1,19 @@
 """Published weights as a bundle, from which a probe or a fine-tuning starts."""
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from medssl.data.files import file_sha256, write_json
 from medssl.engines.run_folder import save_atomically
 from medssl.packaging.pack import pack
 from medssl.packaging.provenance import library_versions, write_run_record
 from medssl.packaging.published_weights import PublishedWeights, mapping_report, read_published_weights, read_state_dict
+from medssl.packaging.torchvision_weights import read_torchvision_weights, torchvision_depth
 from medssl.workflows.recipes import find_recipe, merge
 
 PAPERS = {
@@ -23,18 +26,28 @@ PAPERS = {
         "ISBI 2024. https://arxiv.org/abs/2401.06473"
     ),
 }
+# Residual networks are imported behind the recipe of the method whose paper uses them.
+RESIDUAL_NETWORKS = {"resnet18": 18, "resnet50": 50}
+RESIDUAL_METHOD = "simclr"
+RESIDUAL_PAPER = "He et al. Deep residual learning for image recognition. CVPR 2016. https://arxiv.org/abs/1512.03385"
 LICENCES = {
     "vox2vec": "published beside code under the MIT licence; ask the authors whether it covers the weights.",
     "kats": "no licence is stated; ask the authors before you pass them on.",
 }
+EXPECTED_IMAGES = (
+    "torchvision's own weights expect images whose channels have ImageNet's mean and deviation removed; a data recipe "
+    "scales to 0..1. Fine-tune rather than probe, or normalise in a data recipe of your own."
+)
+UNKNOWN_LICENCE = "the file states none; ask whoever trained them before you pass them on."
+UNKNOWN_IMAGES = "What images these weights were trained on, the file does not say; torchvision's own saw ImageNet."
 
 
 def import_weights(path: Path, method: str, data: Sequence[str], name: str, out: Path) -> tuple[Path, list[str]]:
     """Give the folder of a ``*_pretrain`` bundle made from a published checkpoint, and a report of its tensors.
 
     Args:
-        path: checkpoint of vox2vec or of Kats et al.
-        method: ``vox2vec`` or ``kats``, whose paper and licence the model card names.
+        path: checkpoint of vox2vec, of Kats et al., or of a residual network in torchvision's format.
+        method: ``vox2vec`` or ``kats``, whose paper and licence the model card names; ``resnet18`` or ``resnet50``.
         data: names of data recipes, or YAML files: the preprocessing that the weights are used with.
         name: of the bundle.
         out: folder that gets the bundle.
@@ -42,25 +55,30 @@ def import_weights(path: Path, method: str, data: Sequence[str], name: str, out:
     Raises:
         FileExistsError: if there is a bundle of that name.
         FileNotFoundError: if there is no such checkpoint or recipe.
-        ValueError: if the method has no published weights, or the file holds none of its kind.
+        ValueError: if the method has no published weights, the file holds none of its kind, or a residual network is to
+            take data of three axes.
     """
-    if method not in PAPERS:
-        raise ValueError(f"There are no published weights of {method!r}; import them as {' or '.join(sorted(PAPERS))}.")
-    weights = read_published_weights(path)
-    recipe = [
-        find_recipe("pretrain/configs", "train"),
-        find_recipe("pretrain/configs/methods", method),
-        *(find_recipe("data", layer) for layer in data),
-    ]
-    shape = {key: getattr(weights, key) for key in ("spatial_dims", "in_channels", "base_channels", "num_levels")}
-    config = merge(recipe, shape)
+    known = sorted([*PAPERS, *RESIDUAL_NETWORKS])
+    if method not in known:
+        raise ValueError(f"There are no published weights of {method!r}; import them as one of {', '.join(known)}.")
+    preprocessing = [find_recipe("data", layer) for layer in data]
+    start = [find_recipe("pretrain/configs", "train")]
+    if method in RESIDUAL_NETWORKS:
+        networks = [find_recipe("pretrain/configs/methods", RESIDUAL_METHOD), find_recipe("networks", method)]
+        recipe = [*start, *networks, *preprocessing]
+        weights = _residual_weights(path, method, merge(recipe, {}))
+    else:
+        recipe = [*start, find_recipe("pretrain/configs/methods", method), *preprocessing]
+        weights = read_published_weights(path)
+    config = merge(recipe, {**weights.settings, "name": method})
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder)
         write_json(run / "config.json", config)
-        write_run_record(run, _record(weights, method, config["modality"], recipe[2:]))
+        write_run_record(run, _record(weights, method, config, preprocessing))
         save_atomically(weights.tensors, run / "backbone.pt")
         bundle = pack(run, name, out)
-    return bundle, list(mapping_report(weights))
+    notes = [EXPECTED_IMAGES] if method in RESIDUAL_NETWORKS else []
+    return bundle, [*mapping_report(weights), *notes]
 
 
 def inspect_weights(path: Path) -> Iterator[str]:
@@ -72,36 +90,68 @@ def inspect_weights(path: Path) -> Iterator[str]:
     """
     state = read_state_dict(path)
     yield f"{path}: {len(state)} tensors, {sum(value.numel() for value in state.values()):,} numbers"
+    depth = torchvision_depth(state)
+    if depth is not None:
+        yield from _residual_facts(state, depth)
+        return
     try:
         weights = read_published_weights(path)
     except ValueError as error:
-        yield f"no backbone of vox2vec or Kats et al.: {error}"
+        yield f"no residual network of torchvision, and no backbone of vox2vec or Kats et al.: {error}"
         yield from (f"  {name} {tuple(value.shape)}" for name, value in list(state.items())[:8])
         return
+    found = weights.settings
     yield (
-        f"a feature pyramid in {weights.spatial_dims}D as of vox2vec or Kats et al.: {weights.num_levels} levels, the "
-        f"finest with {weights.base_channels} channels, images of {weights.in_channels} channel(s)"
+        f"a feature pyramid in {found['spatial_dims']}D as of vox2vec or Kats et al.: {found['num_levels']} levels, "
+        f"the finest with {found['base_channels']} channels, images of {found['in_channels']} channel(s)"
     )
     if weights.left_out:
         yield f"beside it {len(weights.left_out)} tensors of heads, which are not transferred"
 
 
-def _record(weights: PublishedWeights, method: str, modality: str, preprocessing: Sequence[Path]) -> dict[str, Any]:
+def _residual_facts(state: Mapping[str, Tensor], depth: int) -> Iterator[str]:
+    stem = state["conv1.weight"]
+    yield (
+        f"a residual network of {depth} layers in 2D, named as by torchvision: images of {stem.shape[1]} channel(s), "
+        f"the finest level with {len(stem)} channels"
+    )
+    if f"resnet{depth}" in RESIDUAL_NETWORKS:
+        yield f"import it with --as resnet{depth} and a data recipe in 2D, such as image_2d"
+    if "fc.weight" in state:
+        yield f"beside it a classifier of {len(state['fc.weight'])} classes, which is not transferred"
+
+
+def _residual_weights(path: Path, method: str, config: Mapping[str, Any]) -> PublishedWeights:
+    if config["spatial_dims"] != 2:
+        raise ValueError(
+            f"{method} takes images of two axes; name a data recipe in 2D, such as --data image_2d, with --data "
+            "image_rgb_2d behind it for colours, or --data mr_slices."
+        )
+    return read_torchvision_weights(path, RESIDUAL_NETWORKS[method], config["in_channels"])
+
+
+def _record(
+    weights: PublishedWeights, method: str, config: Mapping[str, Any], preprocessing: Sequence[Path]
+) -> dict[str, Any]:
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    source = {"file": weights.path.name, "sha256": file_sha256(weights.path)}
+    if method in PAPERS:
+        source |= {"paper": PAPERS[method], "licence": LICENCES[method]}
+    else:
+        source |= {"paper": RESIDUAL_PAPER, "licence": UNKNOWN_LICENCE, "trained_on": UNKNOWN_IMAGES}
     return {
         "kind": "pretrain",
         "setting": None,
         "method": method,
         "recipe": [path.name for path in preprocessing],
-        "datalist": {"name": "the authors' scans", "modality": modality},
+        "datalist": {
+            "name": "the authors' scans",
+            "modality": config["modality"],
+            "spatial_dims": weights.settings["spatial_dims"],
+        },
         "labels": 0,
         "backbone_sha256": None,
-        "source": {
-            "file": weights.path.name,
-            "sha256": file_sha256(weights.path),
-            "paper": PAPERS[method],
-            "licence": LICENCES[method],
-        },
+        "source": source,
         "versions": library_versions(),
         "started": now,
         "finished": now,

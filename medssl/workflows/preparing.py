@@ -32,8 +32,8 @@ from medssl.engines.distributed import num_ranks, rank
 from medssl.workflows.preprocessing import preprocessing_of, preprocessing_transform
 from medssl.workflows.recipes import find_recipe, merge
 
-# int16 voxels and the uint8 mask of the body.
-_BYTES_PER_VOXEL = 3
+# int16 voxels and the uint8 mask of the body; int32 ids of superpixels.
+_BYTES_PER_VOXEL, _BYTES_OF_REGIONS = 3, 4
 _BUSY, _KEPT, _MADE, _FAILED = "busy", "kept", "made", "failed"
 _LOCK, _PARTIAL = "lock", "partial"
 
@@ -157,7 +157,8 @@ def _make(job: _Job, folder: Path, image: Path, identity: Mapping[str, Any]) -> 
     partial_folder.mkdir()
     try:
         sample = preprocessing_transform(job.config)({"case": identity["case"], "image": str(image)})
-        write_volume(partial_folder, sample["image"], sample["foreground"], sample["image"].affine, identity)
+        image, regions = sample["image"], sample.get("regions")
+        write_volume(partial_folder, image, sample["foreground"], image.affine, identity, regions)
         for former in folder.glob("*/"):
             if former != partial_folder:
                 shutil.rmtree(former)
@@ -205,7 +206,8 @@ def _missing_bytes(job: _Job, spacing: Sequence[float] | None, entry: Mapping[st
     voxels = np.prod(header.shape[:3], dtype=float)
     if spacing is not None:
         voxels *= np.prod(header.spacing) / np.prod(spacing)
-    return int(voxels * _BYTES_PER_VOXEL)
+    has_regions = "Superpixelsd" in str(job.config["foreground_transforms"])
+    return int(voxels * (_BYTES_PER_VOXEL + has_regions * _BYTES_OF_REGIONS))
 
 
 def _each(pool: Executor | None, function: Callable, items: Sequence[Any], text: str) -> list[Any]:

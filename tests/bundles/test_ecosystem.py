@@ -2,6 +2,7 @@
 
 import configparser
 import json
+import math
 import re
 
 import nibabel as nib
@@ -15,8 +16,11 @@ from medssl.packaging.pack import pack
 from medssl.packaging.sources import source_bundles
 from tests.bundles.test_inference import oblique_affine, write_scan
 from tests.packaging.toy_run import segmentation_run
+from tests.tiny import files_of
 
 ROOT = source_bundles()
+# MONAI, medssl, and what is installed with medssl.
+INSTALLED = ("medssl", "monai", "torch", "pytorch_optimizer")
 RECIPES = sorted(path for path in ROOT.rglob("*.yaml") if "protocols" not in path.parts)
 
 
@@ -53,8 +57,10 @@ def parts_of(path):
 def test_monai_loads_the_trained_network_from_another_folder(kind, workflow_type, request, tmp_path, monkeypatch):
     packed = request.getfixturevalue(kind)
     monkeypatch.chdir(tmp_path)
+    before = files_of(packed)
     named = {"workflow_type": workflow_type} if workflow_type else {}
     network = load(packed.name, bundle_dir=str(packed.parent), **named)
+    assert list(tmp_path.iterdir()) == [] and files_of(packed) == before
     weights = torch.load(packed / "models" / "model.pt", weights_only=True)
     assert list(network.state_dict()) == list(weights)
     assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
@@ -118,7 +124,22 @@ def test_no_recipe_uses_what_loses_places_or_spoils_its_input(path):
 def test_code_is_monais_or_an_installed_packages(path):
     for part in parts_of(path):
         target = str(part.get("_target_", "medssl."))
-        assert "." not in target or target.split(".")[0] in ("medssl", "monai", "torch"), target
+        assert "." not in target or target.split(".")[0] in INSTALLED, target
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.relative_to(ROOT).parts))
+def test_every_preprocessing_turns_scans_to_the_same_axes(path):
+    steps = ConfigParser.load_config_file(str(path)).get("image_transforms")
+    if steps is not None:
+        assert [step["axcodes"] for step in steps if step["_target_"] == "Orientationd"] in (["RAS"], ["RA"])
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.relative_to(ROOT).parts))
+def test_no_patch_is_a_single_cell_on_the_coarsest_level(path):
+    size = ConfigParser.load_config_file(str(path)).get("patch_size")
+    # A norm over one cell of one image raises in training; 16 is the coarsest stride of the default pyramid.
+    if isinstance(size, list):
+        assert math.prod(math.ceil(side / 16) for side in size) > 1
 
 
 @pytest.mark.parametrize("kind", ["pretrain", "segmentation"])

@@ -1,6 +1,7 @@
 """A packed bundle in a fresh process, from another folder, on a scan that no shortcut would get right."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -134,6 +135,27 @@ def test_the_fast_inference_segments_the_same(bundle, segmented, tmp_path):
     fast, same = (nib.load(folder / "scan_seg.nii.gz") for folder in (tmp_path / "out", segmented))
     np.testing.assert_allclose(fast.affine, same.affine)
     assert all(dice(np.asarray(fast.dataobj) == value, np.asarray(same.dataobj) == value) > 0.995 for value in (1, 2))
+
+
+@pytest.mark.slow
+def test_a_scan_smaller_than_the_windows_is_segmented_on_its_grid(bundle, tmp_path):
+    scan = nib.Nifti1Image(scan_and_label()[0][20:29, 28:38, 6:12], oblique_affine())
+    nib.save(scan, tmp_path / "small.nii.gz")
+    result = run_bundle(bundle, tmp_path, input=tmp_path / "small.nii.gz", output_dir=tmp_path / "out")
+    assert result.returncode == 0, result.stdout + result.stderr
+    found = nib.load(tmp_path / "out" / "small_seg.nii.gz")
+    assert found.shape == scan.shape
+    assert (np.asarray(found.dataobj) == 2).mean() > 0.9
+
+
+@pytest.mark.slow
+def test_the_bundle_logs_as_its_configuration_says(bundle, tmp_path):
+    write_scan(tmp_path / "scan.nii.gz")
+    files = {"input": tmp_path / "scan.nii.gz", "output_dir": tmp_path / "out"}
+    result = run_bundle(bundle, tmp_path, logging_file=bundle / "configs" / "logging.conf", **files)
+    assert result.returncode == 0, result.stdout + result.stderr
+    # In the format of the file: time, name of the logger, level, message.
+    assert re.search(r"^\d{4}-\d\d-\d\d .* - .* - INFO - ", result.stdout, re.MULTILINE)
 
 
 @pytest.mark.slow

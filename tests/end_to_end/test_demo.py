@@ -1,5 +1,4 @@
 import io
-from functools import partial
 
 import nibabel as nib
 import numpy as np
@@ -7,25 +6,16 @@ import pytest
 from rich.console import Console
 
 from medssl.data.datalist import read_datalist
-from medssl.data.phantom import write_phantom
 from medssl.evaluation.metrics import read_rows
+from medssl.packaging.loading import load_bundle
 from medssl.workflows import demo
-
-FEW_STEPS = {"base_channels": 4, "num_levels": 2, "max_epochs": 1, "steps_per_epoch": 2}
+from tests.end_to_end.small_demo import run_small_demo
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The demonstration with fewer, smaller scans and two steps a training: everything else is as shipped."""
-    shown = io.StringIO()
     folder = tmp_path_factory.mktemp("here") / "demo"
-    with pytest.MonkeyPatch.context() as patch:
-        small = partial(write_phantom, num_cases=5, num_labelled=2, num_validation=1, num_test=1, shape=(40, 32, 20))
-        patch.setattr(demo, "write_phantom", small)
-        patch.setattr(demo, "PRETRAINING", {**demo.PRETRAINING, **FEW_STEPS, "panel_every": 2})
-        patch.setattr(demo, "PROBE", {**demo.PROBE, **FEW_STEPS})
-        bundle = demo.run_demo(folder, Console(file=shown, width=120))
-    return folder, bundle, shown.getvalue()
+    return folder, *run_small_demo(folder, probe_steps=2)
 
 
 @pytest.mark.slow
@@ -33,6 +23,14 @@ def test_the_bundle_is_whole(made):
     _, bundle, _ = made
     for name in ("configs/inference.json", "configs/metadata.json", "models/model.pt", "models/model.ts", "LICENSE"):
         assert (bundle / name).is_file(), name
+
+
+@pytest.mark.slow
+def test_the_backbone_is_a_bundle_of_its_own(made):
+    _, bundle, shown = made
+    backbone = bundle.with_name("phantom_mr_pretrain")
+    assert str(backbone) in shown
+    assert load_bundle(backbone).network.backbone.level_channels == load_bundle(bundle).network.backbone.level_channels
 
 
 @pytest.mark.slow

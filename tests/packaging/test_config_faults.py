@@ -35,6 +35,12 @@ def test_a_pretraining_bundle_has_no_fault(tmp_path):
     assert list(transform_faults(config, segments=False)) == []
 
 
+def test_a_configuration_that_nothing_runs_is_found(config):
+    del config["run"]
+    (fault,) = config_faults(config, [])
+    assert fault == "configs/inference.json lacks run."
+
+
 @pytest.mark.parametrize("handlers", [None, [], "$[]", [{"_target_": "StatsHandler"}]])
 def test_weights_that_nobody_loads_are_found(handlers, config):
     config["handlers"] = handlers

@@ -28,8 +28,10 @@ def test_only_the_image_is_read(config):
     assert merged["interpolation"] == ["bilinear"]
 
 
-def test_the_overlap_is_that_of_the_run(config):
+def test_the_windows_are_those_of_the_run(config):
     assert inference_config("segmentation", {**config, "overlap": 0.25})["overlap"] == 0.25
+    assert inference_config("segmentation", config)["window_mode"] == "gaussian"
+    assert inference_config("segmentation", {**config, "window_mode": "constant"})["window_mode"] == "constant"
 
 
 def test_it_is_plain_json(config):

@@ -29,7 +29,13 @@ def test_the_network_computes_what_the_published_tensors_compute(tmp_path):
 def test_width_and_depth_of_the_published_networks_are_recognised(width, num_levels, num_tensors, tmp_path):
     meta = {name: torch.zeros(()).expand(value.shape) for name, value in published_state(width, num_levels).items()}
     weights = read_published_weights(saved(meta, tmp_path / "w.pt"))
-    assert (weights.base_channels, weights.num_levels, len(weights.tensors)) == (width, num_levels, num_tensors)
+    assert weights.settings == {
+        "spatial_dims": 3,
+        "in_channels": 1,
+        "base_channels": width,
+        "num_levels": num_levels,
+    }
+    assert len(weights.tensors) == num_tensors
 
 
 @pytest.mark.parametrize(

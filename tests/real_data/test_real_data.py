@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from medssl.data.datalist import write_datalist
 from medssl.data.folders import build_datalist
 from medssl.data.loading import VerifiedLoadImaged
 from medssl.packaging.sources import source_bundles
 from medssl.workflows.checking import check_report
 from medssl.workflows.training import evaluate, pretrain, train_segmentation
+from tests.real_data.hippocampus import list_of_six
 
 pytestmark = pytest.mark.real_data
 DATA = ["mr", "hippocampus"]
@@ -25,14 +25,7 @@ NETWORK = {"base_channels": 4, "num_levels": 3}
 @pytest.fixture(scope="module")
 def hippocampus(shared_data, tmp_path_factory) -> Path:
     """A data list of six pairs, three of them for training."""
-    folder = tmp_path_factory.mktemp("hippocampus")
-    for kind in ("images", "labels"):
-        (folder / kind).mkdir()
-        for path in sorted((shared_data / "msd-hippocampus" / kind).glob("*.nii.gz"))[:6]:
-            (folder / kind / path.name).symlink_to(path)
-    names = "1=anterior,2=posterior"
-    made = build_datalist(folder / "images", folder / "labels", "six", "MR", names, 0, num_validation=1, num_test=2)
-    return write_datalist(made, folder / "list.json")
+    return list_of_six(shared_data, tmp_path_factory.mktemp("hippocampus"))
 
 
 def test_six_pairs_are_clean(hippocampus):

@@ -24,14 +24,18 @@ def environment() -> Path:
 
 
 @pytest.fixture(scope="session")
-def slicer_sees() -> Callable[[Path, Path], dict[str, Any]]:
-    """Give the function that loads a volume and a segmentation in Slicer's Python, in a fresh process."""
+def slicer_sees() -> Callable[..., dict[str, Any]]:
+    """Give the function that loads a volume and a segmentation in Slicer's Python, in a fresh process.
+
+    With names behind the files, the segmentation is a label map that MONAI Label's plugin got from the server.
+    """
     python = os.environ.get("MEDSSL_SLICER_PYTHON")
     if not python:
         pytest.skip("MEDSSL_SLICER_PYTHON is not set; see .ci/slicer-env")
 
-    def sees(volume: Path, segmentation: Path) -> dict[str, Any]:
-        done = subprocess.run([python, SCENE, volume, segmentation], capture_output=True, text=True, encoding="utf-8")
+    def sees(volume: Path, segmentation: Path, *names: str) -> dict[str, Any]:
+        command = [python, SCENE, volume, segmentation, *names]
+        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
         lines = [line for line in done.stdout.splitlines() if line.startswith("SEEN ")]
         assert lines, done.stdout + done.stderr
         return json.loads(lines[0].removeprefix("SEEN "))

@@ -1,8 +1,9 @@
 """Drive a MONAI Label server with the client of its own 3D Slicer plugin. Runs in the environment of MONAI Label.
 
-    python label_client.py FOLDER_OF_THE_CLIENT URL MODEL IMAGE LABEL OUT
+    python label_client.py FOLDER_OF_THE_CLIENT URL MODEL IMAGE LABEL OUT [REQUEST]
 
 asks for the next scan, segments it, segments an uploaded scan in a session, saves a label, and prints what came back.
+REQUEST, a JSON object, goes along with what the plugin sends.
 """
 
 import json
@@ -12,14 +13,14 @@ import tempfile
 from pathlib import Path
 
 
-def main(client_folder: str, url: str, model: str, image: str, label: str, out: str) -> dict:
+def main(client_folder: str, url: str, model: str, image: str, label: str, out: str, more: str = "{}") -> dict:
     """Go through what a person does with the plugin; result files go to a folder."""
     sys.path.insert(0, client_folder)
     from client import MONAILabelClient
 
     client = MONAILabelClient(url, tempfile.mkdtemp())
     # What the plugin sends.
-    request = {"result_extension": ".nrrd", "result_dtype": "uint8"}
+    request = {"result_extension": ".nrrd", "result_dtype": "uint8", **json.loads(more)}
     info = client.info()
     sample = client.next_sample("first", {})
     result, answer = client.infer(model, sample["id"], request)

@@ -1,9 +1,10 @@
 """Load files with 3D Slicer's own classes and print what it sees. Runs in the slicer-core environment, not in medssl's.
 
-    python scene.py VOLUME SEGMENTATION
+    python scene.py VOLUME SEGMENTATION [NAME ...]
 
 prints one JSON object: the volume's voxel count and corner in world RAS mm, and for every segment its name, colour,
-terminology, label value, voxel count and centroid in world RAS mm; and Slicer's own messages.
+terminology, label value, voxel count and centroid in world RAS mm; and Slicer's own messages. With names, the file is
+imported as a label map, as MONAI Label's plugin imports a result.
 """
 
 import json
@@ -36,13 +37,36 @@ def segmentation_seen(scene, path: str) -> dict:
     storage = scene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
     storage.SetFileName(path)
     loaded = bool(storage.ReadData(node))
-    segmentation = node.GetSegmentation()
-    ids = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
     return {
         "loaded": loaded,
-        "segments": [segment_seen(segmentation.GetSegment(i)) for i in ids],
+        "offered": bool(storage.SupportedFileType(path)),
+        "segments": segments_seen(node),
         "messages": storage.GetUserMessages().GetAllMessagesAsString(),
     }
+
+
+def label_map_seen(scene, path: str, names: list[str]) -> dict:
+    """Give the segments that become of a label map: the names belong to the values 1, 2, ..."""
+    label_map = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+    storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    storage.SetFileName(path)
+    loaded = bool(storage.ReadData(label_map))
+    # Slicer's module does so when it starts; only then can a segment be made.
+    factory = slicer.vtkSegmentationConverterFactory.GetInstance()
+    factory.RegisterConverterRule(slicer.vtkBinaryLabelmapToClosedSurfaceConversionRule())
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    ids = vtk.vtkStringArray()
+    for name in names:
+        ids.InsertNextValue(name)
+    slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(label_map, node, ids)
+    return {"loaded": loaded, "segments": segments_seen(node)}
+
+
+def segments_seen(node) -> list[dict]:
+    """Give the segments of a node in their order."""
+    segmentation = node.GetSegmentation()
+    ids = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
+    return [segment_seen(segmentation.GetSegment(i)) for i in ids]
 
 
 def segment_seen(segment) -> dict:
@@ -68,6 +92,7 @@ def segment_seen(segment) -> dict:
 
 if __name__ == "__main__":
     scene = slicer.vtkMRMLScene()
-    volume, segmentation = sys.argv[1:]
-    seen = {"volume": volume_seen(scene, volume), "segmentation": segmentation_seen(scene, segmentation)}
+    volume, segmentation, *names = sys.argv[1:]
+    segments = label_map_seen(scene, segmentation, names) if names else segmentation_seen(scene, segmentation)
+    seen = {"volume": volume_seen(scene, volume), "segmentation": segments}
     print("SEEN " + json.dumps(seen))

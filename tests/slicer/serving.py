@@ -1,14 +1,43 @@
-"""A running MONAI Label server."""
+"""A running MONAI Label server, and the client of its 3D Slicer plugin."""
 
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def serving_bundles(environment: Path, bundles: Sequence[Path], studies: Path, work: Path) -> Iterator[str]:
+    """Give the address of a server that offers bundles side by side, with the app that MONAI Label ships.
+
+    App and log go to a folder of their own.
+    """
+    app = work / "monaibundle"
+    shutil.copytree(environment / "monailabel" / "sample-apps" / "monaibundle", app)
+    for bundle in bundles:
+        shutil.copytree(bundle, app / "model" / bundle.name)
+    models = ",".join(bundle.name for bundle in bundles)
+    options = {"models": models, "zoo_source": "ngc", "skip_trainers": "true", "sam2": "false"}
+    with serving(environment, app, studies, options, work / "server.log") as url:
+        yield url
+
+
+def asked(environment: Path, client: Path, *arguments: object) -> dict[str, Any]:
+    """Give what a script brings back that works with the plugin's client."""
+    library = environment / "monailabel" / "plugins" / "slicer" / "MONAILabel" / "MONAILabelLib"
+    command = [environment / "bin" / "python", "-W", "ignore", client, library, *arguments]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, encoding="utf-8", timeout=1200)
+    lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWERED ")]
+    assert lines, done.stdout + done.stderr
+    return json.loads(lines[0].removeprefix("ANSWERED "))
 
 
 @contextmanager

@@ -20,5 +20,17 @@ def test_slicer_is_slicers_and_not_the_package_of_that_name():
     assert " slicer==" not in script
 
 
+def test_monai_label_comes_without_what_it_cannot_load():
+    script = (CI / "monailabel-env").read_text(encoding="utf-8")
+    assert "--no-deps monailabel==0.8.5" in script
+    assert not {"torchvision", "sam2"} & set(script.split('pins="')[1].split('"')[0].split())
+
+
+def test_neither_is_asked_for_by_medssl_itself():
+    # Each needs other versions of NumPy, pydicom or VTK.
+    setup = (CI.parent / "setup.cfg").read_text(encoding="utf-8")
+    assert "monailabel>" not in setup and "monailabel=" not in setup and "slicer-core" not in setup.split("[tool:")[0]
+
+
 def test_the_server_is_asked_for_local_bundles_only():
-    assert '"zoo_source": "ngc"' in Path(__file__).with_name("test_monailabel.py").read_text(encoding="utf-8")
+    assert '"zoo_source": "ngc"' in Path(__file__).with_name("serving.py").read_text(encoding="utf-8")

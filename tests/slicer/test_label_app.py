@@ -1,7 +1,6 @@
 """Label a case, get a model: the app in an unmodified MONAI Label, asked by the client of its 3D Slicer plugin."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import nibabel as nib
@@ -16,7 +15,7 @@ from medssl.packaging.pack import pack
 from medssl.packaging.sources import source_bundles
 from medssl.workflows.clicks import clicked_point
 from tests.packaging.toy_run import pretraining_run
-from tests.slicer.serving import serving
+from tests.slicer.serving import asked, serving
 
 pytestmark = pytest.mark.slicer
 CLIENT = Path(__file__).with_name("label_app_client.py")
@@ -78,14 +77,9 @@ def answered(environment, work):
     """What a session of the plugin's client brought back."""
     (bundle,) = (work / "bundles").iterdir()
     options = {"bundle": bundle, "labels": ",".join(f"{value}={name}" for value, name in LABELS.items())}
-    client = environment / "monailabel" / "plugins" / "slicer" / "MONAILabel" / "MONAILabelLib"
     app = source_bundles() / "monailabel"
     with serving(environment, app, work / "studies", options, work / "server.log") as url:
-        command = [environment / "bin" / "python", "-W", "ignore", CLIENT, client, url, work]
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, encoding="utf-8", timeout=1200)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWERED ")]
-    assert lines, done.stderr + (work / "server.log").read_text(encoding="utf-8")[-4000:]
-    return json.loads(lines[0].removeprefix("ANSWERED "))
+        return asked(environment, CLIENT, url, work)
 
 
 def dice(found: np.ndarray, reference: np.ndarray) -> float:

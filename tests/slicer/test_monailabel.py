@@ -1,8 +1,5 @@
 """A packed bundle, served by an unmodified MONAI Label and asked by the client of its 3D Slicer plugin."""
 
-import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import nibabel as nib
@@ -13,7 +10,7 @@ import pytest
 from medssl.packaging.pack import pack
 from tests.bundles.test_inference import run_bundle, scan_and_label, write_scan
 from tests.packaging.toy_run import segmentation_run
-from tests.slicer.serving import serving
+from tests.slicer.serving import asked, serving_bundles
 
 pytestmark = pytest.mark.slicer
 CLIENT = Path(__file__).with_name("label_client.py")
@@ -34,34 +31,23 @@ def work(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(environment, work):
-    """The address of a running server, with the app that MONAI Label ships."""
-    app = work / "monaibundle"
-    shutil.copytree(environment / "monailabel" / "sample-apps" / "monaibundle", app)
-    (bundle,) = (work / "bundles").iterdir()
-    shutil.copytree(bundle, app / "model" / bundle.name)
-    options = {"models": bundle.name, "zoo_source": "ngc", "skip_trainers": "true", "sam2": "false"}
-    with serving(environment, app, work / "studies", options, work / "server.log") as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def answered(environment, server, work):
+def answered(environment, work):
     """What a session of the plugin's client brought back."""
-    (bundle,) = (work / "bundles").iterdir()
-    client = environment / "monailabel" / "plugins" / "slicer" / "MONAILabel" / "MONAILabelLib"
-    command = [environment / "bin" / "python", "-W", "ignore", CLIENT, client, server, bundle.name]
-    command += [work / "upload.nii.gz", work / "label.nii.gz", work]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, encoding="utf-8", timeout=300)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("ANSWERED ")]
-    assert lines, done.stderr + (work / "server.log").read_text(encoding="utf-8")[-4000:]
-    return json.loads(lines[0].removeprefix("ANSWERED "))
+    bundles = list((work / "bundles").iterdir())
+    with serving_bundles(environment, bundles, work / "studies", work) as url:
+        files = (work / "upload.nii.gz", work / "label.nii.gz", work)
+        return asked(environment, CLIENT, url, bundles[0].name, *files)
 
 
 def test_the_server_names_the_structures(answered):
     (model,) = answered["info"]["models"].values()
     assert model["labels"] == {name: value for value, name in NAMES.items()}
     assert model["config"]["model_filename"] == ["model.pt"]
+
+
+def test_the_options_of_the_bundle_are_offered(answered):
+    (model,) = answered["info"]["models"].values()
+    assert {"overlap", "sw_batch_size"} <= set(model["config"])
 
 
 def test_the_next_scan_is_offered(answered):

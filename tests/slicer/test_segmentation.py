@@ -6,8 +6,10 @@ import nibabel as nib
 import nrrd
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from monai.data import MetaTensor
+from monai.transforms import SaveImage
 
 from medssl.transforms.save import SaveImageSegmentationd
 
@@ -126,3 +128,67 @@ def test_a_gap_in_the_labels_is_caught(slicer_sees, case, tmp_path):
     seen = slicer_sees(volume, changed(segmentation, tmp_path, gap))
     with pytest.raises(AssertionError):
         require_same(seen, label, affine, NAMES)
+
+
+def test_missing_extents_are_complained_of(slicer_sees, case, tmp_path):
+    volume, segmentation, label, affine = case
+
+    def forget(voxels, header):
+        return voxels, {k: v for k, v in header.items() if not k.endswith("_Extent")}
+
+    seen = slicer_sees(volume, changed(segmentation, tmp_path, forget))
+    require_same(seen, label, affine, NAMES)
+    assert "extent" in seen["segmentation"]["messages"].lower()
+
+
+def test_float_voxels_are_complained_of(slicer_sees, case, tmp_path):
+    volume, segmentation, *_ = case
+
+    def as_floats(voxels, header):
+        return voxels.astype(np.float32), {**header, "type": "float"}
+
+    seen = slicer_sees(volume, changed(segmentation, tmp_path, as_floats))
+    assert "truncat" in seen["segmentation"]["messages"].lower()
+
+
+def test_a_file_that_monai_writes_alone_has_no_names(slicer_sees, case, tmp_path):
+    volume, _, label, affine = case
+    image = MetaTensor(torch.from_numpy(label[None]), affine=torch.from_numpy(affine))
+    SaveImage(tmp_path, "seg", output_dtype=np.uint8, separate_folder=False, print_log=False)(image)
+    segments = slicer_sees(volume, tmp_path / "0_seg.nii.gz")["segmentation"]["segments"]
+    assert [segment["name"] for segment in segments] == ["Segment_1", "Segment_2", "Segment_3"]
+    assert all(np.ptp(segment["color"]) == 0 for segment in segments)
+
+
+def test_metaimage_does_not_open(slicer_sees, case, tmp_path):
+    volume, _, label, _ = case
+    sitk.WriteImage(sitk.GetImageFromArray(label), str(tmp_path / "label.mha"))
+    assert not slicer_sees(volume, tmp_path / "label.mha")["segmentation"]["offered"]
+
+
+def test_what_is_written_is_of_a_type_that_slicer_offers_to_open(slicer_sees, case):
+    assert slicer_sees(*case[:2])["segmentation"]["offered"]
+
+
+def label_map(case, folder, label):
+    """Write a label map as the server of MONAI Label sends one."""
+    nib.save(nib.Nifti1Image(label, case[3]), folder / "label.nii.gz")
+    return folder / "label.nii.gz"
+
+
+def test_the_plugin_names_structures_by_the_order_of_their_values(slicer_sees, case, tmp_path):
+    volume, _, label, affine = case
+    require_same(slicer_sees(volume, label_map(case, tmp_path, label), *NAMES.values()), label, affine, NAMES)
+
+
+def test_the_plugin_keeps_the_names_where_a_structure_is_not_found(slicer_sees, case, tmp_path):
+    volume, _, label, affine = case
+    found = np.where(label == 2, 0, label).astype(np.uint8)
+    require_same(slicer_sees(volume, label_map(case, tmp_path, found), *NAMES.values()), found, affine, NAMES)
+
+
+def test_the_plugin_loses_a_structure_behind_a_gap(slicer_sees, case, tmp_path):
+    volume, _, label, _ = case
+    gap = np.where(label == 2, 0, label).astype(np.uint8)
+    seen = slicer_sees(volume, label_map(case, tmp_path, gap), "liver", "my own structure")
+    assert [segment["count"] for segment in seen["segmentation"]["segments"]] == [(label == 1).sum(), 0]
