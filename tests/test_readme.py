@@ -19,9 +19,9 @@ RECIPES = {
     "finetune": ["segmentation/configs/train", "segmentation/configs/fine_tune"],
 }
 LAYERS = {
-    "pretrain": ("pretrain/configs/ablation", "pretrain/configs"),
-    "probe": ("segmentation/configs",),
-    "finetune": ("segmentation/configs",),
+    "pretrain": ("pretrain/configs/ablation", "pretrain/configs", "networks"),
+    "probe": ("segmentation/configs", "networks"),
+    "finetune": ("segmentation/configs", "networks"),
 }
 
 

@@ -23,12 +23,12 @@ _DETACHED = re.compile(rb"^(?:data ?file:|ElementDataFile\s*=)[ \t]*(.+?)\s*$", 
 
 
 class StoreDataset(Dataset):
-    """Give the cases of a list from a store: ``{"case", "image", "foreground", "intensity"}``, perhaps ``"regions"``.
+    """Give the cases of a list from a store: ``{"case", "image", "foreground", "intensity"}``, perhaps more.
 
     ``image`` (int16, shape ``(C, *spatial)``), ``foreground`` (bool, shape ``(1, *spatial)``) and, if the preprocessing
     found superpixels, ``regions`` (int32, shape ``(1, *spatial)``) are mapped from the disk anew for each item, so the
     memory of a worker does not grow with the number of cases; the image in its own units is ``slope * image +
-    intercept`` with ``intensity = (slope, intercept)``.
+    intercept`` with ``intensity = (slope, intercept)``. A ``position`` comes from the list.
 
     On opening, the preprocessing of the store, the records, the headers and sizes of the arrays, and the size and time
     of change of the sources that are at hand are checked. Checksums are not: that is ``medssl prepare --verify``.
@@ -55,10 +55,11 @@ class StoreDataset(Dataset):
                 "`medssl prepare` with the same data list."
             )
         super().__init__([_usable(self.folder, case, manifest["cases"][case["case"]]) for case in cases])
+        self.positions = [{"position": case["position"]} if "position" in case else {} for case in cases]
 
     def _transform(self, index: int) -> dict[str, Any]:
         volume: StoredVolume = self.data[index]
-        return map_volume(volume_folder(self.folder, volume.case, volume.key), volume)
+        return map_volume(volume_folder(self.folder, volume.case, volume.key), volume) | self.positions[index]
 
 
 def case_folder(store: Path, case: str) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 from medssl.data.datalist import load_few_labels, read_datalist
 from medssl.data.files import write_json
 from medssl.data.sampling import positions_of_rank
+from medssl.data.splits import by_group
 from medssl.data.store import StoreDataset
 from medssl.engines.distributed import joined_ranks, num_ranks, on_first_rank, rank, refuse_ranks
 from medssl.engines.run_folder import refuse_held_folder
@@ -185,7 +186,7 @@ def evaluate(
         "datalist": str(listed.resolve()),
         "section": section,
         "method_name": config["name"],
-        "num_labels": config["num_labels"] or len(read_datalist(config["datalist"]).section("training")),
+        "num_labels": config["num_labels"] or len(by_group(read_datalist(config["datalist"]).section("training"))),
     }
     recipe = [
         # For the settings that are newer than the run.

@@ -57,6 +57,11 @@ def test_items_are_the_cases_in_the_order_of_the_list(store, cases):
     assert (dataset[0]["image"].dtype, dataset[0]["image"].shape) == (torch.int16, (1, 6, 5, 4))
 
 
+def test_the_position_of_a_slice_comes_from_the_list(store, cases):
+    dataset = StoreDataset(store, [{**case, "position": "0.25"} for case in cases], WANTED)
+    assert dataset[1]["position"] == "0.25"
+
+
 def test_nothing_of_an_item_is_kept_by_the_dataset(store, cases, monkeypatch):
     maps, load = [], np.load
     dataset = StoreDataset(store, cases, WANTED)
