@@ -16,6 +16,12 @@ CASES = {"num_cases": 5, "num_labelled": 2, "num_validation": 1, "num_test": 1}
 SIZE = {"shape": (40, 32, 20), "spacing": (5.6, 5.9, 8.5)}
 
 
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Random numbers that a test draws are those of every run, whatever ran before it."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def ct_list(tmp_path_factory) -> Path:
     return write_phantom(tmp_path_factory.mktemp("ct"), **CASES, **SIZE)

@@ -170,6 +170,8 @@ def load_few_labels(
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no data list {path}; `medssl datalist` makes one.") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no valid JSON: {error}.") from error
     if not isinstance(content, dict):

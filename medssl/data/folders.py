@@ -78,7 +78,7 @@ def build_datalist(
     chosen["unlabeled"] = [case for case in cases.keys() - found.keys() if groups[case] not in held_out]
     sections = {section: _entries(sorted(chosen[section]), cases, found, groups) for section in SECTIONS}
     dims = _spatial_dims(cases.values())
-    names = _names(label_names, (_values(file, colours, dims) for file in found.values()), labels)
+    names = _names(label_names, (_values(file, colours, dims) for file in found.values()), labels, dims)
     return Datalist(
         name, _modality(modality, cases.values()), names, sections, spatial_dims=dims, label_colours=colours
     )
@@ -118,6 +118,8 @@ def _volumes(folder: Path, apart: Path | None) -> list[Path]:
     for item in series:
         series_files(item)
     if not volumes and not series and any(item.is_file() for item in items):
+        if all(item.suffix.lower() in (".jpg", ".jpeg") for item in items):
+            raise ValueError(f"{folder} holds JPEG files, whose compression changes pixels; save them as PNG or TIFF.")
         series_files(folder)
         return [folder]
     return volumes + series
@@ -166,8 +168,11 @@ def _groups(cases: Iterable[str], pattern: str | None) -> dict[str, str]:
         return {case: case for case in cases}
     try:
         matches = {case: re.search(pattern, case) for case in cases}
+        unlike = next((case for case, match in matches.items() if match is None), None)
+        if unlike is not None:
+            raise LookupError(f"case '{unlike}' does not")
         return {case: match[1] for case, match in matches.items()}
-    except (re.error, IndexError, TypeError) as error:
+    except (re.error, LookupError) as error:
         raise ValueError(
             f"The group '{pattern}' must be a regular expression with one pair of brackets that every case matches, "
             rf"such as (patient\d+)_ ({error})."
@@ -180,8 +185,11 @@ def _choose(
     """Give the cases of each section, drawn by groups."""
     order = shuffled_cases({groups[case] for case in labelled}, seed)
     held_out = num_validation + num_test
+    things = "cases" if all(case == group for case, group in groups.items()) else "groups"
     if min(num_validation, num_test) < 0 or (held_out and held_out >= len(order)):
-        raise ValueError(f"{held_out} held-out of {len(order)} labelled cases leave none for training; hold out fewer.")
+        raise ValueError(
+            f"{held_out} held-out of {len(order)} labelled {things} leave none for training; hold out fewer."
+        )
     drawn = {
         "training": order[held_out:],
         "validation": order[:num_validation],
@@ -224,14 +232,21 @@ def _entries(
     )
 
 
-def _names(given: str | Mapping[int, str] | None, found: Iterable[set[int]], folder: Path | None) -> dict[int, str]:
+def _names(
+    given: str | Mapping[int, str] | None, found: Iterable[set[int]], folder: Path | None, dims: int
+) -> dict[int, str]:
     if isinstance(given, str):
         names = parse_label_names(given)
     elif given is not None:
         names = {0: "background", **given}
     else:
-        values = set().union(*found)
-        names = {value: f"label_{value}" if value else "background" for value in sorted({0} | values)}
+        values = {0}.union(*found)
+        if dims == 2 and values != set(range(len(values))):
+            raise ValueError(
+                f"{folder}: the masks hold the values {sorted(values)}, and labels are 0 = background, 1, 2, … without "
+                "gaps; say which colour is which, as in --label-colours 0=#000000,1=#ffffff, or renumber them."
+            )
+        names = {value: f"label_{value}" if value else "background" for value in sorted(values)}
     require_labels(names, folder or "Label names")
     return names
 

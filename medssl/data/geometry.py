@@ -117,7 +117,9 @@ def _kind_problems(header: VolumeHeader, spatial_dims: int) -> list[Problem]:
     if min(shape) < 1:
         return [_error(f"its header says {_sizes(shape)} voxels; save it again")]
     if len(shape) < spatial_dims:
-        return [_error(f"it has {len(shape)} axes where a volume has 3; give the volume, not a slice")]
+        return [
+            _error(f"it has {len(shape)} axes where a volume has 3; give the volume, not a slice, or a 2D data recipe")
+        ]
     if spatial_dims == 2 and len(shape) > 2:
         return [_error(f"it has {len(shape)} axes where an image has 2; cut it with `medssl slices`")]
     if any(size > 1 for size in shape[3:]):

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from monai.data.utils import correct_nifti_header_if_necessary
 
 from medssl.data.dicom import series_files, slice_geometry
-from medssl.data.pictures import is_picture, read_picture
+from medssl.data.pictures import PICTURE_AFFINE, is_picture, read_picture
 from medssl.data.readers import NIFTI_ENDINGS, itk_affine
 from medssl.data.streams import nifti_dtype, nifti_header
 
@@ -88,7 +88,7 @@ def read_header(path: str | os.PathLike[str]) -> VolumeHeader:
 def _picture(path: Path) -> VolumeHeader:
     # Of a mask, the indices of a palette; size and channels are the same for all kinds but that.
     shape = read_picture(path, "index mask").shape
-    return VolumeHeader(path, shape[:2], shape[2] if len(shape) == 3 else 1, False, np.eye(4))
+    return VolumeHeader(path, shape[:2], shape[2] if len(shape) == 3 else 1, False, PICTURE_AFFINE.copy())
 
 
 def _nifti(path: Path) -> VolumeHeader:

@@ -16,13 +16,14 @@ from medssl.data.colours import parse_label_colours
 from medssl.data.contents import channel_problems
 from medssl.data.labels import read_label
 from medssl.data.loading import VerifiedLoadImage
-from medssl.data.pictures import is_picture
+from medssl.data.pictures import PICTURE_AFFINE, is_picture
 
 
 class LoadImages2Dd(LoadImaged):
     """Load the images and masks of a sample, shape ``(C, x, y)``: pictures (PNG, TIFF, BMP) or 2D medical files.
 
-    The first axis of a picture is x, from left to right, the second y, from top to bottom; its pixels have the size 1.
+    The first axis of a picture is x, from left to right, the second y, from top to bottom; its pixels have the size 1,
+    and it lies where ITK and 3D Slicer put it (`medssl.data.pictures.PICTURE_AFFINE`).
     Images have ``in_channels`` channels: three equal ones become one, a single one is repeated, and different ones are
     never mixed. Masks have one. A sample of `medssl.data.datalist.load_section` holds ``label_colours`` where masks are
     pictures of colours.
@@ -101,7 +102,9 @@ def load_label(path: Any, colours: str | None = None, spatial_dims: int | None =
         return _in_plane(VerifiedLoadImage(ensure_channel_first=True, spatial_dims=spatial_dims)(path))
     labels = read_label(path, None if colours is None else parse_label_colours(colours), 2)
     label = torch.from_numpy(labels.astype(np.float32))[None]
-    return MetaTensor(label, affine=torch.eye(3, dtype=torch.float64), meta={"filename_or_obj": str(path)})
+    return MetaTensor(
+        label, affine=to_affine_nd(2, torch.from_numpy(PICTURE_AFFINE)), meta={"filename_or_obj": str(path)}
+    )
 
 
 def _in_plane(image: MetaTensor) -> MetaTensor:

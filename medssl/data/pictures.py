@@ -12,6 +12,8 @@ from monai.utils import MetaKeys, ensure_tuple
 from PIL import Image
 
 PICTURE_ENDINGS = (".png", ".tif", ".tiff", ".bmp")
+# Pixel index to RAS mm, where ITK and 3D Slicer put a picture: x is to the left, y to the back, a pixel 1 mm wide.
+PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Modes of Pillow whose pixels are one number, or red, green and blue.
 _PLAIN = ("1", "L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N", "RGB")
 _WITH_ALPHA = {"LA": "L", "RGBA": "RGB"}
@@ -92,8 +94,10 @@ class PictureReader(PILReader):
         return read_picture(path, self.kind)
 
     def get_data(self, img: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        """Return the pixels and where their channels are; their place is that of the pixel indices."""
+        """Return the pixels, where their channels are, and the place that ITK gives a picture."""
         meta = {
+            MetaKeys.AFFINE: PICTURE_AFFINE.copy(),
+            MetaKeys.ORIGINAL_AFFINE: PICTURE_AFFINE.copy(),
             MetaKeys.SPATIAL_SHAPE: np.asarray(img.shape[:2]),
             MetaKeys.ORIGINAL_CHANNEL_DIM: -1 if img.ndim == 3 else float("nan"),
         }

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from medssl.data.sampling import background_and_class_ratios
 from medssl.data.voxel_features import VoxelRows, choose_voxels
-from medssl.ops.pyramid import gather_voxels
+from medssl.ops.pyramid import interpolate_voxels
 
 
 def random_patch_rows(
@@ -163,4 +163,5 @@ def _window_starts(size: int, window: int, overlap: float) -> np.ndarray:
 def _window_features(backbone: nn.Module, window: Tensor, voxels: np.ndarray, device: torch.device | str) -> np.ndarray:
     pyramid = backbone(window[None].to(device))
     indices = np.concatenate([np.zeros((len(voxels), 1), dtype=np.int64), voxels], axis=1)
-    return gather_voxels(pyramid, torch.from_numpy(indices).to(device)).float().cpu().numpy()
+    rows = interpolate_voxels(pyramid, torch.from_numpy(indices).to(device), window.shape[1:])
+    return rows.float().cpu().numpy()

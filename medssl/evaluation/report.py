@@ -20,7 +20,7 @@ from medssl.evaluation.summary import (
     ordered,
 )
 
-TITLES = {"dice": "Dice", "iou": "IoU", "hd95_mm": "HD95 (mm)", "surface_dice": "Surface Dice"}
+TITLES = {"dice": "Dice", "iou": "IoU", "hd95_mm": "HD95 (mm, or pixels)", "surface_dice": "Surface Dice"}
 DECIMALS = {"dice": 3, "iou": 3, "hd95_mm": 1, "surface_dice": 3}
 MISSING = "–"
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from monai.data import MetaTensor
+from monai.data.utils import to_affine_nd
 from monai.transforms import Orientation
 
 from medssl.data.files import replacing
@@ -17,32 +18,43 @@ def similarity_figure(
 ) -> Path:
     """Write a PNG of the clicked point in one scan and the most similar voxel in another, and give its path.
 
-    Three planes in radiological convention, the patient's right on the left; similarity is drawn from yellow to red
-    above its 90th percentile.
+    Three planes in radiological convention, the patient's right on the left; a 2D image has one, and a picture is shown
+    as it is stored. Similarity is drawn from yellow to red above its 90th percentile.
 
     Args:
-        source: the scan that was clicked, shape ``(1, H, W, D)``.
+        source: the scan that was clicked, shape ``(C, H, W, D)`` or ``(C, H, W)``; the first channel is shown.
         point: right, anterior, superior, in mm.
         target: the scan that was searched, which may be the same.
         heat: similarity, of the shape of `target`.
         path: the PNG.
     """
     path = Path(path)
-    source, target, heat = (Orientation(**CANONICAL)(volume.cpu()) for volume in (source, target, heat))
+    planes = PLANES if heat.dim() == 4 else {"axial": PLANES["axial"]}
+    source, target, heat = (Orientation(**CANONICAL)(_as_volume(image.cpu())) for image in (source, target, heat))
     clicked = _nearest_voxel(source, point)
     best = np.unravel_index(int(heat[0].argmax()), heat.shape[1:])
-    figure = Figure(figsize=(6, 8), dpi=120, layout="constrained")
-    grid = figure.subplots(len(PLANES), 2)
-    for row, (plane, (axis, left, right)) in zip(grid, PLANES.items(), strict=True):
+    figure = Figure(figsize=(6, 8 * len(planes) / len(PLANES)), dpi=120, layout="constrained")
+    grid = figure.subplots(len(planes), 2, squeeze=False)
+    for row, (plane, (axis, left, right)) in zip(grid, planes.items(), strict=True):
         _draw(row[0], source, None, clicked, axis)
         _draw(row[1], target, heat, best, axis)
-        row[0].set_title(f"clicked, {plane}", fontsize=9)
-        row[1].set_title(f"most similar, {plane}", fontsize=9)
-        for axes in row:
-            letter_sides(axes, left, right)
+        for axes, title in zip(row, ("clicked", "most similar"), strict=True):
+            if len(planes) == 1:
+                axes.set_axis_off()
+            else:
+                letter_sides(axes, left, right)
+                title = f"{title}, {plane}"
+            axes.set_title(title, fontsize=9)
     with replacing(path) as temporary:
         figure.savefig(temporary)
     return path
+
+
+def _as_volume(image: MetaTensor) -> MetaTensor:
+    """Give a 2D image as a volume of one slice."""
+    if image.dim() == 4:
+        return image
+    return MetaTensor(image.as_tensor()[..., None], affine=to_affine_nd(3, image.affine.double()))
 
 
 def _nearest_voxel(image: MetaTensor, point: tuple[float, float, float]) -> tuple[int, ...]:

@@ -83,7 +83,10 @@ def check_rows(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         key = tuple(row[field] for field in ("method", "setting", "labels", "fold", "case", "class"))
         if key in seen:
-            raise ValueError(f"The rows hold the result of {key} twice; remove the older one.")
+            raise ValueError(
+                f"The rows hold the result of {key} twice; remove the older one, or, where they are of two networks, "
+                "train one of them with another --name."
+            )
         seen.add(key)
         voxels = references.setdefault(key[-2:], row["reference_voxels"])
         if voxels != row["reference_voxels"]:

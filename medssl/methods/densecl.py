@@ -6,9 +6,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medssl.losses.queue_contrast import QueueContrastLoss, queue_collapse_value
+from medssl.networks.mlp import two_layers
 from medssl.networks.queue import Queue
 from medssl.networks.teacher import Teacher
-from medssl.ops.coordinates import cell_diagonal, cell_positions, require_whole_cell
+from medssl.ops.coordinates import affine_of, cell_diagonal, cell_positions, require_whole_cell
 from medssl.ops.distributed import gather_rows, global_count
 from medssl.ops.matching import nearest_by_feature, nearest_by_location, take_cells
 
@@ -41,8 +42,8 @@ class DenseCL(nn.Module):
         dense_queue: mean cell keys of former batches.
 
     Raises:
-        ValueError: if `matching` is neither of the two, a queue is smaller than the batch of all ranks, or a view is
-            smaller than a cell of the coarsest level.
+        ValueError: if `matching` is neither of the two, a queue is smaller than the batch of all ranks, a view is
+            smaller than a cell of the coarsest level, or by location the batch does not say where it lies.
 
     Example:
         >>> import torch
@@ -96,9 +97,9 @@ class DenseCL(nn.Module):
         if self.matching == "feature":
             _, index = nearest_by_feature(F.normalize(query.features, dim=2), F.normalize(key.features, dim=2))
             return index, index >= 0
-        stride, affine = self.backbone.strides[-1], batch["affine_2"]
+        stride, first, affine = self.backbone.strides[-1], self.backbone.first_centres[-1], affine_of(batch, 2)
         places = [
-            cell_positions(batch[f"affine_{i}"], embedded.grid, stride).flatten(1, -2)
+            cell_positions(affine_of(batch, i), embedded.grid, stride, first).flatten(1, -2)
             for i, embedded in ((1, query), (2, key))
         ]
         distances, index = nearest_by_location(*places, largest_distance=cell_diagonal(affine, stride) / 2)
@@ -139,10 +140,7 @@ class _Heads(nn.Module):
 
     def __init__(self, channels: int, embedding_channels: int) -> None:
         super().__init__()
-        self.projector, self.dense_projector = (
-            nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, embedding_channels))
-            for _ in range(2)
-        )
+        self.projector, self.dense_projector = (two_layers(channels, channels, embedding_channels) for _ in range(2))
 
     def forward(self, pyramid: list[Tensor]) -> _Embedded:
         grid = tuple(pyramid[-1].shape[2:])

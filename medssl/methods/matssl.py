@@ -24,7 +24,7 @@ class MatSSL(nn.Module):
         hidden_channels: width of the projector's hidden layer.
         embedding_channels: length of an embedding.
         temperature: of NT-Xent.
-        reference: True gates as the authors' code does (see `GatedFusion`).
+        reference: True gates as the authors' code does (see `GatedFusion`), with its batch norm behind the projector.
 
     Example:
         >>> import torch
@@ -47,7 +47,7 @@ class MatSSL(nn.Module):
         self.backbone = backbone
         stage_channels = backbone.level_channels[-num_stages:]
         self.fusion = GatedFusion(stage_channels, reference)
-        self.projector = MLP(sum(stage_channels), [hidden_channels], embedding_channels)
+        self.projector = MLP(sum(stage_channels), [hidden_channels], embedding_channels, final_norm=reference)
         self.contrast = InfoNCELoss(temperature)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

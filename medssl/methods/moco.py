@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from medssl.losses.queue_contrast import QueueContrastLoss, queue_collapse_value
+from medssl.networks.mlp import two_layers
 from medssl.networks.pooling import GlobalMean
 from medssl.networks.queue import Queue
 from medssl.networks.teacher import Teacher
@@ -56,9 +57,7 @@ class MoCo(nn.Module):
         channels = backbone.level_channels[-1]
         self.backbone = backbone
         self.pool = GlobalMean()
-        self.projector = nn.Sequential(
-            nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, embedding_channels)
-        )
+        self.projector = two_layers(channels, channels, embedding_channels)
         self.momentum = momentum
         self.contrast = QueueContrastLoss(temperature)
         self.teacher = Teacher(self._student())

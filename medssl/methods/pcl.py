@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from medssl.losses.position_contrast import PositionContrastLoss
 from medssl.losses.supervised_contrast import supcon_collapse_value
+from medssl.networks.mlp import two_layers
 from medssl.networks.pooling import GlobalMean
 from medssl.ops.distributed import global_count
 
@@ -49,11 +50,7 @@ class PCL(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.pool = GlobalMean()
-        self.projector = nn.Sequential(
-            nn.Linear(backbone.level_channels[-1], hidden_channels),
-            nn.ReLU(),
-            nn.Linear(hidden_channels, embedding_channels),
-        )
+        self.projector = two_layers(backbone.level_channels[-1], hidden_channels, embedding_channels)
         self.contrast = PositionContrastLoss(temperature, threshold)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

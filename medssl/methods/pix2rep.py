@@ -13,9 +13,10 @@ class Pix2Rep(nn.Module):
     r"""Give the loss of Pix2Rep: embeddings of a warped view against the warped embeddings of the view.
 
     Seince et al. (2024), "Dense self-supervised learning for medical image segmentation": with a spatial warp
-    :math:`\phi` and two intensity augmentations :math:`t, t'`, what the network makes of :math:`\phi(t(x))` shall be,
-    voxel by voxel, what :math:`\phi` makes of the network's map of :math:`t'(x)`. Compared are listed voxels that the
-    warp takes from inside the image, by InfoNCE over those of the whole batch; with `BarlowTwinsLoss` it is Pix2Rep-v2.
+    :math:`\phi` and two intensity augmentations :math:`t, t'`, what the network makes of view 2, :math:`t(\phi(x))`,
+    shall be, voxel by voxel, what :math:`\phi` makes of the network's map of view 1, :math:`t'(x)`. Compared are
+    listed voxels that the warp takes from inside the image, by InfoNCE over those of the whole batch; with
+    `BarlowTwinsLoss` it is Pix2Rep-v2.
 
     A voxel's features are those of the pyramid's levels, concatenated, and not a full-resolution map of as many
     channels, which no 3D patch has room for. Those of view 1 are interpolated at the warped position, linearly as the

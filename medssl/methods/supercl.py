@@ -10,7 +10,7 @@ from medssl.losses.info_nce import InfoNCELoss
 from medssl.losses.neighbour_contrast import NeighbourContrastLoss
 from medssl.losses.position_contrast import PositionContrastLoss
 from medssl.losses.supervised_contrast import SupConLoss, supcon_collapse_value
-from medssl.networks.mlp import MLP
+from medssl.networks.mlp import MLP, two_layers
 from medssl.networks.pooling import GlobalMean
 from medssl.ops.neighbours import neighbour_components
 from medssl.ops.pairs import paired_rows
@@ -90,13 +90,13 @@ class SuperCL(nn.Module):
         stride = cell_stride or _STRIDE[backbone.spatial_dims]
         self.level = max((i for i, s in enumerate(backbone.strides) if s <= stride), default=0)
         self.pool = GlobalMean()
-        self.projector = _two_layers(widths[-1], hidden_channels, embedding_channels)
+        self.projector = two_layers(widths[-1], hidden_channels, embedding_channels)
         self.cell_projector = MLP(widths[self.level], [widths[self.level]], cell_channels)
         self.contrast = SupConLoss(temperature)
         is_pcl, is_wcl = instance_loss == "pcl", instance_loss == "wcl"
         self.position_contrast = PositionContrastLoss(temperature, threshold) if is_pcl else None
         self.instance_contrast = InfoNCELoss(temperature)
-        self.graph_projector = _two_layers(widths[-1], hidden_channels, embedding_channels) if is_wcl else None
+        self.graph_projector = two_layers(widths[-1], hidden_channels, embedding_channels) if is_wcl else None
         self.graph_contrast = NeighbourContrastLoss(temperature)
         self.divisor = divisor
         self.weights = {"contrastive": instance_weight, "graph": instance_weight}
@@ -155,7 +155,3 @@ class SuperCL(nn.Module):
         labels = neighbour_components(paired_rows(means))
         image = torch.arange(len(labels) // 2, device=labels.device).repeat(2)
         return (labels[:, None] == labels) | (image[:, None] == image)
-
-
-def _two_layers(in_channels: int, hidden_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(in_channels, hidden_channels), nn.ReLU(), nn.Linear(hidden_channels, out_channels))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from medssl.losses.vicreg import VICRegLoss
 from medssl.networks.mlp import MLP
-from medssl.ops.coordinates import cell_diagonal, cell_positions, require_whole_cell
+from medssl.ops.coordinates import affine_of, cell_diagonal, cell_positions, require_whole_cell
 from medssl.ops.distributed import global_count
 from medssl.ops.matching import best_matches, nearest_by_feature, nearest_by_location, take_cells
 from medssl.ops.spread import spread
@@ -39,7 +39,8 @@ class VICRegL(nn.Module):
         num_global: views that are global: the first ones.
 
     Raises:
-        ValueError: if there are fewer than two images, or a view is smaller than a cell of the coarsest level.
+        ValueError: if there are fewer than two images, a view is smaller than a cell of the coarsest level, or the
+            batch does not say where it lies.
 
     Example:
         >>> from medssl.networks.resnet import ResNet
@@ -74,7 +75,7 @@ class VICRegL(nn.Module):
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return ``loss`` and, detached, its terms, the share of best cells matched by location, and the spread."""
         numbers = sorted(int(key.removeprefix("view_")) for key in batch if key.startswith("view_"))
-        views = [self.embed(batch[f"view_{i}"], batch[f"affine_{i}"], i) for i in numbers]
+        views = [self.embed(batch[f"view_{i}"], affine_of(batch, i), i) for i in numbers]
         pairs = [(a, b) for a in views[: self.num_global] for b in views if a.number < b.number]
         of_images = [self.regularise(a.image, b.image)["loss"] for a, b in pairs]
         directed = [pair for a, b in pairs for pair in ((a, b), (b, a))]
@@ -102,7 +103,7 @@ class VICRegL(nn.Module):
             number,
             image=self.projector(features.mean(dim=1)),
             cells=self.map_projector(features.flatten(0, 1)).unflatten(0, features.shape[:2]),
-            places=cell_positions(affine, level.shape[2:], stride).flatten(1, -2),
+            places=cell_positions(affine, level.shape[2:], stride, self.backbone.first_centres[-1]).flatten(1, -2),
             diagonal=cell_diagonal(affine, stride),
         )
 

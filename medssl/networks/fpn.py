@@ -85,6 +85,7 @@ class FPN(nn.Module):
     Attributes:
         level_channels: channels of each level, finest first.
         strides: voxels of the image per cell of each level and axis.
+        first_centres: voxel at the centre of the first cell of each level, the same along each axis.
 
     Raises:
         ValueError: if there is less than one level.
@@ -106,6 +107,7 @@ class FPN(nn.Module):
         self.spatial_dims = spatial_dims
         self.level_channels = tuple(widths)
         self.strides = tuple(2**i for i in range(num_levels))
+        self.first_centres = tuple((stride - 1) / 2 for stride in self.strides)
 
         self.stem = conv(in_channels, base_channels, 3, padding=1)
         self.encoder = nn.ModuleList(ResidualStack(spatial_dims, width) for width in widths[:-1])
@@ -200,6 +202,7 @@ class BalancedPyramid(nn.Module):
         self.spatial_dims = backbone.spatial_dims
         self.level_channels = (level_channels,) * len(backbone.level_channels)
         self.strides = backbone.strides
+        self.first_centres = backbone.first_centres
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the balanced feature maps of ``x`` of shape ``(B, C, *spatial)``, finest first."""

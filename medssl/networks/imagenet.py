@@ -46,7 +46,11 @@ def _read(path: str) -> dict[str, Tensor]:
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"imagenet_weights: {path} cannot be read as a state dict: {error}") from error
+        # The message of torch advises to read the file without its safeguard.
+        raise ValueError(
+            f"imagenet_weights: {path} cannot be read as a state dict of tensors; download it again, or save one with "
+            "torch.save(network.state_dict(), PATH)."
+        ) from error
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ValueError(f"{path} holds no state dict; imagenet_weights is one of a residual network of torchvision.")
     return {name: value for name, value in weights.items() if not name.startswith("fc.")}

@@ -1,4 +1,4 @@
-"""The projector of image-level methods."""
+"""The projectors of image-level methods."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -44,3 +44,19 @@ class MLP(nn.Sequential):
         if self.training and len(x) == 1 and any(isinstance(layer, nn.BatchNorm1d) for layer in self):
             raise ValueError("The projector's batch norm needs more than one vector; set pairs_per_batch to 2 or more.")
         return super().forward(x)
+
+
+def two_layers(in_channels: int, hidden_channels: int, out_channels: int) -> nn.Sequential:
+    """Give a projector without batch norm: a linear layer, ReLU and a linear layer.
+
+    Args:
+        in_channels: length of a vector.
+        hidden_channels: width between the layers.
+        out_channels: length of an embedding.
+
+    Example:
+        >>> import torch
+        >>> two_layers(512, 512, 128)(torch.zeros(1, 512)).shape
+        torch.Size([1, 128])
+    """
+    return nn.Sequential(nn.Linear(in_channels, hidden_channels), nn.ReLU(), nn.Linear(hidden_channels, out_channels))

@@ -23,6 +23,8 @@ class ResNet(monai_resnet.ResNet):
     Attributes:
         level_channels: channels of each level, finest first.
         strides: voxels of the image per cell of each level and axis.
+        first_centres: voxel at the centre of the first cell of each level: 0, as every layer with a stride is padded so
+            that its first output is centred on its first input.
 
     Raises:
         ValueError: if there is no such depth.
@@ -52,6 +54,7 @@ class ResNet(monai_resnet.ResNet):
         self.spatial_dims = spatial_dims
         self.level_channels = (base_channels, *(width * expansion for width in widths))
         self.strides = (2, 4, 8, 16, 32)
+        self.first_centres = (0.0,) * len(self.strides)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the feature maps of ``x`` of shape ``(B, C, *spatial)``, finest first."""

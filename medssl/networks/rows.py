@@ -11,7 +11,7 @@ class LinearHeadOnRows(nn.Module):
     """Give logits of shape ``(N, num_classes)`` for concatenated features of shape ``(N, sum(level_channels))``.
 
     A view of a `LinearHead`: it has the same parameters and buffers, so that training the one trains the other. On
-    the features of `medssl.ops.pyramid.gather_voxels` it gives what the head gives at those voxels, since nearest
+    the features of `medssl.ops.pyramid.interpolate_voxels` it gives what the network gives at those voxels, since
     upsampling and addition commute with a map of every voxel on its own. Like the head, it standardises by the
     statistics of the batch while it trains, if it standardises at all, and by their mean over all batches after that.
 

@@ -91,6 +91,7 @@ class UNetEncoder(nn.Module):
     Attributes:
         level_channels: channels of each level, finest first.
         strides: voxels of the image per cell of each level and axis.
+        first_centres: voxel at the centre of the first cell of each level, the same along each axis.
 
     Raises:
         ValueError: if there is less than one level.
@@ -110,6 +111,7 @@ class UNetEncoder(nn.Module):
         self.spatial_dims = spatial_dims
         self.level_channels = tuple(base_channels * 2**i for i in range(num_levels))
         self.strides = tuple(2**i for i in range(num_levels))
+        self.first_centres = tuple((stride - 1) / 2 for stride in self.strides)
         self.pool = Pool[Pool.MAX, spatial_dims](2, ceil_mode=True)
         self.stages = nn.ModuleList(
             two_convolutions(spatial_dims, *widths)
@@ -141,6 +143,7 @@ class UNet(nn.Module):
     Attributes:
         level_channels: channels of each level, finest first.
         strides: voxels of the image per cell of each level and axis.
+        first_centres: voxel at the centre of the first cell of each level, the same along each axis.
 
     Raises:
         ValueError: if there is less than one level.
@@ -160,6 +163,7 @@ class UNet(nn.Module):
         self.spatial_dims = spatial_dims
         self.level_channels = self.encoder.level_channels
         self.strides = self.encoder.strides
+        self.first_centres = self.encoder.first_centres
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the feature maps of ``x`` of shape ``(B, C, *spatial)``, finest first."""

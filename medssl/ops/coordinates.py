@@ -1,21 +1,20 @@
 """Where the cells of a feature map lie in the image that its view was cut from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 
-def cell_positions(affine: Tensor, grid: Sequence[int], stride: int) -> Tensor:
-    """Give the centres of the cells of a feature map, in voxels of the image.
-
-    Cell ``i`` covers the view's voxels ``stride * i`` to ``stride * (i + 1) - 1`` along an axis, so its centre is at
-    ``stride * (i + 1/2) - 1/2``.
+def cell_positions(affine: Tensor, grid: Sequence[int], stride: int, first: float) -> Tensor:
+    """Give the centres of the cells of a feature map, in voxels of the image: ``first + stride * i`` along an axis.
 
     Args:
         affine: of the views, shape ``(B, d, d + 1)``: voxel index of the view to voxel index of the image.
         grid: spatial shape of the feature map.
         stride: voxels of the view per cell along each axis.
+        first: voxel of the view at the centre of the first cell along each axis, which the layers of a backbone decide
+            (its ``first_centres``): ``(stride - 1) / 2`` where cells are boxes of voxels.
 
     Returns:
         float32 tensor of shape ``(B, *grid, d)``.
@@ -25,18 +24,41 @@ def cell_positions(affine: Tensor, grid: Sequence[int], stride: int) -> Tensor:
 
     Example:
         >>> mirrored = torch.tensor([[[-1.0, 0.0, 31.0], [0.0, 0.5, 10.0]]])
-        >>> cell_positions(mirrored, grid=(2, 1), stride=4).tolist()
+        >>> cell_positions(mirrored, grid=(2, 1), stride=4, first=1.5).tolist()
         [[[[29.5, 10.75]], [[25.5, 10.75]]]]
     """
     axes = len(grid)
     if affine.shape[1:] != (axes, axes + 1):
         raise ValueError(f"A map of {axes} axes needs affines of {axes} x {axes + 1}, got {tuple(affine.shape[1:])}.")
-    centres = [(torch.arange(n, device=affine.device, dtype=torch.float32) + 0.5) * stride - 0.5 for n in grid]
+    centres = [torch.arange(n, device=affine.device, dtype=torch.float32) * stride + first for n in grid]
     places = torch.stack(torch.meshgrid(*centres, indexing="ij"), dim=-1)
     # Sums of products instead of a matrix product, which autocast and tensor cores would round.
     linear, offset = affine[..., :axes].float(), affine[..., axes].float()
     shape = (-1, *[1] * axes, axes)
     return sum(places[..., i, None] * linear[..., i].reshape(shape) for i in range(axes)) + offset.reshape(shape)
+
+
+def affine_of(batch: Mapping[str, Tensor], number: int) -> Tensor:
+    """Give the affine of a view of a batch, shape ``(B, d, d + 1)``.
+
+    Args:
+        batch: with the key ``affine_1`` for view 1, and so on.
+        number: of the view.
+
+    Raises:
+        ValueError: if the batch does not say where the view lies.
+
+    Example:
+        >>> affine_of({"view_1": torch.zeros(1, 1, 4)}, 1)
+        Traceback (most recent call last):
+        ValueError: Cells cannot be matched by location: the batch has no 'affine_1'. ...
+    """
+    if f"affine_{number}" not in batch:
+        raise ValueError(
+            f"Cells cannot be matched by location: the batch has no 'affine_{number}'. Cut the views with "
+            "medssl.transforms.crops, and leave out what moves their content afterwards, such as --with affine."
+        )
+    return batch[f"affine_{number}"]
 
 
 def require_whole_cell(spatial: Sequence[int], stride: int) -> None:

@@ -1,5 +1,6 @@
 """Reading a feature pyramid: lists of feature maps, finest first."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,6 +79,43 @@ def gather_voxels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[i
         torch.Size([2, 10])
     """
     return torch.cat(gather_levels(pyramid, voxels, strides), dim=1)
+
+
+def interpolate_voxels(pyramid: Sequence[Tensor], voxels: Tensor, size: Sequence[int]) -> Tensor:
+    """Concatenate the features of every pyramid level at the given voxels of an image, finer than the pyramid or not.
+
+    Coarser levels are brought to the finest one as `gather_voxels` does, and the result linearly to the image, as
+    ``interpolate(align_corners=False)`` does: what `medssl.networks.segmentation.SegmentationNetwork` does with the
+    logits of a linear head. Of a level as large as the image it is `gather_voxels`.
+
+    Args:
+        pyramid: feature maps of a batch, finest first, each level half as large as the one before (rounded up).
+        voxels: integer indices of shape ``(N, 1 + spatial_dims)``: position in the batch, then the voxel of the image.
+        size: of the image, one number an axis.
+
+    Returns:
+        Tensor of shape ``(N, C_0 + C_1 + ...)``, rows in the order of ``voxels``.
+
+    Example:
+        >>> interpolate_voxels([torch.tensor([[[0.0, 4.0]]])], torch.tensor([[0, 0], [0, 1], [0, 2], [0, 3]]), (4,)).T
+        tensor([[0., 1., 3., 4.]])
+    """
+    finest = pyramid[0].shape[2:]
+    if tuple(finest) == tuple(size):
+        return gather_voxels(pyramid, voxels)
+    ratio = torch.tensor([cells / width for cells, width in zip(finest, size, strict=True)], device=voxels.device)
+    place = ((voxels[:, 1:] + 0.5) * ratio - 0.5).clamp(min=0)
+    lower = place.floor().long()
+    upper = torch.minimum(lower + 1, torch.tensor(finest, device=voxels.device) - 1)
+    ends = torch.stack([lower, upper])
+    weights = torch.stack([1 - (place - lower), place - lower])
+    axes = torch.arange(len(finest), device=voxels.device)
+    rows: Tensor | int = 0
+    for corner in itertools.product((0, 1), repeat=len(finest)):
+        chosen = torch.tensor(corner, device=voxels.device)
+        cells = torch.cat([voxels[:, :1], ends[chosen, :, axes].T], dim=1)
+        rows = rows + gather_voxels(pyramid, cells) * weights[chosen, :, axes].prod(dim=0)[:, None]
+    return rows
 
 
 class _Gather(torch.autograd.Function):

@@ -20,11 +20,12 @@ from torch.nn import functional as F
 from medssl.transforms.patches import cut_patch
 
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+_MEANS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 _OF_VIEWS = ("view_", "affine_", "clean_", "voxels_", "regions_")
 
 
 class RandResizedCropsd(Randomizable, Transform):
-    """Cut boxes of a random size and place, and resample each to one size, linearly.
+    """Cut boxes of a random size and place, and resample each to one size (see `cut_view`).
 
     The random resized crop of SimCLR and its successors, in any number of dimensions: a box has a share of the image's
     voxels drawn from `scale`, nearly the shape of `size`, and lies anywhere in the image. One that would not fit in is
@@ -162,6 +163,9 @@ def cut_view(
 ) -> tuple[Tensor, Tensor]:
     """Give a box of an image, resampled linearly to a size, and its affine (see `medssl.transforms.crops`).
 
+    Where two or more voxels of the box go into one of the view, the means of so many whole voxels are what is
+    resampled; those that are left over at the upper end of the box are not part of the view.
+
     Args:
         image: shape ``(C, *spatial)``.
         start: first voxel of the box along each axis.
@@ -174,8 +178,13 @@ def cut_view(
         >>> cut_view(image, np.array([2]), np.array([4]), np.array([2]))
         (tensor([[2.5000, 4.5000]]), tensor([[2.0000, 2.5000]]))
     """
+    # Linear interpolation reads two voxels of an axis, and would pass over those between them.
+    merged = np.maximum(extent // size, 1)
+    extent = extent // merged * merged
     view = cut_patch(image, start, extent, intensity)
-    if (extent != size).any():
+    if (merged > 1).any():
+        view = _MEANS[len(size)](view, tuple(merged.tolist()))
+    if (extent != size * merged).any():
         view = F.interpolate(view[None], tuple(size.tolist()), mode=_LINEAR[len(size)], align_corners=False)[0]
     step = extent / size
     affine = np.column_stack([np.diag(step), start + (step - 1) / 2])

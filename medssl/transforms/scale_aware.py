@@ -68,6 +68,10 @@ class RandScaleAwareCropsd(Randomizable, Transform):
     ) -> None:
         if sum(given is not None for given in (divisor, window, window_mm)) != 1:
             raise ValueError("Give exactly one of divisor, window (voxels) and window_mm.")
+        sizes = {"divisor": divisor, "window": window, "window_mm": window_mm, "stride": stride, "floor": floor}
+        for name, value in sizes.items():
+            if value is not None and min(ensure_tuple(value)) <= 0:
+                raise ValueError(f"The {name} of scale-aware windows must be above 0, got {value}.")
         if strategy not in ("random", "distance"):
             raise ValueError(f"strategy must be random or distance, got {strategy!r}.")
         self.keys = ensure_tuple(keys)

@@ -3,9 +3,12 @@
 import json
 import logging
 import re
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
+from multiprocessing.dummy import DummyProcess
 from pathlib import Path
 from typing import Any
 
@@ -180,13 +183,42 @@ def run_config(config_file: Path, workflow_type: str | None = "train", layers: S
             workflow_type=workflow_type,
         )
         try:
-            workflow.initialize()
-            workflow.run()
-            workflow.finalize()
-        except RuntimeError as error:
-            cause: BaseException = error
-            while isinstance(cause, RuntimeError) and cause.__cause__ is not None:
-                cause = cause.__cause__
-            if isinstance(cause, ValueError | OSError | FloatingPointError):
-                raise cause from None
-            raise
+            with bare_errors():
+                workflow.initialize()
+                workflow.run()
+                workflow.finalize()
+        finally:
+            _wait_for_thread_pools()
+
+
+@contextmanager
+def bare_errors() -> Iterator[None]:
+    """Raise what went wrong in a transform or a configuration in the block, without MONAI's RuntimeError around it.
+
+    Raises:
+        ValueError: so do OSError and FloatingPointError; any other error stays as it is.
+
+    Example:
+        >>> from monai.transforms import Compose, Lambda
+        >>> with bare_errors():
+        ...     Compose([Lambda(int)])("one")
+        Traceback (most recent call last):
+        ...
+        ValueError: invalid literal for int() with base 10: 'one'
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException = error
+        while isinstance(cause, RuntimeError) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, ValueError | OSError | FloatingPointError):
+            raise cause from None
+        raise
+
+
+def _wait_for_thread_pools() -> None:
+    """Let MONAI's cache finish the case it is at after an error: at the exit of Python, torch would abort in it."""
+    for thread in threading.enumerate():
+        if isinstance(thread, DummyProcess) and thread is not threading.current_thread():
+            thread.join()

@@ -8,14 +8,17 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from monai.data.utils import to_affine_nd
 from monai.inferers import SlidingWindowInferer
-from monai.transforms import Invertd, LoadImaged
+from monai.transforms import Invertd
 from torch import nn
 
 from medssl.data.files import replacing
+from medssl.data.loading import VerifiedLoadImage
 from medssl.evaluation.similarity_figure import similarity_figure
 from medssl.networks.similarity import PointSimilarity, anchor_features
 from medssl.packaging.loading import LoadedBundle, load_bundle
+from medssl.workflows.recipes import bare_errors
 
 OVERLAP = 0.25
 
@@ -27,7 +30,8 @@ def similarity(
 
     Args:
         scan: file of a scan, or folder of a DICOM series.
-        point: right, anterior and superior of the point in mm, as 3D Slicer shows it.
+        point: right, anterior and superior of the point in mm, as 3D Slicer shows it: of the pixel (x, y) of a picture
+            ``(-x, -y, 0)``.
         bundle: a packed bundle, pretrained or of a segmentation, whose backbone is used.
         out: folder for both files, named after the searched scan.
         other: the scan that is searched; None searches the same one.
@@ -40,7 +44,8 @@ def similarity(
     target = other or scan
     name = target.name.split(".")[0]
     volume = _write_volume(heat, out / f"{name}_similarity.nii.gz")
-    scans = [LoadImaged("image", ensure_channel_first=True)({"image": str(path)})["image"] for path in (scan, target)]
+    load = VerifiedLoadImage(ensure_channel_first=True, spatial_dims=heat.dim() - 1)
+    scans = [load(str(path)) for path in (scan, target)]
     return volume, similarity_figure(scans[0], tuple(point), scans[1], heat, out / f"{name}_similarity.png")
 
 
@@ -55,8 +60,9 @@ def heat_map(bundle: LoadedBundle, scan: Path, point: Sequence[float], other: Pa
     """
     preprocessing = bundle.preprocessing()
     backbone, patch_size = bundle.network.backbone, bundle.patch_size
-    source = preprocessing({"image": str(scan)})
-    searched = source if other is None else preprocessing({"image": str(other)})
+    with bare_errors():
+        source = preprocessing({"image": str(scan)})
+        searched = source if other is None else preprocessing({"image": str(other)})
     anchors = _anchors(backbone, source["image"], point, patch_size, scan)
     windows = SlidingWindowInferer(patch_size, sw_batch_size=1, overlap=OVERLAP, mode="gaussian")
     found = windows(searched["image"][None], PointSimilarity(backbone, anchors))[0]
@@ -68,11 +74,13 @@ def _anchors(
     backbone: nn.Module, image: MetaTensor, point: Sequence[float], patch_size: Sequence[int], scan: Path
 ) -> list[torch.Tensor]:
     """Return the features of the point, seen in the middle of a patch where the scan allows it."""
-    affine = image.affine.numpy()
-    voxel = np.rint(np.linalg.inv(affine) @ np.array([*point, 1.0]))[:3].astype(int)
     shape = np.array(image.shape[1:])
+    affine = to_affine_nd(3, image.affine.numpy().astype(float))
+    # A 2D image has no depth to miss.
+    voxel = np.rint(np.linalg.inv(affine) @ np.array([*point, 1.0]))[: len(shape)].astype(int)
     if np.any(voxel < 0) or np.any(voxel >= shape):
-        corners = [affine[:3] @ np.array([*index, 1.0]) for index in ((0, 0, 0), shape - 1)]
+        last = np.pad(shape - 1, (0, 3 - len(shape)))
+        corners = [affine[:3] @ np.array([*index, 1.0]) for index in ((0, 0, 0), last)]
         raise ValueError(
             f"The point {tuple(point)} is not in the body in {scan}, which reaches from {corners[0].round().tolist()} "
             f"to {corners[1].round().tolist()} mm (right, anterior, superior)."
@@ -85,7 +93,8 @@ def _anchors(
 
 
 def _write_volume(heat: MetaTensor, path: Path) -> Path:
-    image = nib.Nifti1Image(heat[0].numpy().astype(np.float32), heat.affine.numpy())
+    affine = to_affine_nd(3, heat.affine.numpy().astype(float))
+    image = nib.Nifti1Image(heat[0].numpy().astype(np.float32), affine)
     image.header.set_xyzt_units("mm")
     with replacing(path) as temporary:
         temporary.write_bytes(gzip.compress(image.to_bytes(), mtime=0))

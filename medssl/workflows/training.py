@@ -16,7 +16,7 @@ from medssl.engines.run_folder import refuse_held_folder
 from medssl.engines.run_lock import locked_run_folder
 from medssl.evaluation.ranks import discard_rank_rows, merge_rank_rows
 from medssl.packaging.provenance import finish_run_record, read_run_record, run_record
-from medssl.workflows.backbones import backbone_settings
+from medssl.workflows.backbones import backbone_settings, require_fitting_backbone
 from medssl.workflows.preprocessing import require_same_preprocessing
 from medssl.workflows.recipes import find_recipe, merge, read_config, run_config
 from medssl.workflows.starting import begin_run, no_start_left_behind
@@ -136,7 +136,12 @@ def train_segmentation(
         "fold": fold,
         "seed": fold,
     }
-    settings |= {"name": "random"} if backbone is None else backbone_settings(backbone)
+    if backbone is None:
+        settings["name"] = "random"
+    else:
+        given = backbone_settings(backbone)
+        require_fitting_backbone(backbone, given, recipe, overrides or {})
+        settings |= given
     config = merge(recipe, settings, overrides)
     if setting != "from_scratch" and "backbone" not in config["network_def"]:
         raise ValueError(

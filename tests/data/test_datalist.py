@@ -182,3 +182,8 @@ def test_all_cases_of_a_list_have_the_same_keys(tmp_path):
 def test_a_fault_of_2d_data_is_named(tmp_path, changes, message):
     with pytest.raises(ValueError, match=r"list\.json.*" + message):
         read_datalist(write(tmp_path, **changes))
+
+
+def test_a_list_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no data list .*gone\.json; `medssl datalist` makes one"):
+        read_datalist(tmp_path / "gone.json")

@@ -60,7 +60,7 @@ def test_nothing_is_learnt_from_a_specimen_that_is_held_out(folders):
 
 
 def test_held_out_are_groups_not_images(folders):
-    with pytest.raises(ValueError, match="2 held-out of 2 labelled cases leave none"):
+    with pytest.raises(ValueError, match="2 held-out of 2 labelled groups leave none"):
         build(folders, group=r"(s\d)_", num_test=2)
 
 
@@ -68,6 +68,27 @@ def test_held_out_are_groups_not_images(folders):
 def test_a_group_that_fits_no_name_is_an_error(folders, group):
     with pytest.raises(ValueError, match="must be a regular expression with one pair of brackets"):
         build(folders, group=group)
+
+
+def test_a_case_outside_all_groups_is_named(folders):
+    with pytest.raises(ValueError, match=r"\(case 's3_a' does not\)"):
+        build(folders, group=r"(s[12])_")
+
+
+def test_black_and_white_masks_need_their_colours(folders):
+    for mask in folders[1].iterdir():
+        Image.fromarray(np.array([[0, 255, 0]], np.uint8)).save(mask)
+    with pytest.raises(ValueError, match=r"hold the values \[0, 255\].*--label-colours 0=#000000,1=#ffffff"):
+        build(folders, label_colours=None)
+    assert build(folders, label_colours="0=#000000,1=#ffffff").labels == {0: "background", 1: "label_1"}
+
+
+def test_jpeg_masks_are_named_as_such(folders):
+    for mask in folders[1].iterdir():
+        Image.open(mask).save(mask.with_suffix(".jpg"))
+        mask.unlink()
+    with pytest.raises(ValueError, match="masks holds JPEG files"):
+        build(folders)
 
 
 def test_a_modality_that_nobody_knows_is_an_error(folders):

@@ -1,6 +1,7 @@
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from monai.transforms import SaveImage
 from PIL import Image
@@ -16,11 +17,13 @@ def saved(pixels, path):
     return str(path)
 
 
-def test_a_picture_gets_channels_first_and_pixels_of_size_1(tmp_path):
+def test_a_picture_gets_channels_first_and_lies_where_itk_puts_it(tmp_path):
     image = LoadImages2Dd("image")({"image": saved(GREY, tmp_path / "a.png")})["image"]
     assert image.dtype == torch.float32
     np.testing.assert_array_equal(image[0], GREY.T)
-    np.testing.assert_array_equal(image.affine, np.eye(3))
+    lps = sitk.ReadImage(str(tmp_path / "a.png"))
+    corner = np.diag([-1, -1]) @ lps.TransformIndexToPhysicalPoint((4, 2))
+    np.testing.assert_array_equal((image.affine.numpy() @ [4, 2, 1])[:2], corner)
 
 
 def test_what_is_written_back_is_what_was_read(tmp_path):

@@ -8,6 +8,7 @@ from medssl.data.sampling import background_and_class_ratios
 from medssl.engines.frozen_rows import central_features, random_corners, random_patch_rows, volume_rows
 from medssl.networks.fpn import FPN
 from medssl.networks.heads import LinearHead
+from medssl.networks.resnet import ResNet
 from medssl.networks.rows import LinearHeadOnRows
 from medssl.networks.segmentation import SegmentationNetwork
 
@@ -45,8 +46,11 @@ def test_patches_are_placed_as_monai_places_them(case):
     np.testing.assert_allclose(*means, atol=0.25)
 
 
-def test_rows_of_a_patch_that_is_the_volume_have_the_logits_of_the_network(backbone, case):
+@pytest.mark.parametrize("coarser_than_the_image", [False, True])
+def test_rows_of_a_patch_that_is_the_volume_have_the_logits_of_the_network(backbone, case, coarser_than_the_image):
     image, label = case
+    if coarser_than_the_image:
+        backbone = ResNet(spatial_dims=3, base_channels=2).eval()
     head = LinearHead(3, backbone.level_channels, num_classes=2)
     network = SegmentationNetwork(backbone, head, frozen=True).eval()
     rows = random_patch_rows(backbone, image, label, label.shape, 2, num_patches=2, rows_per_patch=10**6, seed=0)

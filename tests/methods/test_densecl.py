@@ -39,7 +39,7 @@ def cross_entropy(query, key, queue, temperature):
     return -(scores[0] - scores.exp().sum().log())
 
 
-def expected_dense(method, batch, partner_of):
+def expected_dense(method, batch, partner_of, temperature=0.2):
     """Equation 2 of the paper, cell by cell; `partner_of(b, cell, features, others)` is the matching cell or None."""
     maps = method.backbone(batch["view_1"])[-1], method.teacher.network[0](batch["view_2"])[-1]
     costs = []
@@ -49,7 +49,7 @@ def expected_dense(method, batch, partner_of):
         for cell, query in enumerate(queries):
             partner = partner_of(b, cell, features, others)
             if partner is not None:
-                costs.append(cross_entropy(query, keys[partner], method.dense_queue.rows, 0.2))
+                costs.append(cross_entropy(query, keys[partner], method.dense_queue.rows, temperature))
     return torch.stack(costs).mean()
 
 
@@ -57,17 +57,18 @@ def most_alike(b, cell, features, others):
     return max(range(len(others)), key=lambda i: F.cosine_similarity(features[cell], others[i], dim=0).item())
 
 
-@pytest.mark.parametrize("spatial_dims", [2, 3])
-def test_dense_loss_is_the_cross_entropy_of_the_most_alike_cells(spatial_dims):
-    method, batch = densecl(spatial_dims).eval(), make_batch(spatial_dims)
-    torch.testing.assert_close(method(batch)["dense"], expected_dense(method, batch, most_alike).detach())
+@pytest.mark.parametrize(("spatial_dims", "temperature"), [(2, 0.2), (3, 0.2), (2, 0.5)])
+def test_dense_loss_is_the_cross_entropy_of_the_most_alike_cells(spatial_dims, temperature):
+    method, batch = densecl(spatial_dims, temperature=temperature).eval(), make_batch(spatial_dims)
+    expected = expected_dense(method, batch, most_alike, temperature)
+    torch.testing.assert_close(method(batch)["dense"], expected.detach())
 
 
 def test_cells_match_by_location_and_those_outside_the_other_view_take_no_part():
     method, batch = densecl(2, matching="location").eval(), make_batch(2)
-    # View 2 is the image mirrored along the first axis and moved by a cell along the second.
+    # View 2 is the image mirrored along the first axis, cell on cell, and moved by a cell along the second.
     batch["affine_1"] = torch.tensor([[1.0, 0, 0], [0, 1, 0]]).expand(4, 2, 3)
-    batch["affine_2"] = torch.tensor([[-1.0, 0, 63], [0, 1, 32]]).expand(4, 2, 3)
+    batch["affine_2"] = torch.tensor([[-1.0, 0, 32], [0, 1, 32]]).expand(4, 2, 3)
 
     def partner_of(b, cell, features, others):
         row, column = divmod(cell, 2)
@@ -80,7 +81,7 @@ def test_cells_match_by_location_and_those_outside_the_other_view_take_no_part()
 
 def test_views_that_do_not_meet_have_no_dense_loss_and_still_train():
     method, batch = densecl(2, matching="location"), batch_with_affines(2)
-    batch["affine_2"] = batch["affine_2"] + 1000
+    batch["affine_2"] = batch["affine_2"] + torch.tensor([0.0, 0.0, 1000.0])
     losses = method(batch)
     losses["loss"].backward()
     assert losses["matched"] == 0 and losses["dense"] == 0 and losses["global"] > 0

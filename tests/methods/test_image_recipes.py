@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from monai.transforms import Compose
 
 from medssl.engines.pretrain import StopOnBadLoss
 from medssl.packaging.sources import source_bundles
@@ -39,7 +40,17 @@ def test_recipe_trains(name, spatial_dims, tmp_path):
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_views_can_be_turned_and_scaled(spatial_dims, tmp_path):
     folder = run_method("simclr", spatial_dims, tmp_path, ["affine"], **METHODS["simclr"])
-    assert len(run_settings(folder)["augmentation"]) == 3
+    assert "RandAffine" in json.dumps(run_settings(folder)["augmentation"])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("vicregl", {"expander_channels": 16}), ("densecl", {"queue_size": 16, "matching": "location"})],
+)
+def test_a_method_that_matches_places_refuses_views_that_were_turned(name, settings, tmp_path):
+    settings = {**SMALL, **settings, "backbone_def::depth": 10, "patch_size": [64, 32]}
+    with pytest.raises(ValueError, match=r"no 'affine_\d'.* leave out .*--with affine"):
+        run_method(name, 2, tmp_path, ["affine"], **settings)
 
 
 @pytest.mark.parametrize("name", ["byol", "moco"])
@@ -65,6 +76,16 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(name, tmp_path, mon
     )
     assert json.loads((tmp_path / "stopped/run.json").read_text(encoding="utf-8"))["resumes"][0]["step"] == 2
     assert all(torch.equal(resumed[key], value) for key, value in whole.items())
+
+
+def test_turned_views_have_no_places_in_common():
+    folder = source_bundles() / "pretrain/configs"
+    paths = [str(folder / name) for name in ("train.yaml", "methods/simclr.yaml", "affine.yaml")]
+    parser = ConfigParser(ConfigParser.load_config_files(paths))
+    turn = Compose(parser.get_parsed_content("augmentation")[-2:])
+    places = {"affine_1": torch.eye(2, 3), "voxels_2": torch.zeros(1, 2), "regions_1": torch.zeros(8, 8)}
+    view = torch.rand(1, 8, 8)
+    assert set(turn({"view_1": view, "view_2": view, "case": "a", **places})) == {"view_1", "view_2", "case"}
 
 
 def test_the_reference_of_matssl_trains(tmp_path):

@@ -23,12 +23,13 @@ def test_the_contract_holds():
     check_method(make_method, make_batch)
 
 
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
 @pytest.mark.parametrize(("threshold", "labels"), [(0.1, [0, 1, 0, 2]), (0.35, [0, 1, 0, 0])])
-def test_images_nearer_than_the_threshold_are_positives(threshold, labels):
-    method, batch = make_method(2, threshold=threshold), make_batch(2)
+def test_images_nearer_than_the_threshold_are_positives(threshold, labels, temperature):
+    method, batch = make_method(2, threshold=threshold, temperature=temperature), make_batch(2)
     batch["position"] = torch.tensor([[0.10], [0.90], [0.15], [0.30]])
     z = [method.projector(method.backbone(batch[f"view_{k}"])[2].mean((2, 3))) for k in (1, 2)]
-    expected = SupConLoss(temperature=0.1)(torch.cat(z), torch.tensor(labels).repeat(2))
+    expected = SupConLoss(temperature=temperature)(torch.cat(z), torch.tensor(labels).repeat(2))
     torch.testing.assert_close(method(batch)["contrastive"], expected.detach())
 
 

@@ -129,11 +129,13 @@ def recipe(name):
 @pytest.mark.parametrize(("name", "num_voxels"), [("pix2rep", 1000), ("pix2rep_v2", 8000)])
 def test_recipe_has_the_numbers_of_the_paper(name, num_voxels):
     parser = recipe(name)
+    assert parser["max_gradient_norm"] >= 1e6
     assert parser["num_voxels"] * parser["pairs_per_batch"] == num_voxels
     assert parser["learning_rate"] == 4.7e-4
     method = parser.get_parsed_content("method_def")
     assert [layer.out_features for layer in method.projector if isinstance(layer, nn.Linear)] == [256, 256]
     if name == "pix2rep":
+        assert parser["max_epochs"] == 200
         assert method.loss.temperature == 0.53
     else:
         assert method.loss.redundancy == 5e-3

@@ -39,8 +39,9 @@ def cell_regions(batch, stride):
     return batch["regions_1"][:, middle][:, :, middle]
 
 
-def test_within_an_image_cells_of_one_superpixel_are_positives():
-    method, batch = make_method(2), make_batch(2)
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_within_an_image_cells_of_one_superpixel_are_positives(temperature):
+    method, batch = make_method(2, temperature=temperature), make_batch(2)
     maps = [method.backbone(batch[f"view_{k}"])[2] for k in (1, 2)]
     regions = cell_regions(batch, stride=4)
     rows, labels = [], []
@@ -49,7 +50,7 @@ def test_within_an_image_cells_of_one_superpixel_are_positives():
         rows += [torch.stack([m[b, :, x, y] for m in maps for x, y in cells])]
         labels += [torch.tensor([regions[b, x, y] for _ in maps for x, y in cells])]
     z = method.cell_projector(torch.cat(rows)).split([len(r) for r in rows])
-    costs = [SupConLoss(temperature=0.1)(*image) for image in zip(z, labels, strict=True)]
+    costs = [SupConLoss(temperature=temperature)(*image) for image in zip(z, labels, strict=True)]
     torch.testing.assert_close(method(batch)["intra"], torch.stack(costs).mean().detach())
 
 
@@ -90,6 +91,18 @@ def test_images_joined_by_their_maps_and_both_views_of_an_image_are_alike():
     assert alike[1].tolist() == [False, True, False, True, True, True]
 
 
+def test_divided_by_the_image_a_large_superpixel_counts_for_more():
+    # Of three cells two are one superpixel: their mean is 2, and their sum over the cells of the image 4 / 3.
+    first = torch.tensor([[2.0, 2.0, 4.0], [1.0, 1.0, 2.0], [2.0, 2.0, 2.0]]).reshape(3, 1, 3, 1)
+    second = torch.tensor([[2.0, 2.0, 4.1], [1.0, 1.0, 2.1], [2.0, 2.0, 2.1]]).reshape(3, 1, 3, 1)
+    regions = torch.tensor([[0, 0, 1], [0, 0, 1], [0, 1, 2]]).reshape(3, 3, 1)
+    by_region, by_image = (
+        make_method(2, cell_stride=1, divisor=divisor).alike([first, second], [regions, regions])
+        for divisor in ("region", "image")
+    )
+    assert not by_region[0, 2] and by_image[0, 2]
+
+
 def test_the_total_weighs_its_parts():
     weights = {"instance_weight": 2.0, "intra_weight": 3.0, "inter_weight": 0.25}
     losses = make_method(2, **weights)(make_batch(2))
@@ -97,18 +110,20 @@ def test_the_total_weighs_its_parts():
     torch.testing.assert_close(losses["loss"].detach(), expected)
 
 
-def test_with_simclr_the_instance_loss_is_nt_xent():
-    method, batch = make_method(2, instance_loss="simclr"), make_batch(2)
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_with_simclr_the_instance_loss_is_nt_xent(temperature):
+    method, batch = make_method(2, instance_loss="simclr", temperature=temperature), make_batch(2)
     z = torch.cat([method.projector(method.pool(method.backbone(batch[f"view_{k}"]))) for k in (3, 4)])
-    expected = NTXentLoss(0.1)(z, torch.arange(IMAGES).repeat(2))
+    expected = NTXentLoss(temperature)(z, torch.arange(IMAGES).repeat(2))
     torch.testing.assert_close(method(batch)["contrastive"], expected.detach())
 
 
-def test_with_pcl_images_of_one_place_are_positives():
-    method, batch = make_method(2), make_batch(2)
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_with_pcl_images_of_one_place_are_positives(temperature):
+    method, batch = make_method(2, temperature=temperature), make_batch(2)
     batch["position"] = torch.tensor([[0.1], [0.8], [0.15], [0.85]])
     z = torch.cat([method.projector(method.pool(method.backbone(batch[f"view_{k}"]))) for k in (3, 4)])
-    expected = SupConLoss(temperature=0.1)(z, torch.tensor([0, 1, 0, 1]).repeat(2))
+    expected = SupConLoss(temperature=temperature)(z, torch.tensor([0, 1, 0, 1]).repeat(2))
     torch.testing.assert_close(method(batch)["contrastive"], expected.detach())
 
 

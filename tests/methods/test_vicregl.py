@@ -38,7 +38,7 @@ def view_of(method, batch, number):
     places = []
     for cell in torch.cartesian_prod(*(torch.arange(n) for n in level.shape[2:])):
         affine = batch[f"affine_{number}"][0]
-        centre = (cell * 32 + 15.5).to(affine)
+        centre = (cell * 32).to(affine)
         places.append(affine[:, :-1] @ centre + affine[:, -1])
     cells = torch.stack([method.map_projector(features.T) for features in level.flatten(2)])
     half = 16 * batch[f"affine_{number}"][0, :, :-1].square().sum().sqrt()

@@ -1,7 +1,8 @@
 import pytest
 import torch
+from torch.nn.functional import interpolate
 
-from medssl.ops.pyramid import crop_like, gather_levels, gather_voxels
+from medssl.ops.pyramid import crop_like, gather_levels, gather_voxels, interpolate_voxels
 
 
 def coordinate_pyramid(shape, num_levels):
@@ -57,3 +58,12 @@ def test_voxels_without_their_batch_position_are_refused():
 def test_crop_keeps_the_leading_corner():
     x = torch.arange(36.0).reshape(1, 1, 6, 6)
     torch.testing.assert_close(crop_like(x, torch.zeros(1, 3, 5, 4)), x[..., :5, :4])
+
+
+@pytest.mark.parametrize(("size", "mode"), [((11, 8), "bilinear"), ((7, 6, 5), "trilinear")])
+def test_a_pyramid_coarser_than_its_image_is_interpolated_as_pytorch_interpolates_maps(size, mode):
+    torch.manual_seed(0)
+    level = torch.randn(2, 3, *(-(-s // 2) for s in size))
+    voxels = torch.cartesian_prod(torch.arange(2), *(torch.arange(s) for s in size))
+    expected = interpolate(level, size=size, mode=mode, align_corners=False).movedim(1, -1).flatten(0, -2)
+    torch.testing.assert_close(interpolate_voxels([level], voxels, size), expected)

@@ -119,6 +119,26 @@ def test_a_rotation_is_that_of_scipy():
     assert min(np.abs(c[inner] - result.numpy()[inner]).max() for c in candidates) < 0.02
 
 
+def test_turns_reach_their_limit():
+    change, angles = RandGeometry(prob=1, max_rotation=30, scale=(1, 1)).set_random_state(seed=0), []
+    for _ in range(100):
+        change.randomize((8, 8))
+        # Mirrors turn by 180 degrees, or change the sign of a column.
+        angles.append(math.degrees(math.asin(abs(change.matrix[1, 0]))))
+    assert 27 < max(angles) <= 30.01
+
+
+def test_turn_scale_and_bend_are_each_drawn_on_their_own():
+    change, drawn = RandGeometry(prob=0.67).set_random_state(seed=0), []
+    for _ in range(400):
+        change.randomize((8, 8))
+        scaled = abs(float(change.matrix.det().abs()) - 1) > 1e-5
+        drawn.append((float(change.matrix[1, 0]) != 0, scaled, change.control is not None))
+    shares = np.mean(drawn, axis=0)
+    assert (np.abs(shares - 0.67) < 0.08).all()
+    assert np.mean([all(kinds) for kinds in drawn]) == pytest.approx(0.67**3, abs=0.08)
+
+
 def test_in_3d_the_third_axis_is_not_turned():
     change = RandGeometry(prob=1).set_random_state(seed=0)
     change(smooth(8, 8, 8))

@@ -52,12 +52,21 @@ def test_a_mirror_leaves_its_input():
 
 
 def test_shares_of_resized_crops_are_within_the_scale():
-    cut, data = RandResizedCropsd("view_1", (16, 16), scale=(0.25, 0.5)), {"image": torch.zeros(1, 200, 200)}
-    extents = [16 * cut.set_random_state(seed=s)(data)["affine_1"][:, :2].diag() for s in range(200)]
+    cut, data = RandResizedCropsd("view_1", (64, 64), scale=(0.25, 0.5)), {"image": torch.zeros(1, 200, 200)}
+    extents = [64 * cut.set_random_state(seed=s)(data)["affine_1"][:, :2].diag() for s in range(200)]
     shares = torch.stack([e.prod() / 200**2 for e in extents])
     ratios = torch.stack([e[0] / e[1] for e in extents])
     assert 0.24 < shares.min() < 0.27 and 0.48 < shares.max() < 0.51
     assert 1.2 < ratios.max() < 1.36 and 0.73 < ratios.min() < 0.83
+
+
+@pytest.mark.parametrize("shape", [(200, 170), (50, 60, 70)])
+def test_every_voxel_of_a_large_box_counts(shape):
+    image, size = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0)), (16, 16, 16)[: len(shape)]
+    view = RandResizedCropsd("view_1", size, scale=(1, 1)).set_random_state(seed=0)({"image": image})["view_1"]
+    # Of so many voxels of noise the mean is next to a half; of the 2 nearest along each axis it is not.
+    assert view.std() < 0.07
+    assert view.mean() == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_box_too_large_for_a_thin_image_keeps_its_shape():

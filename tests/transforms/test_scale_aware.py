@@ -83,6 +83,12 @@ def test_two_windows_or_none_are_an_error():
             RandScaleAwareCropsd(KEYS, **windows)
 
 
+@pytest.mark.parametrize("sizes", [{"divisor": 0}, {"window": [32, 0]}, {"window_mm": -1}, {"divisor": 2, "stride": 0}])
+def test_a_window_of_nothing_is_an_error(sizes):
+    with pytest.raises(ValueError, match="must be above 0"):
+        RandScaleAwareCropsd(KEYS, **sizes)
+
+
 def test_an_unknown_strategy_is_an_error():
     with pytest.raises(ValueError, match="random or distance, got 'near'"):
         RandScaleAwareCropsd(KEYS, divisor=2, strategy="near")

@@ -84,6 +84,20 @@ def test_elastic_fields_move_the_inside_and_keep_the_border(size):
     assert 0.2 < moved.max() < reach
 
 
+def test_elastic_fields_move_each_axis_on_its_own():
+    warp, _ = draw((41, 41), not_mirrored((41, 41)), displacements=(0.06,), **STILL)
+    moved = (warp.positions() - RandWarpedPaird((41, 41), **STILL).positions()).flatten(0, 1)
+    assert abs(torch.corrcoef(moved.T)[0, 1]) < 0.9
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_listed_voxels_are_distinct_and_drawn_from_everywhere(size):
+    _, sample = draw(size, num_voxels=300, scale=(0.5, 0.5), max_rotation=0.0)
+    assert len(sample["voxels_2"].unique(dim=0)) == 300
+    share = sample["voxels_2"].float().mean(0) / (torch.tensor(size) - 1.0)
+    torch.testing.assert_close(share, torch.full((len(size),), 0.5), atol=0.07, rtol=0)
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_listed_voxels_come_from_inside(size):
     for seed in range(10):
@@ -106,15 +120,19 @@ def test_only_body_is_listed_where_there_is_some(size):
 
 
 def test_windows_lie_in_the_patch_and_have_the_drawn_size():
-    scales = []
+    scales, corners = [], []
     for seed in range(200):
         warp, _ = draw((41, 41), seed, max_rotation=0.0)
         positions = warp.positions()
         assert positions.min() >= -1e-3
         assert positions.max() <= 40 + 1e-3
         scales.append(float(positions[..., 0].max() - positions[..., 0].min()) / 40)
+        corners.append(positions.flatten(0, 1).amin(0))
     assert 0.33 <= min(scales) < 0.4
     assert 0.9 < max(scales) <= 0.951
+    # As far up as the smallest windows can go, along both axes.
+    assert torch.stack(corners).amin(0).max() < 2
+    assert torch.stack(corners).amax(0).min() > 20
 
 
 @pytest.mark.parametrize(("size", "limit"), [((16, 16), 90), ((16, 16, 8), 45)])

@@ -40,3 +40,14 @@ def test_a_segmentation_bundle_is_refused(tmp_path):
     (tmp_path / "provenance.json").write_text('{"kind": "segmentation"}')
     with pytest.raises(ValueError, match="is a segmentation bundle"):
         backbone_settings(tmp_path)
+
+
+def test_a_backbone_of_other_axes_than_the_data_is_refused(pretrained, ct_list, tmp_path):
+    with pytest.raises(ValueError, match=r"takes spatial_dims=3.*has spatial_dims=2"):
+        train_segmentation("fine_tune", ct_list, ["image_2d"], tmp_path / "run", pretrained, num_labels=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_beside_the_one_of_the_backbone_is_refused(pretrained, ct_list, tmp_path):
+    with pytest.raises(ValueError, match="--with resnet18 is a network"):
+        train_segmentation("fine_tune", ct_list, ["ct"], tmp_path / "run", pretrained, layers=["resnet18"])

@@ -1,9 +1,13 @@
 import json
+import threading
+import time
+from multiprocessing.dummy import DummyProcess
 
 import pytest
 import yaml
+from monai.transforms import Transform
 
-from medssl.workflows.recipes import find_recipe, merge, parse_overrides, read_config
+from medssl.workflows.recipes import find_recipe, merge, parse_overrides, read_config, run_config
 
 
 @pytest.mark.parametrize(
@@ -95,3 +99,23 @@ def test_the_configuration_of_a_run_is_read(tmp_path):
 def test_a_folder_without_a_run_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
         read_config(tmp_path)
+
+
+class FailOrLinger(Transform):
+    """Fail at once where there is nothing to wait for: a damaged case before a slow one."""
+
+    def __call__(self, seconds):
+        if not seconds:
+            raise ValueError("a.png is damaged")
+        time.sleep(seconds)
+        return seconds
+
+
+def test_no_thread_of_the_cache_outlives_a_failed_run(tmp_path):
+    path = tmp_path / "config.json"
+    dataset = {"_target_": "CacheDataset", "data": [0, 0.5, 0.5], "progress": False}
+    dataset["transform"] = {"_target_": f"{__name__}.FailOrLinger"}
+    path.write_text(json.dumps({"dataset": dataset, "run": ["$@dataset"]}), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"a\.png is damaged"):
+        run_config(path, workflow_type=None)
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, DummyProcess)]

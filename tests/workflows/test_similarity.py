@@ -1,8 +1,14 @@
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+from medssl.networks.features import DenseFeatures
+from medssl.networks.resnet import ResNet
+from medssl.packaging.loading import LoadedBundle
 from medssl.packaging.pack import pack
+from medssl.workflows.recipes import find_recipe, merge
 from medssl.workflows.similarity import similarity
 from tests.bundles.test_inference import SHAPE, oblique_affine, scan_and_label, write_scan
 from tests.packaging.toy_run import segmentation_run
@@ -66,3 +72,27 @@ def test_a_point_outside_the_body_is_refused(work, bundle):
 def test_a_folder_that_is_no_bundle_is_refused(work):
     with pytest.raises(FileNotFoundError, match="give the folder of a bundle"):
         similarity(work / "scan.nii.gz", (0.0, 0.0, 0.0), work, work / "elsewhere")
+
+
+def test_a_point_of_a_picture_is_found_where_slicer_shows_it(tmp_path, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "cells.png")
+    torch.manual_seed(0)
+    backbone = ResNet(spatial_dims=2, base_channels=4).eval()
+    config = merge([find_recipe("data", "image_2d")], {"keys": ["image"], "patch_size": [30, 20]})
+    bundle = LoadedBundle(tmp_path, {**config, "interpolation": ["bilinear"]}, DenseFeatures(backbone))
+    monkeypatch.setattr("medssl.workflows.similarity.load_bundle", lambda folder: bundle)
+    volume, picture = similarity(tmp_path / "cells.png", (-24.0, -4.0, 0.0), tmp_path, tmp_path)
+    found = nib.load(volume)
+    # Cells of the finest level are 2 pixels wide.
+    assert [int(i) // 2 for i in np.unravel_index(found.get_fdata().argmax(), found.shape)] == [12, 2]
+    np.testing.assert_array_equal(found.affine, np.diag([-1, -1, 1, 1]))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_damaged_scan_is_named(work, bundle):
+    cut = work / "cut.nii.gz"
+    cut.write_bytes((work / "scan.nii.gz").read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"cut\.nii\.gz"):
+        similarity(cut, (0.0, 0.0, 0.0), bundle, work / "elsewhere")
+    assert not (work / "elsewhere").exists()
