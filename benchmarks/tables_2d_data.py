@@ -42,7 +42,7 @@ def _acdc(images: Path, out: Path, labels: dict[int, str]) -> None:
         with h5py.File(path) as file:
             volume, label = file["image"][()], np.minimum(file["label"][()], len(labels) - 1)
         for z in range(len(volume)):
-            entry = {"case": f"{path.stem}_z{z:02d}", "group": path.stem}
+            entry = {"case": f"{path.stem}_z{z:02d}", "group": path.stem, "position": f"{(z + 0.5) / len(volume):.4f}"}
             for kind, plane in (("image", volume[z].T), ("label", label[z].T)):
                 entry[kind] = str(out / f"{kind}s" / f"{entry['case']}.nii.gz")
                 Path(entry[kind]).parent.mkdir(parents=True, exist_ok=True)
