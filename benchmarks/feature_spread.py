@@ -14,9 +14,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from medssl.data.datalist import load_section
-from medssl.networks.fpn import FPN
 from medssl.workflows.recipes import read_config
-from medssl.workflows.training import NETWORK_KEYS
 
 NUM_CASES = 12
 
@@ -25,7 +23,7 @@ NUM_CASES = 12
 def spread(run: Path, datalist: str) -> list[float]:
     """Give the ratio of every level, finest first."""
     config = read_config(run)
-    backbone = FPN(**{key: config[key] for key in NETWORK_KEYS}).eval()
+    backbone = ConfigParser(config).get_parsed_content("backbone_def").eval()
     backbone.load_state_dict(torch.load(run / "backbone.pt", weights_only=True))
     transform = Compose(ConfigParser(config).get_parsed_content("image_transforms"))
     cases = [transform({"image": case["image"]}) for case in load_section(datalist, "test")[:NUM_CASES]]
