@@ -10,6 +10,7 @@ from monai.engines.utils import IterationEvents
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from medssl.engines.exceptions import on_exception
 from medssl.engines.run_folder import save_atomically
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class Progress:
         engine.add_event_handler(Events.STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._move)
         engine.add_event_handler(Events.COMPLETED, self._close)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self._raise)
+        on_exception(engine, self._close)
 
     def _open(self, engine: Engine) -> None:
         state = engine.state
@@ -123,13 +124,9 @@ class Progress:
         self.bar.set_postfix({k: f"{v:.3f}" for k, v in LossValues()(engine.state.output).items()}, refresh=False)
         self.bar.update()
 
-    def _close(self, engine: Engine) -> None:
-        self.bar.close()
-
-    def _raise(self, engine: Engine, error: BaseException) -> None:
+    def _close(self, engine: Engine | None = None) -> None:
         if self.bar is not None:
             self.bar.close()
-        raise error
 
 
 class SaveWeights:

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from ignite.engine import Engine, Events
 
 from medssl.engines.distributed import rank
+from medssl.engines.exceptions import on_exception
 from medssl.engines.run_folder import SaveCheckpoints
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -41,7 +42,7 @@ class StopOnSignal:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._stop_within_epoch)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._stop_after_epoch)
         engine.add_event_handler(Events.COMPLETED, self._restore)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self._raise)
+        on_exception(engine, self._restore)
 
     def _listen(self, engine: Engine) -> None:
         # Python delivers signals to the main thread alone.
@@ -56,10 +57,6 @@ class StopOnSignal:
         for number, former in self.former.items():
             signal.signal(number, former)
         self.former = {}
-
-    def _raise(self, engine: Engine, error: BaseException) -> None:
-        self._restore()
-        raise error
 
     def _stop_within_epoch(self, engine: Engine) -> None:
         if engine.state.iteration % engine.state.epoch_length:

@@ -5,12 +5,23 @@ import pytest
 from ignite.engine import Engine, Events
 
 from medssl.engines.checkpoints import list_checkpoints
-from medssl.engines.stopping import StopOnSignal, leave_signals_to_main
+from medssl.engines.stopping import SIGNALS, StopOnSignal, leave_signals_to_main
 
 
 class Stateless:
     def state_dict(self):
         return {}
+
+
+@pytest.fixture(autouse=True)
+def usual_signals():
+    """A shell starts what runs in its background with SIGINT ignored."""
+    former = {number: signal.getsignal(number) for number in SIGNALS}
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in former.items():
+        signal.signal(number, handler)
 
 
 def run(folder, signal_in_step, event=None, number=signal.SIGTERM, times=1):
@@ -26,6 +37,7 @@ def run(folder, signal_in_step, event=None, number=signal.SIGTERM, times=1):
         for _ in range(times):
             os.kill(os.getpid(), number)
 
+    before = [signal.getsignal(number) for number in SIGNALS]
     engine = Engine(step)
     if event is not None:
         engine.add_event_handler(event, lambda e: send() if e.state.iteration == signal_in_step else None)
@@ -33,8 +45,7 @@ def run(folder, signal_in_step, event=None, number=signal.SIGTERM, times=1):
     try:
         engine.run(range(4), max_epochs=3)
     finally:
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert [signal.getsignal(number) for number in SIGNALS] == before
     return steps
 
 
