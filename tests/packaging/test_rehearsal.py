@@ -29,7 +29,7 @@ def faults_of(step, bundle, tmp_path):
     """Give what one step of the rehearsal finds."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    rehearsal._write_scan(folder / "scan.nii.gz")
+    rehearsal._write_scan(folder, rehearsal._input_shape(bundle))
     return list(getattr(rehearsal, step)(bundle, folder))
 
 
@@ -92,7 +92,7 @@ def test_a_bundle_that_cannot_be_used_from_python_is_found(bundle, tmp_path):
     (bundle / "configs" / "inference.json").write_text(json.dumps(config))
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    rehearsal._write_scan(folder / "scan.nii.gz")
+    rehearsal._write_scan(folder, rehearsal._input_shape(bundle))
     torch.jit.load(bundle / "models" / "model.ts").save(str(folder / "exported.ts"))
     (fault,) = rehearsal._python_checks(bundle, folder)
     assert fault.startswith("The bundle cannot be used from Python: ")
