@@ -31,7 +31,7 @@ SPACING = (2.9, 2.9, 5.0)
 
 def write_bundle(folder: Path, patch_size: Sequence[int]) -> Path:
     """Write the two files of a bundle that labelling reads."""
-    names = ("pretrain/configs/train.yaml", "data/ct.yaml")
+    names = ("pretrain/configs/train.yaml", "networks/fpn.yaml", "data/ct.yaml")
     parser = ConfigParser(ConfigParser.load_config_files([str(source_bundles() / name) for name in names]))
     parser.update({**NETWORK, "spacing": list(SPACING), "patch_size": list(patch_size)})
     for name in ("configs", "models"):
