@@ -6,7 +6,7 @@ Every method is run as its recipe says, heads and augmentations included, but fo
 backbone (the feature pyramid of Kats et al. with 8 channels and 4 levels), the size of a patch or crop, and the batch
 (4 pairs in 2D, 2 in 3D). Making the batch and computing the step (forward, backward, optimizer) are timed apart, since
 workers make batches while the network computes. A sample is a pair of views. Each row comes from a process of its own,
-on two threads; peak memory is what data and training added to the imports.
+on two threads; peak memory is that of the process, with about 500 MiB of imports.
 """
 
 import sys
