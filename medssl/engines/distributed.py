@@ -1,6 +1,9 @@
 """Training on several processes, the ranks, that ``torchrun`` starts: one a GPU, or a few on the CPU."""
 
+import atexit
+import gc
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -86,13 +89,14 @@ def joined_ranks() -> Iterator[None]:
         if _is_lost_connection(error):
             raise ConnectionError(f"{where}: another rank was killed or cannot be reached any more.") from error
         raise
-    dist.destroy_process_group()
+    _leave()
 
 
 def join_ranks() -> None:
     """Join the ranks, if there are several and they are not joined yet: for configurations that MONAI runs."""
     if num_ranks() > 1 and not dist.is_initialized():
         _join(next(dist.rendezvous("env://", timeout=TIMEOUT))[0])
+        atexit.register(_leave_at_exit)
 
 
 def _join(store: dist.Store) -> None:
@@ -101,6 +105,23 @@ def _join(store: dist.Store) -> None:
         torch.cuda.set_device(device)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank(), world_size=num_ranks(), timeout=TIMEOUT)
+
+
+def _leave() -> None:
+    """Leave the ranks and end the threads that served them."""
+    # The gradients' reducer, in a cycle with the trainer, holds the group too. Threads that live until the interpreter is
+    # torn down abort the process now and then, after all is done; and who lets the group go last waits for them: it must
+    # not be the reducer, which would keep the interpreter's lock that they need to end.
+    group = dist.group.WORLD
+    dist.destroy_process_group()
+    gc.collect()
+    del group
+
+
+def _leave_at_exit() -> None:
+    # After an error the other ranks may wait for this one, and this one for them.
+    if dist.is_initialized() and not hasattr(sys, "last_value"):
+        _leave()
 
 
 def _another_failed(store: dist.Store) -> bool:

@@ -1,4 +1,5 @@
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -71,6 +72,19 @@ def test_batch_norm_of_a_single_value_on_all_ranks_is_an_error(ranks):
 
 def test_only_the_first_rank_acts(ranks):
     assert [found["written"] for found in ranks] == [[0], []]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the names of threads are known on Linux alone")
+@pytest.mark.parametrize("way", ["block", "program"])
+def test_no_thread_of_the_ranks_outlives_them(way, tmp_path):
+    # Such a thread aborts the process now and then, while the interpreter ends.
+    process = start_on_ranks(tmp_path, way, module="tests.engines.left_ranks")
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    for rank in (0, 1):
+        names = (tmp_path / f"rank_{rank}.txt").read_text(encoding="utf-8").splitlines()
+        assert names
+        assert not [name for name in names if "gloo" in name]
 
 
 def test_one_process_needs_no_ranks():

@@ -4,7 +4,6 @@ import sys
 from types import SimpleNamespace
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from medssl.data.sampling import StepBatches
@@ -106,7 +105,6 @@ def main(out):
     except ValueError as error:
         results["one_value"] = str(error)
     torch.save(results, f"{out}/rank_{rank()}.pt")
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
