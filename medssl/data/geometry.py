@@ -48,7 +48,7 @@ def pair_problems(image: VolumeHeader, label: VolumeHeader) -> list[Problem]:
     """
     (image_shape, image_affine), (label_shape, label_affine) = (_turned_to_ras(header) for header in (image, label))
     if image_shape != label_shape:
-        text = f"its label has {label_shape} voxels where the image has {image_shape} (axes turned to RAS)"
+        text = f"its label is of {_sizes(label_shape)} where the image is of {_sizes(image_shape)} (axes turned to RAS)"
         return [Problem("error", f"{text}; resample the label onto the grid of the image.")]
     distance = corner_distance((*image_shape, 1)[:3], image_affine, label_affine)
     if distance > TOLERANCE_MM * min(1.0, image.spacing.min()):
@@ -82,8 +82,9 @@ def patch_problems(
     missing = np.maximum(0, np.array(patch_size) - size)
     if not missing.any():
         return []
-    text = f"the volume of {_sizes(size)} voxels is smaller than the patch of {_sizes(patch_size)}"
-    return [Problem("warning", f"{text}: it will be padded by {_sizes(missing)} voxels; a smaller patch avoids that.")]
+    image, cells = ("volume", "voxels") if len(size) == 3 else ("image", "pixels")
+    text = f"the {image} of {_sizes(size)} {cells} is smaller than the patch of {_sizes(patch_size)}"
+    return [Problem("warning", f"{text}: it will be padded by {_sizes(missing)} {cells}; a smaller patch avoids that.")]
 
 
 def corner_distance(shape: Sequence[int], first: np.ndarray, second: np.ndarray) -> float:

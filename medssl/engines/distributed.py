@@ -109,9 +109,9 @@ def _join(store: dist.Store) -> None:
 
 def _leave() -> None:
     """Leave the ranks and end the threads that served them."""
-    # The gradients' reducer, in a cycle with the trainer, holds the group too. Threads that live until the interpreter is
-    # torn down abort the process now and then, after all is done; and who lets the group go last waits for them: it must
-    # not be the reducer, which would keep the interpreter's lock that they need to end.
+    # The reducer of the gradients, in a cycle with the trainer, holds the group too. Threads that live until the
+    # interpreter is torn down abort the process now and then, when all is done. Who lets the group go last waits for
+    # them: it must not be the reducer, which would keep the interpreter's lock that they need to end.
     group = dist.group.WORLD
     dist.destroy_process_group()
     gc.collect()

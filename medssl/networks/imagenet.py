@@ -1,19 +1,20 @@
-"""Starting a residual network from weights trained on ImageNet."""
+"""Weights in the format of torchvision's residual networks, such as those trained on ImageNet."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Tensor
 
 from medssl.networks.resnet import ResNet
+from medssl.networks.state_dicts import read_state_dict, require_fit
+
+CLASSIFIER = ("fc.weight", "fc.bias")
+_COUNTER = ".num_batches_tracked"
 
 
 def with_imagenet_weights(backbone: ResNet, path: str | None) -> ResNet:
     """Give the backbone with the weights of torchvision's network of its depth, or as it is if there is no file.
-
-    Every weight is taken over but those of the classifier ``fc``. The network of colour images serves one channel too:
-    the sum of the three channels of its first kernels gives on a grey image what they give on three copies of it.
 
     Args:
         backbone: of ``spatial_dims=2``, changed in place.
@@ -21,7 +22,7 @@ def with_imagenet_weights(backbone: ResNet, path: str | None) -> ResNet:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if its weights are not those of the backbone, naming the first that differ.
+        ValueError: if its weights are not those of the backbone, naming the first that differs.
 
     Example:
         >>> backbone = ResNet(spatial_dims=2, depth=18)
@@ -30,42 +31,46 @@ def with_imagenet_weights(backbone: ResNet, path: str | None) -> ResNet:
     """
     if path is None:
         return backbone
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no file of weights {path}; check imagenet_weights.")
-    weights = _read(path)
-    own = backbone.state_dict()
-    if "conv1.weight" in weights and own["conv1.weight"].shape[1] == 1:
-        weights["conv1.weight"] = weights["conv1.weight"].sum(dim=1, keepdim=True)
-    _check(weights, own, path)
-    # Older files do not count the batches that their batch norms have seen.
-    backbone.load_state_dict({**own, **weights})
+    try:
+        tensors, _ = torchvision_tensors(read_state_dict(Path(path)), backbone, Path(path))
+    except (FileNotFoundError, ValueError) as error:
+        hint = "It names a state dict of torchvision for a 2D ResNet of the same depth, with 1 or 3 channels."
+        raise type(error)(f"imagenet_weights: {error} {hint}") from error
+    backbone.load_state_dict(tensors)
     return backbone
 
 
-def _read(path: str) -> dict[str, Tensor]:
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError) as error:
-        # The message of torch advises to read the file without its safeguard.
-        raise ValueError(
-            f"imagenet_weights: {path} cannot be read as a state dict of tensors; download it again, or save one with "
-            "torch.save(network.state_dict(), PATH)."
-        ) from error
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise ValueError(f"{path} holds no state dict; imagenet_weights is one of a residual network of torchvision.")
-    return {name: value for name, value in weights.items() if not name.startswith("fc.")}
+def torchvision_tensors(
+    state: Mapping[str, Tensor], network: ResNet, path: Path
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the state dict of a network from one of torchvision, and by name what was done to a tensor.
 
+    Every weight is taken over but those of the classifier ``fc``. The network of colour images serves one channel too:
+    the sum of the three channels of its first kernels gives on a grey image what they give on three copies of it. Files
+    from before batch norms counted their batches are taken too.
 
-def _check(weights: dict[str, Tensor], own: dict[str, Tensor], path: str) -> None:
-    faults = [f"{name} is missing" for name in own if name not in weights and not name.endswith("num_batches_tracked")]
-    faults += [f"{name} is unknown" for name in weights if name not in own]
-    faults += [
-        f"{name} is of shape {tuple(weights[name].shape)} instead of {tuple(own[name].shape)}"
-        for name in own
-        if name in weights and weights[name].shape != own[name].shape
-    ]
-    if faults:
-        raise ValueError(
-            f"The weights in {path} are not those of this backbone: {'; '.join(faults[:3])}. "
-            "imagenet_weights fits a 2D ResNet of the same depth with 1 or 3 channels."
-        )
+    Args:
+        state: with torchvision's names.
+        network: that the tensors must fit, in 2D.
+        path: of the file, for messages.
+
+    Raises:
+        ValueError: if the tensors are those of another network.
+
+    Example:
+        >>> tensors, changes = torchvision_tensors(ResNet(in_channels=3).state_dict(), ResNet(), Path("w.pth"))
+        >>> tuple(tensors["conv1.weight"].shape), list(changes)
+        ((64, 1, 7, 7), ['conv1.weight'])
+    """
+    tensors = {name: value for name, value in state.items() if name not in CLASSIFIER}
+    changes = {}
+    own = network.state_dict()
+    stem = tensors.get("conv1.weight")
+    if stem is not None and (stem.ndim, stem.shape[1], own["conv1.weight"].shape[1]) == (4, 3, 1):
+        tensors["conv1.weight"] = stem.sum(dim=1, keepdim=True)
+        changes["conv1.weight"] = "summed over its 3 channels, so that a grey image gives what 3 copies of it gave"
+    for name, value in own.items():
+        if name.endswith(_COUNTER):
+            tensors.setdefault(name, torch.zeros_like(value))
+    require_fit(network, tensors, {name: name for name in tensors}, f"a ResNet of {network.depth} layers", path)
+    return tensors, changes

@@ -21,6 +21,7 @@ class ResNet(monai_resnet.ResNet):
         base_channels: channels of the stem; 64 in the paper.
 
     Attributes:
+        depth: as given.
         level_channels: channels of each level, finest first.
         strides: voxels of the image per cell of each level and axis.
         first_centres: voxel at the centre of the first cell of each level: 0, as every layer with a stride is padded so
@@ -52,6 +53,7 @@ class ResNet(monai_resnet.ResNet):
         )
         expansion = 4 if depth in _BOTTLENECKS else 1
         self.spatial_dims = spatial_dims
+        self.depth = depth
         self.level_channels = (base_channels, *(width * expansion for width in widths))
         self.strides = (2, 4, 8, 16, 32)
         self.first_centres = (0.0,) * len(self.strides)

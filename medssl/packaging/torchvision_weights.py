@@ -5,14 +5,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
+from medssl.networks.imagenet import CLASSIFIER, torchvision_tensors
 from medssl.networks.resnet import ResNet
-from medssl.packaging.published_weights import PublishedWeights, read_state_dict, require_fit
+from medssl.networks.state_dicts import read_state_dict
+from medssl.packaging.published_weights import PublishedWeights
 
-_CLASSIFIER = ("fc.weight", "fc.bias")
-_COUNTER = ".num_batches_tracked"
 # Blocks of every stage and whether they are bottlenecks, as in He et al. (2016, Table 1).
 _DEPTHS = {((2, 2, 2, 2), False): 18, ((3, 4, 6, 3), False): 34, ((3, 4, 6, 3), True): 50}
 _BLOCK = re.compile(r"layer([1-4])\.(\d+)\..+")
@@ -39,9 +38,7 @@ def torchvision_depth(state: Mapping[str, Tensor]) -> int | None:
 def read_torchvision_weights(path: str | os.PathLike[str], depth: int, in_channels: int) -> PublishedWeights:
     """Return the backbone in a state dict with the names of torchvision's ``resnet18``, ``resnet34`` or ``resnet50``.
 
-    The classifier ``fc`` is left out. Where the file's network takes three channels and the images have one, the first
-    kernels are summed over their channels: a grey image then gives what three copies of it gave. Files from before
-    batch norms counted their batches are taken too.
+    See `medssl.networks.imagenet.torchvision_tensors` for what is taken over.
 
     Args:
         path: file written by ``torch.save``; nothing but tensors, numbers and texts is read from it.
@@ -59,22 +56,13 @@ def read_torchvision_weights(path: str | os.PathLike[str], depth: int, in_channe
     if stem is None or stem.ndim != 4:
         found = "is missing" if stem is None else f"has the shape {tuple(stem.shape)}"
         raise ValueError(f"{path} is of another network: conv1.weight {found}; a 2D convolution was expected.")
-    tensors = {name: value for name, value in state.items() if name not in _CLASSIFIER}
-    names = {name: name for name in tensors}
-    network = ResNet(2, stem.shape[1], depth, len(stem))
-    for name, value in network.state_dict().items():
-        if name.endswith(_COUNTER):
-            tensors.setdefault(name, torch.zeros_like(value))
-    require_fit(network, tensors, {name: name for name in tensors}, f"a ResNet of {depth} layers", path)
-    changes = {}
-    if (stem.shape[1], in_channels) == (3, 1):
-        tensors["conv1.weight"] = stem.sum(dim=1, keepdim=True)
-        changes["conv1.weight"] = "summed over its 3 channels, so that a grey image gives what 3 copies of it gave"
-    elif stem.shape[1] != in_channels:
+    if stem.shape[1] != in_channels and (stem.shape[1], in_channels) != (3, 1):
         raise ValueError(
             f"{path} takes images of {stem.shape[1]} channel(s), as conv1.weight {tuple(stem.shape)} tells, the data "
             f"recipe gives {in_channels}; name a data recipe of {stem.shape[1]} channel(s)."
         )
     settings = {"spatial_dims": 2, "in_channels": in_channels, "base_channels": len(stem)}
-    left_out = [name for name in _CLASSIFIER if name in state]
+    tensors, changes = torchvision_tensors(state, ResNet(depth=depth, **settings), path)
+    left_out = [name for name in CLASSIFIER if name in state]
+    names = {name: name for name in tensors}
     return PublishedWeights(path, settings, tensors, names, left_out, changes)

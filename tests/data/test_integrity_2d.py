@@ -36,7 +36,7 @@ def test_a_picture_and_its_mask_are_clean(tmp_path):
 @pytest.mark.parametrize(
     ("image", "mask", "options", "problem"),
     [
-        (GREY, GREY[:4] // 128, {}, "its label has (8, 4) voxels where the image has (8, 6)"),
+        (GREY, GREY[:4] // 128, {}, "its label is of 8 x 4 where the image is of 8 x 6"),
         (GREY, GREY // 128 * 255, {}, "values that the list does not declare: 255"),
         (GREY, np.stack([GREY] * 3, -1), {}, "is a mask stored as three equal channels; say in label_colours"),
         (GREY, np.stack([GREY] * 3, -1), {"label_colours": {"1": [1, 1, 1]}}, "a colour that label_colours does not"),

@@ -1,0 +1,71 @@
+"""State dicts that others wrote."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+_PREFIXES = ("module.", "backbone.")
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint by name, without the prefixes that wrappers add.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged or holds other objects than tensors and plain values.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no checkpoint {path}.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"{path} is damaged, or holds objects that could run code, and is not read: {reason}"
+        ) from error
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        found = sorted(map(str, content))[:5] if isinstance(content, Mapping) else type(content).__name__
+        raise ValueError(f"{path} holds no state dict, bare or under 'state_dict', but {found}.")
+    return {_without_prefixes(str(name)): value for name, value in content.items()}
+
+
+def require_fit(
+    network: nn.Module, tensors: Mapping[str, Tensor], theirs: Mapping[str, str], what: str, path: Path
+) -> None:
+    """Refuse tensors that are not those of a network, by name and shape.
+
+    Args:
+        network: that they must fit.
+        tensors: its state dict, if they do.
+        theirs: name of every tensor in the checkpoint.
+        what: the network, for the message.
+        path: of the checkpoint.
+
+    Raises:
+        ValueError: with the tensor that gave the other network away, or the first that is missing.
+    """
+    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    for name, value in tensors.items():
+        if name not in expected:
+            raise ValueError(
+                f"{path} is of another network: {theirs[name]} {tuple(value.shape)} is too much for {what}."
+            )
+        if tuple(value.shape) != expected[name]:
+            shapes = f"{tuple(value.shape)}, not {expected[name]}"
+            raise ValueError(f"{path} is of another network: {theirs[name]} has the shape {shapes}, as in {what}.")
+    missing = [name for name in expected if name not in tensors]
+    if missing:
+        raise ValueError(
+            f"{path} is not whole: {len(missing)} tensors of {what} are missing, the first is {missing[0]}."
+        )
+
+
+def _without_prefixes(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
