@@ -20,7 +20,18 @@ from measuring import machine, table
 
 from medssl.data.files import replacing
 
-STAGES = ("prepare", "crops", "pairs", "gather", "info_nce", "step", "probe", "inference", "cuda_step")
+STAGES = (
+    "prepare",
+    "crops",
+    "pairs",
+    "gather",
+    "info_nce",
+    "queue_contrast",
+    "step",
+    "probe",
+    "inference",
+    "cuda_step",
+)
 RESULTS = Path(__file__).with_name("results.md")
 INTRODUCTION = """# Benchmarks
 

@@ -1,12 +1,16 @@
 """InfoNCE against a queue of negatives."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medssl.ops.distributed import gather_rows
+
+# Products of queries with the queue that are held at once: 64 MiB.
+_PRODUCTS = 2**24
 
 
 class QueueContrastLoss(nn.Module):
@@ -17,8 +21,9 @@ class QueueContrastLoss(nn.Module):
     .. math:: -\log\frac{\exp(q \cdot k^+ / \tau)}{\exp(q \cdot k^+ / \tau) + \sum_i \exp(q \cdot k_i / \tau)},
 
     where :math:`k_i` are the rows of the queue (MoCo, He et al., 2020, https://arxiv.org/abs/1911.05722, equation 1).
-    Keys and queue get no gradient. Computed in float32 by log-sum-exp, whatever autocast is set. In a process group
-    every rank returns the mean over the queries of all ranks; all ranks must call it, with the same queue.
+    Keys and queue get no gradient; the loss can be differentiated once. Computed in float32 by log-sum-exp, whatever
+    autocast is set, in memory ``O(N C)``: the ``(N, K)`` products are never held whole. In a process group every rank
+    returns the mean over the queries of all ranks; all ranks must call it, with the same queue.
 
     Args:
         temperature: :math:`\tau`, above 0.
@@ -55,11 +60,40 @@ class QueueContrastLoss(nn.Module):
         with torch.autocast(query.device.type, enabled=False):
             query = F.normalize(query.float(), dim=1)
             key = F.normalize(key.detach().float(), dim=1)
-            positive = torch.linalg.vecdot(query, key)[:, None]
-            negatives = query @ queue_rows.detach().float().T
-            scores = torch.cat([positive, negatives], dim=1) / self.temperature
-            costs = scores.logsumexp(dim=1) - scores[:, 0]
-            return gather_rows(costs[:, None]).mean()
+            positive = torch.linalg.vecdot(query, key) / self.temperature
+            negatives = _LogSumOfProducts.apply(query / self.temperature, queue_rows.detach().float())
+            return gather_rows(F.softplus(negatives - positive)[:, None]).mean()
+
+
+class _LogSumOfProducts(torch.autograd.Function):
+    """``log(sum_k(exp(<q, k>)))`` of every query over the rows of a queue.
+
+    The gradient is the mean of those rows, weighted by their exponentials. It is made with the sum, block by block, so
+    that neither products nor exponentials are computed or kept for a backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, rows: Tensor) -> Tensor:
+        log_sums = query.new_empty(len(query))
+        means = torch.empty_like(query) if ctx.needs_input_grad[0] else None
+        block_size = max(1, _PRODUCTS // len(rows))
+        memory = query.new_empty(min(block_size, len(query)), len(rows))
+        for start in range(0, len(query), block_size):
+            block = slice(start, start + block_size)
+            weights = torch.mm(query[block], rows.T, out=memory[: len(query[block])])
+            largest = weights.amax(dim=1, keepdim=True)
+            sums = weights.sub_(largest).exp_().sum(dim=1, keepdim=True)
+            log_sums[block] = (largest + sums.log()).squeeze(1)
+            if means is not None:
+                means[block] = weights @ rows / sums
+        ctx.save_for_backward(means)
+        return log_sums
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (means,) = ctx.saved_tensors
+        return gradient[:, None] * means, None
 
 
 def queue_collapse_value(queue_size: int) -> float:

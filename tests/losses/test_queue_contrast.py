@@ -22,7 +22,7 @@ def by_hand(query, key, queue, temperature):
     return torch.stack(costs).mean()
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.2, 0.07])
+@pytest.mark.parametrize("temperature", [1.0, 0.2, 0.07, 0.01])
 def test_loss_is_that_of_the_equation(rows, temperature):
     expected = by_hand(*rows, temperature).float()
     torch.testing.assert_close(QueueContrastLoss(temperature)(*rows), expected)
@@ -34,6 +34,21 @@ def test_gradient_is_that_of_the_equation(rows):
     (expected,) = torch.autograd.grad(by_hand(query, key, queue, 0.2), query)
     (actual,) = torch.autograd.grad(QueueContrastLoss(0.2)(query, key, queue), query)
     torch.testing.assert_close(actual, expected)
+
+
+@pytest.mark.parametrize("products", [1, 45, 60, 119])
+def test_blocks_of_queries_change_nothing(rows, products, monkeypatch):
+    # The queue has 20 rows: one, two, three and five queries a block, of six.
+    query, key, queue = rows
+    query.requires_grad_()
+    expected = by_hand(query, key, queue, 0.2)
+    monkeypatch.setattr("medssl.losses.queue_contrast._PRODUCTS", products)
+    loss = QueueContrastLoss(0.2)(query, key, queue)
+    torch.testing.assert_close(loss, expected.float())
+    for actual, wanted in zip(
+        torch.autograd.grad(2 * loss, query), torch.autograd.grad(2 * expected, query), strict=True
+    ):
+        torch.testing.assert_close(actual, wanted)
 
 
 def test_keys_and_queue_get_no_gradient(rows):
