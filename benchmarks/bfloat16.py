@@ -1,0 +1,115 @@
+"""What bfloat16 does to a step of every method's recipe, with its own backbone: gradients and time.
+
+    python benchmarks/bfloat16.py [--quick] [METHOD ...]
+
+At random weights, for two pairs of views of slices of phantoms, as a run looks at them before its first step: the
+cosine between the gradients with bfloat16 and channels-last and those of float32, over the whole network; the same when
+the images alone are rounded to bfloat16 and all is computed in float32; and how many of the convolutions and linear
+layers, each alone, have other gradients. Then the time of a step of four pairs in float32 and with bfloat16, on two
+threads.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from measuring import in_fresh_process, machine
+from torch import Tensor, nn
+
+PHANTOM = {"num_cases": 2, "num_labelled": 1, "num_validation": 0, "num_test": 0, "shape": (160, 160, 40)}
+THREADS = 2
+PAIRS = 4
+STEPS = 3
+
+
+class RoundedImages(nn.Module):
+    """A method that sees images rounded to bfloat16."""
+
+    def __init__(self, method: nn.Module) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Give the losses of the rounded views."""
+        return self.method({k: v.bfloat16().float() if k.startswith("view") else v for k, v in batch.items()})
+
+
+def run(method: str, size: int) -> dict[str, float]:
+    """Give cosines, numbers of layers and seconds of one method."""
+    from monai.bundle import ConfigParser
+
+    from medssl.data.datalist import read_datalist
+    from medssl.data.phantom import write_phantom
+    from medssl.data.slices import cut_slices
+    from medssl.engines.acceleration import Accelerated
+    from medssl.engines.gradient_parity import gradient_parity
+    from medssl.engines.layer_parity import unlike_layers
+    from medssl.engines.parity import first_samples
+    from medssl.engines.pretrain import prepare_views
+    from medssl.workflows.recipes import find_recipe, merge
+
+    with tempfile.TemporaryDirectory() as folder:
+        volumes = write_phantom(Path(folder) / "scans", **PHANTOM, spacing=(1.5, 1.5, 1.5), modality="MR")
+        recipe = [
+            find_recipe("pretrain/configs", "train"),
+            find_recipe("pretrain/configs/methods", method),
+            find_recipe("data", "mr_slices"),
+        ]
+        settings = {
+            "datalist": str(cut_slices(read_datalist(volumes), Path(folder) / "slices")),
+            "patch_size": [size, size],
+            "pairs_per_batch": PAIRS,
+            "volumes_per_batch": PAIRS,
+        }
+        parser = ConfigParser(merge(recipe, settings))
+        whole = parser.get_parsed_content("train::batches")[0]
+        network = Accelerated(parser.get_parsed_content("method"), amp=True, channels_last=True)
+    batch, _ = prepare_views(first_samples(whole, 2), torch.device("cpu"), False)
+    plain = network.without(*network.switches)
+    unlike, layers = unlike_layers(plain, batch, True)
+    whole, _ = prepare_views(whole, torch.device("cpu"), False)
+    return {
+        "bfloat16": gradient_parity(plain, network, batch).cosine,
+        "rounded": gradient_parity(plain, RoundedImages(plain), batch).cosine,
+        "unlike": len(unlike),
+        "layers": layers,
+        "seconds": [seconds_of_step(step, whole) for step in (plain, network)],
+    }
+
+
+def seconds_of_step(network: nn.Module, batch: dict[str, Tensor]) -> float:
+    """Give the seconds of the fastest of some passes, forward and backward."""
+    seconds = []
+    for _ in range(STEPS):
+        start = time.perf_counter()
+        network(batch)["loss"].backward()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def line(method: str, size: int) -> str:
+    """Give a row of the table."""
+    found = in_fresh_process("bfloat16", "run", method, size, threads=THREADS).result
+    plain, fast = found["seconds"]
+    cosines = f"{found['bfloat16']:.4f} | {found['rounded']:.4f}"
+    return f"| {method} | {cosines} | {found['unlike']} of {found['layers']} | {plain:.2f} s | {plain / fast:.1f} |"
+
+
+def main() -> None:
+    """Print the table, a row as soon as it is measured."""
+    from medssl.packaging.sources import source_bundles
+
+    arguments = [argument for argument in sys.argv[1:] if argument != "--quick"]
+    size = 64 if "--quick" in sys.argv else 128
+    recipes = sorted((source_bundles() / "pretrain" / "configs" / "methods").glob("*.yaml"))
+    print(machine(), "\n")
+    print("| Method | Cosine, bfloat16 | Cosine, images rounded | Layers unlike | Step in float32 | Times faster |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for method in arguments or [recipe.stem for recipe in recipes]:
+        print(line(method, size), flush=True)
+
+
+if __name__ == "__main__":
+    main()
