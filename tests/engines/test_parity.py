@@ -3,11 +3,13 @@ import torch
 from ignite.engine import Engine
 
 from medssl.engines.acceleration import Accelerated
-from medssl.engines.gradient_parity import Parity, gradient_parity
-from medssl.engines.parity import RequireGradientParity, first_samples, has_gradients_of_float32
+from medssl.engines.gradient_parity import Parity
+from medssl.engines.parity import RequireGradientParity, best_parity, first_samples, has_gradients_of_float32
 from medssl.engines.pretrain import prepare_views
+from medssl.methods.moco import MoCo
 from medssl.methods.simclr import SimCLR
 from medssl.networks.resnet import ResNet
+from medssl.networks.unet import UNetEncoder
 from tests.engines.pretraining_method import make_batch, make_method
 from tests.engines.test_layer_parity import WrongInBfloat16
 
@@ -67,35 +69,58 @@ def test_the_samples_that_are_taken_keep_their_voxels_and_names():
     assert taken["case"] == ["a", "a"]
 
 
-def deep_method():
-    """A method so deep that rounding turns its gradients, and a batch."""
-    torch.manual_seed(0)
-    views = torch.rand(2, 2, 1, 64, 64)
-    return SimCLR(ResNet(depth=18, base_channels=8)), {"view_1": views[0], "view_2": views[1]}
+@pytest.fixture
+def deep(monkeypatch):
+    """A method whose gradients rounding turns, as far as the whole is concerned, and a batch."""
+
+    def parity(plain, network, batch, epsilon):
+        return Parity(0.95 if "amp" in network.switches else 1.0, 1.0)
+
+    monkeypatch.setattr("medssl.engines.parity.gradient_parity", parity)
+    views = torch.rand(2, 2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    return SimCLR(ResNet(depth=18, base_channels=4)), {"view_1": views[0], "view_2": views[1]}
 
 
-def test_bfloat16_that_rounding_alone_turns_is_taken():
-    method, batch = deep_method()
-    network = Accelerated(method, amp=True, channels_last=True)
-    assert not gradient_parity(network.without(*network.switches), network, batch).holds
-    good, report = has_gradients_of_float32(network, batch)
+def test_bfloat16_is_taken_where_each_layer_alone_has_the_gradients(deep):
+    good, report = has_gradients_of_float32(Accelerated(deep[0], amp=True, channels_last=True), deep[1])
     assert good
     assert "each of the 22 layers alone" in report
 
 
-def test_a_layer_that_is_wrong_in_bfloat16_is_refused_by_name():
-    method, batch = deep_method()
-    layer = method.projector[0]
-    method.projector[0] = WrongInBfloat16(layer.in_features, layer.out_features)
-    network = Accelerated(method, amp=True)
-    good, report = has_gradients_of_float32(network, batch)
+def test_a_layer_that_is_wrong_in_bfloat16_is_refused_by_name(deep):
+    layer = deep[0].projector[0]
+    deep[0].projector[0] = WrongInBfloat16(layer.in_features, layer.out_features)
+    good, report = has_gradients_of_float32(Accelerated(deep[0], amp=True), deep[1])
     assert not good
     assert "of 22 layers, each alone, other gradients in method.projector.0" in report
 
 
+@pytest.mark.parametrize(("passing", "cosine"), [(1.0, 1.0), (0.1, 1.0), (None, 0.95)])
+def test_the_epsilon_that_suits_the_network_decides(passing, cosine, monkeypatch):
+    found = {epsilon: Parity(0.5 + 0.0045 * epsilon, 1.0) for epsilon in (1.0, 0.3, 0.1, 100.0)}
+    found[passing] = Parity(1.0, 1.0)
+    monkeypatch.setattr("medssl.engines.parity.gradient_parity", lambda *a: found[a[3]])
+    assert best_parity(Accelerated(make_method(), amp=True), make_batch()).cosine == cosine
+
+
+@pytest.mark.parametrize(
+    ("build", "switches"),
+    [
+        (lambda: SimCLR(UNetEncoder(2, base_channels=8, num_levels=3), embedding_channels=32), ["amp"]),
+        (lambda: MoCo(ResNet(depth=50, base_channels=4), 32, queue_size=256), ["amp", "channels_last"]),
+    ],
+    ids=["plain", "50 layers"],
+)
+def test_other_kinds_of_networks_pass_too(build, switches):
+    torch.manual_seed(0)
+    views = torch.rand(2, 2, 1, 64, 64)
+    network = Accelerated(build(), **dict.fromkeys(switches, True))
+    assert has_gradients_of_float32(network, {"view_1": views[0], "view_2": views[1]})[0]
+
+
 @pytest.mark.parametrize(
     ("cosine", "norm", "switches"),
-    [(0.4, 1.0, ["amp"]), (0.9, 1.2, ["amp"]), (0.9, 1.0, ["amp", "compile"]), (0.9, 1.0, ["channels_last"])],
+    [(0.8, 1.0, ["amp"]), (0.95, 1.2, ["amp"]), (0.95, 1.0, ["amp", "compile"]), (0.95, 1.0, ["channels_last"])],
     ids=["direction", "length", "compiled", "float32"],
 )
 def test_rounding_excuses_no_others(cosine, norm, switches, monkeypatch):
@@ -106,6 +131,6 @@ def test_rounding_excuses_no_others(cosine, norm, switches, monkeypatch):
 
 
 def test_what_is_wrong_without_bfloat16_is_refused_with_it(monkeypatch):
-    monkeypatch.setattr("medssl.engines.parity.gradient_parity", lambda *a: Parity(0.9, 1.0))
+    monkeypatch.setattr("medssl.engines.parity.gradient_parity", lambda *a: Parity(0.95, 1.0))
     monkeypatch.setattr("medssl.engines.parity.unlike_layers", None)
     assert not has_gradients_of_float32(Accelerated(make_method(), amp=True, channels_last=True), make_batch())[0]
