@@ -58,14 +58,14 @@ def _held_out(entry: dict[str, str], patients: tuple[str, ...]) -> str:
 
 
 def sunnybrook(images: Path, out: Path) -> None:
-    """Sunnybrook: 60 slices of 4 patients; the patient with 4 slices chooses the best epoch."""
+    """Sunnybrook: 60 slices of 4 patients; the patient with 4 slices is unlabeled."""
     folder = images / "sunnybrook-cmr"
     entries = [
         {"case": path.name.removesuffix(".dcm.png"), "group": path.name[:10], "image": str(path), "label": str(label)}
         for path in sorted((folder / "Images").glob("*/*.png"))
         for label in (folder / "Labels").glob(f"*/{path.name}")
     ]
-    held_out = {"SC-HF-I-40": "validation", "SC-HF-I-04": "test"}
+    held_out = {"SC-HF-I-40": "unlabeled", "SC-HF-I-04": "test"}
     labels, colours = {0: "background", 1: "left ventricle"}, {0: BLACK, 1: WHITE}
     _write(out, "MR", labels, entries, lambda entry: held_out.get(entry["group"], "training"), colours, "Public Domain")
 

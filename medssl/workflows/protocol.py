@@ -9,6 +9,8 @@ from typing import Any
 import torch
 import yaml
 
+from medssl.data.datalist import load_few_labels
+from medssl.data.unlabeled import load_unlabeled
 from medssl.evaluation.metrics import read_rows
 from medssl.evaluation.report import report
 from medssl.packaging.provenance import RECORD_NAME, read_run_record
@@ -35,13 +37,14 @@ def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes:
         num_processes: runs at a time.
 
     Raises:
-        ValueError: if the file lacks a key.
+        ValueError: if the file lacks a key, or the list cases for a number of labels.
     """
     path = find_recipe("protocols", protocol)
     plan = yaml.safe_load(path.read_text(encoding="utf-8"))
     missing = [key for key in REQUIRED if key not in plan]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}.")
+    _require_cases(plan, datalist)
     with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
         jobs = [pool.submit(_pretrain, plan, name, datalist, output_dir) for name in _pretrained(plan)]
         for job in jobs:
@@ -51,6 +54,16 @@ def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes:
             job.result()
     rows = [_cell_dir(output_dir, *cell) / "rows.jsonl" for cell in cells(plan)]
     return report(rows, output_dir / "report")
+
+
+def _require_cases(plan: Mapping[str, Any], datalist: Path) -> None:
+    # Otherwise the first to notice is a cell that comes after hours of others.
+    for num_labels in plan["labels"]:
+        load_few_labels(datalist, "training", num_labels, plan["folds"][0])
+        for choice in plan["settings"].values():
+            if "mean_teacher" in choice.get("layers", ()):
+                with_training = choice.get("overrides", {}).get("unlabeled_training", False)
+                load_unlabeled(datalist, num_labels, plan["folds"][0], with_training)
 
 
 def cells(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, int, int]]:

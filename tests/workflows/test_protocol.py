@@ -146,3 +146,23 @@ def test_a_plan_without_a_key_is_named(ct_list, tmp_path):
     path.write_text(yaml.safe_dump({key: value for key, value in PLAN.items() if key not in ("folds", "labels")}))
     with pytest.raises(ValueError, match=r"plan\.yaml lacks labels, folds"):
         run_protocol(str(path), ct_list, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("labels", "layers", "message"),
+    [
+        ([1, 3], [], "3 labelled"),
+        ([1, 2], ["mean_teacher"], "no case of its section 'training' is left without label: lower --labels"),
+    ],
+    ids=["labels", "unlabelled"],
+)
+def test_cases_that_a_late_cell_would_lack_are_said_at_once(labels, layers, message, ct_list, tmp_path):
+    # The list has two labelled cases.
+    listed = json.loads(ct_list.read_text(encoding="utf-8")) | {"unlabeled": []}
+    path, datalist = tmp_path / "plan.yaml", ct_list.parent / "without_unlabeled.json"
+    setting = {"backbones": ["random"], "layers": layers, "overrides": {"unlabeled_training": True}}
+    path.write_text(yaml.safe_dump({**PLAN, "labels": labels, "settings": {"from_scratch": setting}}))
+    datalist.write_text(json.dumps(listed), encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        run_protocol(str(path), datalist, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
