@@ -155,7 +155,7 @@ LABELS = {
     "left and right swapped": Row("error", "mm from those of the image", voxels=organs, affine=affine_with(a00=-1.5)),
     "mirrored in place": Row("warning", "left-right swap", voxels=organs, affine=mirrored()),
     "twice the spacing": Row("error", "mm from those of the image", voxels=organs, affine=affine_with(a22=5.0)),
-    "one slice short": Row("error", "(12, 10, 7) voxels", voxels=lambda: organs()[:, :, :-1]),
+    "one slice short": Row("error", "its label is of 12 x 10 x 7 where", voxels=lambda: organs()[:, :, :-1]),
     "rounded affine": Row("accept", voxels=organs, affine=AFFINE + 1e-4 * np.eye(4)),
     "empty": Row("warning", "empty", voxels=lambda: organs() * 0),
     "almost integers": Row("warning", "cut them off", voxels=lambda: organs() * np.float32(0.9997)),
