@@ -56,7 +56,7 @@ def run(method: str, size: int) -> dict[str, float]:
     plain = network.without(*network.switches)
     unlike, layers = unlike_layers(plain, batch, True)
     whole, _ = prepare_views(whole, torch.device("cpu"), False)
-    parity = best_parity(network, batch)
+    parity, _ = best_parity(network, batch)
     return {
         "cosine": parity.cosine,
         "norm": parity.norm_ratio,

@@ -68,44 +68,45 @@ class RequireGradientParity:
 def has_gradients_of_float32(network: Accelerated, batch: dict[str, Tensor]) -> tuple[bool, str]:
     """Return whether the gradients of a step are those of float32, and what was measured, in words.
 
-    They are if all weights together pass (`best_parity`). In bfloat16 they are too if they resemble those of float32 as
-    a whole, pass without bfloat16, and every layer passes alone (`unlike_layers`): then rounding has turned them. Of a
-    compiled step no layer can be taken alone, and it is measured with the first epsilon only, since each takes a
-    compilation. All ranks come to one decision.
+    They are if all weights together pass `gradient_parity`. In bfloat16 they are too if they resemble those of float32
+    at an epsilon that suits the network (`best_parity`), pass without bfloat16, and every layer passes alone
+    (`unlike_layers`): then rounding has turned them. Of a compiled step no layer can be taken alone, and it is measured
+    with the first epsilon only, since each takes a compilation. All ranks come to one decision.
 
     Args:
         network: the method with its switches.
         batch: what it maps to named losses.
     """
     switches = network.switches
-    parity = best_parity(network, batch)
-    if parity.holds or "amp" not in switches or "compile" in switches or not parity.resembles:
+    parity, epsilon = best_parity(network, batch)
+    # Another epsilon may shrink the gradients of a layer until they count for nothing: there the layers are asked too.
+    if "amp" not in switches or "compile" in switches or (epsilon == EPSILONS[0] and parity.holds):
         return parity.holds, str(parity)
-    if not best_parity(network.without("amp"), batch).holds:
+    if not parity.resembles or not best_parity(network.without("amp"), batch)[0].holds:
         return False, str(parity)
     unlike, number = unlike_layers(network.without(*switches), batch, "channels_last" in switches)
     if sum_over_ranks(torch.tensor([float(len(unlike))])).item():
         return False, f"{parity}, and of {number} layers, each alone, other gradients in {', '.join(unlike) or 'none'}"
-    return (
-        True,
-        f"{parity} as a whole, where rounding is amplified; each of the {number} layers alone has those of float32",
-    )
+    whole = f"{parity} as a whole, its batch norms with an epsilon of {epsilon:g}"
+    return True, f"{whole}; each of the {number} layers alone has those of float32"
 
 
-def best_parity(network: Accelerated, batch: dict[str, Tensor]) -> Parity:
+def best_parity(network: Accelerated, batch: dict[str, Tensor]) -> tuple[Parity, float]:
     """Return the first parity that holds over the epsilons at which networks are well conditioned, or else the nearest.
+
+    With it comes its epsilon.
 
     Args:
         network: the method with its switches.
         batch: what it maps to named losses.
     """
     plain = network.without(*network.switches)
-    parities = []
+    found = []
     for epsilon in EPSILONS[: 1 if "compile" in network.switches else None]:
-        parities.append(gradient_parity(plain, network, batch, epsilon))
-        if parities[-1].holds:
-            return parities[-1]
-    return max(parities, key=lambda parity: parity.cosine)
+        found.append((gradient_parity(plain, network, batch, epsilon), epsilon))
+        if found[-1][0].holds:
+            return found[-1]
+    return max(found, key=lambda pair: pair[0].cosine)
 
 
 def first_samples(batch: dict[str, Any], count: int) -> dict[str, Any]:

@@ -100,7 +100,21 @@ def test_the_epsilon_that_suits_the_network_decides(passing, cosine, monkeypatch
     found = {epsilon: Parity(0.5 + 0.0045 * epsilon, 1.0) for epsilon in (1.0, 0.3, 0.1, 100.0)}
     found[passing] = Parity(1.0, 1.0)
     monkeypatch.setattr("medssl.engines.parity.gradient_parity", lambda *a: found[a[3]])
-    assert best_parity(Accelerated(make_method(), amp=True), make_batch()).cosine == cosine
+    assert best_parity(Accelerated(make_method(), amp=True), make_batch())[0].cosine == cosine
+
+
+def test_at_another_epsilon_a_wrong_layer_is_still_refused(deep, monkeypatch):
+    monkeypatch.setattr(
+        "medssl.engines.parity.gradient_parity",
+        lambda plain, network, batch, epsilon: Parity(
+            1.0 if epsilon != 1.0 or "amp" not in network.switches else 0.5, 1.0
+        ),
+    )
+    network = Accelerated(deep[0], amp=True)
+    assert has_gradients_of_float32(network, deep[1])[0]
+    layer = deep[0].projector[0]
+    deep[0].projector[0] = WrongInBfloat16(layer.in_features, layer.out_features)
+    assert not has_gradients_of_float32(network, deep[1])[0]
 
 
 @pytest.mark.parametrize(
