@@ -22,9 +22,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # The message of torch advises to read the file without its safeguard.
         raise ValueError(
-            f"{path} is damaged, or holds objects that could run code, and is not read: {reason}"
+            f"{path} is damaged, or holds objects that could run code, and is not read; download it again, or save one "
+            "with torch.save(network.state_dict(), PATH)."
         ) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
