@@ -140,6 +140,8 @@ def test_other_kinds_of_networks_pass_too(build, switches):
 def test_rounding_excuses_no_others(cosine, norm, switches, monkeypatch):
     monkeypatch.setattr("medssl.engines.parity.gradient_parity", lambda *a: Parity(cosine, norm))
     monkeypatch.setattr("medssl.engines.parity.unlike_layers", None)
+    # Nothing is run here, and loading the compiler takes seconds.
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
     network = Accelerated(make_method(), **dict.fromkeys(switches, True))
     assert has_gradients_of_float32(network, make_batch()) == (False, str(Parity(cosine, norm)))
 
