@@ -28,12 +28,12 @@ def run(method: str, size: int) -> dict[str, float]:
     from monai.bundle import ConfigParser
 
     from medssl.data.datalist import read_datalist
-    from medssl.data.phantom import write_phantom
     from medssl.data.slices import cut_slices
-    from medssl.engines.acceleration import Accelerated
-    from medssl.engines.layer_parity import unlike_layers
-    from medssl.engines.parity import best_parity, first_samples
-    from medssl.engines.pretrain import prepare_views
+    from medssl.engines.batches import prepare_views
+    from medssl.phantom.dataset import write_phantom
+    from medssl.speed.gate import best_parity, first_samples
+    from medssl.speed.layer_parity import unlike_layers
+    from medssl.speed.switches import Accelerated
     from medssl.workflows.recipes import find_recipe, merge
 
     with tempfile.TemporaryDirectory() as folder:

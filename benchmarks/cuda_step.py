@@ -25,11 +25,11 @@ from step import make_batch, make_method, operations
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from medssl.data.files import replacing
-from medssl.data.phantom import write_phantom
-from medssl.engines.acceleration import Accelerated
-from medssl.engines.parity import Parity, first_samples, gradient_parity
-from medssl.engines.pretrain import prepare_views
+from medssl.engines.batches import prepare_views
+from medssl.files import replacing
+from medssl.phantom.dataset import write_phantom
+from medssl.speed.gate import Parity, first_samples, gradient_parity
+from medssl.speed.switches import Accelerated
 from medssl.workflows.preparing import prepare
 from medssl.workflows.training import pretrain
 

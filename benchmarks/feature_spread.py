@@ -14,7 +14,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
 from medssl.data.datalist import load_section
-from medssl.workflows.recipes import read_config
+from medssl.runs.folder import read_config
 
 NUM_CASES = 12
 

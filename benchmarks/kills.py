@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from medssl.data.phantom import write_phantom
+from medssl.phantom.dataset import write_phantom
 from tests.killing import differences, last_checkpoint, pretraining_command, run_with_kills, subprocess_result
 from tests.tiny import start
 

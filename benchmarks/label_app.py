@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from monai.bundle import ConfigParser
 
-from medssl.data.phantom import phantom_case
-from medssl.data.phantom_anatomy import LABELS
 from medssl.networks.fpn import FPN
 from medssl.packaging.inference_config import inference_config
 from medssl.packaging.sources import source_bundles
+from medssl.phantom.anatomy import LABELS
+from medssl.phantom.dataset import phantom_case
 from medssl.workflows.labelling import LabelledScan, Labelling
 
 NETWORK = {"base_channels": 16, "num_levels": 4}

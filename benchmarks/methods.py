@@ -29,8 +29,8 @@ def run(method: str, spatial_dims: int, size: list[int], batch_size: int) -> dic
     from monai.bundle import ConfigParser
 
     from medssl.data.datalist import read_datalist
-    from medssl.data.phantom import write_phantom
     from medssl.data.slices import cut_slices
+    from medssl.phantom.dataset import write_phantom
     from medssl.workflows.recipes import find_recipe, merge
 
     with tempfile.TemporaryDirectory() as folder:

@@ -29,9 +29,9 @@ from monai.transforms import (
 )
 from scipy import ndimage
 
-from medssl.data.geometry import corner_distance
-from medssl.data.streams import whole_nifti
 from medssl.packaging.sources import source_bundles
+from medssl.scans.geometry import corner_distance
+from medssl.scans.streams import whole_nifti
 from medssl.transforms.foreground import Above, BodyMaskd, body_mask
 
 FULL, QUICK = (512, 512, 200), (128, 128, 50)

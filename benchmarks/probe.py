@@ -20,9 +20,6 @@ import numpy as np
 import torch
 from measuring import Row, best_of, in_fresh_process, print_rows
 
-from medssl.data.phantom import write_phantom
-from medssl.engines.features import FeatureCache
-from medssl.engines.voxel_probe import fit_linear_probe
 from medssl.evaluation.metrics import read_rows
 from medssl.losses.dice_bce import DiceBCELoss
 from medssl.networks.fpn import FPN
@@ -30,6 +27,9 @@ from medssl.networks.heads import LinearHead
 from medssl.networks.rows import LinearHeadOnRows
 from medssl.networks.segmentation import SegmentationNetwork
 from medssl.ops.pyramid import gather_voxels
+from medssl.phantom.dataset import write_phantom
+from medssl.probe.features import FeatureCache
+from medssl.probe.voxel_probe import fit_linear_probe
 from medssl.workflows.training import evaluate, pretrain, train_segmentation
 
 STAGE = "probe"

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from measuring import machine, table
 
-from medssl.data.files import replacing
+from medssl.files import replacing
 
 STAGES = (
     "prepare",

@@ -24,11 +24,11 @@ from torch.profiler import ProfilerActivity
 from torch.profiler import profile as profiler
 from torch.utils.flop_counter import FlopCounterMode
 
-from medssl.engines.acceleration import Accelerated
-from medssl.engines.parity import gradient_parity
 from medssl.methods.hierarchical import Hierarchical
 from medssl.networks.fpn import FPN, BalancedPyramid
 from medssl.networks.heads import Projector, RestorationHead
+from medssl.speed.gate import gradient_parity
+from medssl.speed.switches import Accelerated
 
 STAGE = "step"
 THREADS = 2

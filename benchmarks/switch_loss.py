@@ -16,10 +16,10 @@ import torch
 from monai.bundle import ConfigParser
 from torch import nn
 
-from medssl.data.phantom import write_phantom
-from medssl.engines.acceleration import Accelerated
-from medssl.engines.parity import gradient_parity
-from medssl.engines.pretrain import prepare_views
+from medssl.engines.batches import prepare_views
+from medssl.phantom.dataset import write_phantom
+from medssl.speed.gate import gradient_parity
+from medssl.speed.switches import Accelerated
 from medssl.workflows.recipes import find_recipe, merge
 
 SWITCHES: list[tuple[str, ...]] = [

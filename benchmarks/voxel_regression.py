@@ -22,7 +22,7 @@ from torch import nn
 
 from medssl.data.datalist import load_section
 from medssl.ops.pyramid import interpolate_voxels
-from medssl.workflows.recipes import read_config
+from medssl.runs.folder import read_config
 
 NUM_CASES, NUM_VOXELS = 8, 3000
 

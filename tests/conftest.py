@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from medssl.data.phantom import write_phantom
+from medssl.phantom.dataset import write_phantom
 from medssl.workflows.training import pretrain, train_segmentation
 from tests.slices import write_slices
 from tests.tiny import PRETRAINING, SEGMENTATION

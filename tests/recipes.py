@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medssl.data.phantom import write_phantom
+from medssl.phantom.dataset import write_phantom
 from medssl.workflows.training import pretrain
 from tests.slices import write_slices
 

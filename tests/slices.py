@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from medssl.data.datalist import SECTIONS, Datalist, read_datalist, write_datalist
-from medssl.data.phantom import write_phantom
 from medssl.data.slices import cut_slices
+from medssl.phantom.dataset import write_phantom
 
 COLOURS = {1: (255, 0, 0), 2: (0, 0, 255)}
 

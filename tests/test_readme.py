@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from medssl import cli
+from medssl.cli import app as cli
 from medssl.workflows.recipes import find_recipe, merge
 
 ROOT = Path(__file__).parents[1]

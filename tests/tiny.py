@@ -40,9 +40,9 @@ def arguments(settings: Mapping[str, Any]) -> list[str]:
     return [text for key, value in settings.items() for text in (f"--{key}", str(value))]
 
 
-def start(*command: Any, cwd: Path, module: str = "medssl.cli") -> subprocess.Popen:
+def start(*command: Any, cwd: Path, module: str = "medssl.cli.app") -> subprocess.Popen:
     """Start ``python -m MODULE COMMAND`` in a fresh process on one core."""
-    code = [sys.executable, "-m", module] if module != "medssl.cli" else [sys.executable, "-c", _MAIN]
+    code = [sys.executable, "-m", module] if module != "medssl.cli.app" else [sys.executable, "-c", _MAIN]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipe = subprocess.PIPE
     return subprocess.Popen(
@@ -59,4 +59,4 @@ def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-_MAIN = "from medssl.cli import main; main()"
+_MAIN = "from medssl.cli.app import main; main()"

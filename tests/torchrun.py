@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-_MAIN = "from medssl.cli import main; main()"
+_MAIN = "from medssl.cli.app import main; main()"
 
 
 def start_on_ranks(*command: Any, cwd: Path = ROOT, num_ranks: int = 2, module: str | None = None) -> subprocess.Popen:

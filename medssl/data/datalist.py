@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from medssl.data.colours import Colour, format_label_colours, require_label_colours
-from medssl.data.files import replacing
 from medssl.data.names import require_labels, require_safe_case
 from medssl.data.splits import by_group, group_of, nested_few_label_subsets, require_whole_groups
+from medssl.files import replacing
+from medssl.scans.colours import Colour, format_label_colours, require_label_colours
 
 SECTIONS = ("training", "validation", "test", "unlabeled")
 MODALITIES = ("CT", "MR", "image")
@@ -33,7 +33,7 @@ class Datalist:
         licence: of the data, if it is known.
         path: the JSON file, if it was read from one.
         spatial_dims: axes of the images, 2 or 3.
-        label_colours: of the label values where masks are pictures of colours (see `medssl.data.colours`).
+        label_colours: of the label values where masks are pictures of colours (see `medssl.scans.colours`).
     """
 
     name: str
@@ -66,7 +66,7 @@ class Datalist:
 
 
 def read_datalist(path: str | os.PathLike[str]) -> Datalist:
-    """Return the data list of a JSON file, checked; whether its files exist is left to `medssl.data.integrity`.
+    """Return the data list of a JSON file, checked; whether its files exist is left to `medssl.scans.integrity`.
 
     Args:
         path: of the JSON file; paths in it may be relative to its folder.
@@ -129,7 +129,7 @@ def load_section(path: str | os.PathLike[str], section: str) -> list[dict[str, s
     """Return the cases of a section of a data list, with absolute paths.
 
     Where a case of the list has a group, every case has one: its own name where it has none. Where the list has colours
-    of labels, each case has them as ``label_colours``, a text that `medssl.data.colours.parse_label_colours` reads.
+    of labels, each case has them as ``label_colours``, a text that `medssl.scans.colours.parse_label_colours` reads.
 
     Args:
         path: of the JSON file.

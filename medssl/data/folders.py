@@ -7,17 +7,17 @@ from typing import Literal
 
 import numpy as np
 
-from medssl.data.colours import Colour, parse_label_colours, require_label_colours
-from medssl.data.contents import label_counts
 from medssl.data.datalist import MODALITIES, SECTIONS, Datalist
-from medssl.data.dicom import series_files
-from medssl.data.headers import read_header
-from medssl.data.labels import read_label
 from medssl.data.names import require_labels, require_safe_case
-from medssl.data.pictures import PICTURE_ENDINGS, is_picture
-from medssl.data.readers import ITK_ENDINGS
 from medssl.data.splits import shuffled_cases
-from medssl.data.streams import require_whole
+from medssl.scans.colours import Colour, parse_label_colours, require_label_colours
+from medssl.scans.contents import label_counts
+from medssl.scans.dicom import series_files
+from medssl.scans.headers import read_header
+from medssl.scans.labels import read_label
+from medssl.scans.pictures import PICTURE_ENDINGS, is_picture
+from medssl.scans.readers import ITK_ENDINGS
+from medssl.scans.streams import require_whole
 
 _ENDINGS = (".nii.gz", ".nii", *ITK_ENDINGS, *PICTURE_ENDINGS)
 _LABEL_SUFFIX = re.compile(r"[ ._-](seg|label|labels|mask|segmentation)$", re.IGNORECASE)

@@ -11,8 +11,8 @@ import numpy as np
 from monai.transforms import Orientation
 
 from medssl.data.datalist import SECTIONS, Datalist, write_datalist
-from medssl.data.loading import VerifiedLoadImage
 from medssl.data.splits import group_of
+from medssl.scans.loading import VerifiedLoadImage
 
 LIST = "datalist.json"
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from monai.data import Dataset
 
-from medssl.data.files import file_sha256, write_json
 from medssl.data.volumes import FORMAT, StoredVolume, is_undamaged, map_volume, read_record
+from medssl.files import file_sha256, write_json
 
 MANIFEST = "store.json"
 _MANIFEST_KEYS = ("format", "recipe", "preprocessing", "preprocessing_sha256", "cases")

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medssl.data.files import file_sha256, replacing, write_json
+from medssl.files import file_sha256, replacing, write_json
 
 FORMAT = 1
 IMAGE, FOREGROUND, REGIONS, RECORD = "image.npy", "foreground.npy", "regions.npy", "case.json"

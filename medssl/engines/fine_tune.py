@@ -5,8 +5,8 @@ from pathlib import Path
 import torch
 from ignite.engine import Engine, Events
 
-from medssl.engines.run_folder import save_atomically
 from medssl.networks.segmentation import SegmentationNetwork
+from medssl.runs.folder import save_atomically
 
 
 def adam_with_backbone_group(network: SegmentationNetwork, lr: float) -> torch.optim.Adam:

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from medssl.data.files import replacing
 from medssl.evaluation.summary import AVERAGE, Row, cell, ordered
+from medssl.files import replacing
 
 # Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: told apart by colour-blind readers. Its yellow is left out,
 # which is hard to see on white.

@@ -11,7 +11,7 @@ from monai.metrics import compute_dice, compute_hausdorff_distance, compute_iou,
 from numpy.typing import ArrayLike
 from scipy import ndimage
 
-from medssl.data.files import replacing
+from medssl.files import replacing
 
 FIELDS = (
     "method",

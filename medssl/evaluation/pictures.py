@@ -15,8 +15,8 @@ from monai.transforms import Orientation
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from medssl.data.files import replacing
 from medssl.evaluation.figures import colours
+from medssl.files import replacing
 
 # Plane: the axis (right, anterior, superior) across it, then the letters at the left and right edge of the picture.
 PLANES = {"axial": (2, "R", "L"), "coronal": (1, "R", "L"), "sagittal": (0, "A", "P")}

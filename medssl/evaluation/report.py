@@ -4,7 +4,6 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from medssl.data.files import replacing
 from medssl.evaluation.figures import labels_figure, words
 from medssl.evaluation.metrics import read_rows
 from medssl.evaluation.summary import (
@@ -19,6 +18,7 @@ from medssl.evaluation.summary import (
     compare_all,
     ordered,
 )
+from medssl.files import replacing
 
 TITLES = {"dice": "Dice", "iou": "IoU", "hd95_mm": "HD95 (mm, or pixels)", "surface_dice": "Surface Dice"}
 DECIMALS = {"dice": 3, "iou": 3, "hd95_mm": 1, "surface_dice": 3}

@@ -9,8 +9,8 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.transforms import Orientation
 
-from medssl.data.loading_2d import load_label
 from medssl.evaluation.metrics import case_rows, write_rows
+from medssl.scans.loading_2d import load_label
 
 
 class WriteRows:

@@ -9,8 +9,8 @@ from monai.data import MetaTensor
 from monai.data.utils import to_affine_nd
 from monai.transforms import Orientation
 
-from medssl.data.files import replacing
 from medssl.evaluation.pictures import CANONICAL, GREY_PERCENTILES, PLANES, letter_sides, plane_aspect, plane_slice
+from medssl.files import replacing
 
 
 def similarity_figure(

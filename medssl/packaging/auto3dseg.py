@@ -25,10 +25,10 @@ from monai.transforms import (
 )
 from torch import Tensor, nn
 
-from medssl.data.files import replacing
+from medssl.files import replacing
 from medssl.packaging.inference_config import build_network
-from medssl.packaging.provenance import read_run_record
 from medssl.packaging.weights import load_strictly, load_weights
+from medssl.runs.record import read_run_record
 from medssl.transforms.anatomy import anatomy_term
 from medssl.transforms.save import check_labels
 

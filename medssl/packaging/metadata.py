@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from medssl.packaging.provenance import library_versions
+from medssl.runs.record import library_versions
 
 SCHEMA = "https://project-monai.github.io/schema/meta_schema_20240725.json"
 REQUIRED_KEYS = (
@@ -41,7 +41,7 @@ def bundle_metadata(
     Args:
         template: metadata of the source bundle; what does not depend on the run is taken from there.
         name: name of the bundle.
-        record: the run's record, see `medssl.packaging.provenance.run_record`.
+        record: the run's record, see `medssl.runs.record.run_record`.
         labels: foreground label value to name; empty for a pretrained backbone.
         strides: voxels of the image per cell of each level; sizes are multiples of twice the last.
         channels: channels that the network takes and gives.

@@ -94,7 +94,7 @@ def model_card(
     Args:
         name: name of the bundle.
         task: one line, as in the metadata.
-        record: the run's record, see `medssl.packaging.provenance.run_record`.
+        record: the run's record, see `medssl.runs.record.run_record`.
         labels: foreground label value to name; empty for a pretrained backbone.
         rows: evaluation rows, one per case and class; empty if the run was not evaluated.
         sha256: name of each file of weights to its SHA-256.

@@ -12,16 +12,16 @@ import torch
 from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
-from medssl.data.files import file_sha256, write_json
+from medssl.files import file_sha256, write_json
 from medssl.packaging.inference_config import build_network, inference_config
 from medssl.packaging.metadata import bundle_metadata
 from medssl.packaging.model_card import model_card
 from medssl.packaging.preflight import check_bundle
-from medssl.packaging.provenance import read_run_record, without_local_paths
 from medssl.packaging.rehearsal import rehearse
 from medssl.packaging.sources import source_bundles
 from medssl.packaging.train_config import train_config
 from medssl.packaging.weights import load_strictly, load_weights, script_network
+from medssl.runs.record import read_run_record, without_local_paths
 from medssl.transforms.save import check_labels
 
 

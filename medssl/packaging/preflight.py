@@ -10,7 +10,7 @@ import torch
 from monai.bundle.properties import InferProperties, TrainProperties
 from torch import nn
 
-from medssl.data.files import file_sha256
+from medssl.files import file_sha256
 from medssl.packaging.config_faults import config_faults, transform_faults
 from medssl.packaging.inference_config import build_network
 from medssl.packaging.metadata_faults import metadata_faults

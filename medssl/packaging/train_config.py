@@ -8,7 +8,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 from monai.bundle.reference_resolver import ReferenceResolver
 
-from medssl.packaging.provenance import without_local_paths
+from medssl.runs.record import without_local_paths
 
 _HANDLERS = "train::handlers"
 _TRAINED = "trained_network_def"

@@ -8,7 +8,8 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from medssl.packaging.sources import source_bundles
-from medssl.workflows.recipes import merge, read_config, resolved
+from medssl.runs.folder import read_config
+from medssl.workflows.recipes import merge, resolved
 
 NETWORK_KEYS = ("spatial_dims", "in_channels", "base_channels", "num_levels")
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from medssl.data.checking import check_datalist
 from medssl.data.datalist import SECTIONS, read_datalist
-from medssl.data.integrity import check_datalist
 from medssl.workflows.recipes import find_recipe, merge
 
 

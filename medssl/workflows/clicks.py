@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 from monai.data import MetaTensor
 
-from medssl.data.integrity import verified_header
 from medssl.packaging.loading import LoadedBundle
+from medssl.scans.integrity import verified_header
 from medssl.workflows.similarity import heat_map
 
 

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from medssl.data.datalist import read_datalist
-from medssl.data.loading import VerifiedLoadImaged
-from medssl.data.phantom import write_phantom
 from medssl.evaluation.metrics import read_rows
 from medssl.evaluation.pictures import overlay_figure
 from medssl.evaluation.report import report
 from medssl.packaging.pack import pack
+from medssl.phantom.dataset import write_phantom
+from medssl.scans.loading import VerifiedLoadImaged
 from medssl.workflows.checking import check_report
 from medssl.workflows.training import evaluate, pretrain, train_segmentation
 

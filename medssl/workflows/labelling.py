@@ -14,19 +14,19 @@ from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
 from torch import nn
 
-from medssl.data.geometry import pair_problems
-from medssl.data.integrity import verified_header
-from medssl.data.voxel_features import VoxelRows
-from medssl.engines.scan_features import ScanFeatures, module_sha256
-from medssl.engines.voxel_probe import dice_of_classes, fit_linear_probe
 from medssl.networks.heads import LinearHead
 from medssl.networks.rows import LinearHeadOnRows
 from medssl.networks.segmentation import SegmentationNetwork
 from medssl.packaging.loading import load_bundle
 from medssl.packaging.weights import load_strictly, load_weights
+from medssl.probe.scan_features import ScanFeatures, module_sha256
+from medssl.probe.versions import newest_probe, write_probe
+from medssl.probe.voxel_features import VoxelRows
+from medssl.probe.voxel_probe import dice_of_classes, fit_linear_probe
+from medssl.scans.geometry import pair_problems
+from medssl.scans.integrity import verified_header
 from medssl.transforms.labels import InvertToLabeld
 from medssl.transforms.save import check_labels
-from medssl.workflows.probe_versions import newest_probe, write_probe
 from medssl.workflows.segments import meant_labels
 
 logger = logging.getLogger(__name__)

@@ -18,8 +18,6 @@ import torch
 from tqdm.auto import tqdm
 
 from medssl.data.datalist import load_section
-from medssl.data.files import sweep_temporary, write_json
-from medssl.data.headers import read_header
 from medssl.data.store import (
     case_folder,
     case_key,
@@ -28,7 +26,9 @@ from medssl.data.store import (
     write_manifest,
 )
 from medssl.data.volumes import RECORD, is_undamaged, read_record, write_volume
-from medssl.engines.distributed import num_ranks, rank
+from medssl.files import sweep_temporary, write_json
+from medssl.runs.ranks import num_ranks, rank
+from medssl.scans.headers import read_header
 from medssl.workflows.preprocessing import preprocessing_of, preprocessing_transform
 from medssl.workflows.recipes import find_recipe, merge
 

@@ -13,7 +13,7 @@ from medssl.data.datalist import load_few_labels
 from medssl.data.unlabeled import load_unlabeled
 from medssl.evaluation.metrics import read_rows
 from medssl.evaluation.report import report
-from medssl.packaging.provenance import RECORD_NAME, read_run_record
+from medssl.runs.record import RECORD_NAME, read_run_record
 from medssl.workflows.recipes import find_recipe
 from medssl.workflows.training import evaluate, pretrain, train_segmentation
 

@@ -145,18 +145,6 @@ def resolved(parser: ConfigParser, name: str) -> Any:
         return value
 
 
-def read_config(run_dir: Path) -> dict[str, Any]:
-    """Give the configuration of a run.
-
-    Raises:
-        FileNotFoundError: if the folder holds no run.
-    """
-    path = run_dir / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{run_dir} holds no config.json: it is not the folder of a medssl run.")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def run_config(config_file: Path, workflow_type: str | None = "train", layers: Sequence[Path] = ()) -> None:
     """Run a configuration as ``python -m monai.bundle run --config_file CONFIG_FILE`` does, in this process.
 

@@ -13,11 +13,11 @@ from monai.inferers import SlidingWindowInferer
 from monai.transforms import Invertd
 from torch import nn
 
-from medssl.data.files import replacing
-from medssl.data.loading import VerifiedLoadImage
 from medssl.evaluation.similarity_figure import similarity_figure
+from medssl.files import replacing
 from medssl.networks.similarity import PointSimilarity, anchor_features
 from medssl.packaging.loading import LoadedBundle, load_bundle
+from medssl.scans.loading import VerifiedLoadImage
 from medssl.workflows.recipes import bare_errors
 
 OVERLAP = 0.25

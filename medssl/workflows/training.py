@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from medssl.data.datalist import load_few_labels, read_datalist
-from medssl.data.files import write_json
 from medssl.data.sampling import positions_of_rank
 from medssl.data.splits import by_group
 from medssl.data.store import StoreDataset
-from medssl.engines.distributed import joined_ranks, num_ranks, on_first_rank, rank, refuse_ranks
-from medssl.engines.run_folder import refuse_held_folder
-from medssl.engines.run_lock import locked_run_folder
 from medssl.evaluation.ranks import discard_rank_rows, merge_rank_rows
-from medssl.packaging.provenance import finish_run_record, read_run_record, run_record
+from medssl.files import write_json
+from medssl.runs.folder import read_config, refuse_held_folder
+from medssl.runs.lock import locked_run_folder
+from medssl.runs.ranks import joined_ranks, num_ranks, on_first_rank, rank, refuse_ranks
+from medssl.runs.record import finish_run_record, read_run_record, run_record
+from medssl.runs.start import begin_run, no_start_left_behind
 from medssl.workflows.backbones import backbone_settings, require_fitting_backbone
 from medssl.workflows.preprocessing import require_same_preprocessing
-from medssl.workflows.recipes import find_recipe, merge, read_config, run_config
-from medssl.workflows.starting import begin_run, no_start_left_behind
+from medssl.workflows.recipes import find_recipe, merge, run_config
 
 
 @joined_ranks()

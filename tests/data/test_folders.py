@@ -3,7 +3,7 @@ import pytest
 
 from medssl.data.datalist import read_datalist, write_datalist
 from medssl.data.folders import build_datalist, parse_label_names
-from tests.data.scans import hounsfield, organs, save_itk, save_nifti, save_series
+from tests.scans.files import hounsfield, organs, save_itk, save_nifti, save_series
 
 
 @pytest.fixture

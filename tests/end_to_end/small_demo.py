@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from medssl.data.phantom import write_phantom
+from medssl.phantom.dataset import write_phantom
 from medssl.workflows import demo
 
 SMALL = {"base_channels": 4, "num_levels": 2, "max_epochs": 1}

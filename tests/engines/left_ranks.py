@@ -5,7 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from medssl.engines.distributed import data_parallel, join_ranks, joined_ranks, num_ranks, rank
+from medssl.engines.data_parallel import data_parallel
+from medssl.runs.ranks import join_ranks, joined_ranks, num_ranks, rank
 from tests.engines.two_ranks import batches_of, method_of, train
 
 

@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 
-from medssl.engines.acceleration import Accelerated
-from medssl.engines.parity import gradient_parity
-from medssl.engines.pretrain import prepare_views
+from medssl.engines.batches import prepare_views
+from medssl.speed.gate import gradient_parity
+from medssl.speed.switches import Accelerated
 from medssl.workflows.training import pretrain
 from tests.engines.pretraining_method import make_batch, make_method
 from tests.tiny import PRETRAINING

@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from medssl.data.sampling import StepBatches
-from medssl.engines.distributed import AverageLosses, data_parallel, join_ranks, num_ranks, on_first_rank, rank
+from medssl.engines.data_parallel import AverageLosses, data_parallel
 from medssl.methods.hierarchical import Hierarchical
 from medssl.networks.batch_norm import synchronise_batch_norm
 from medssl.networks.fpn import FPN, BalancedPyramid
 from medssl.networks.heads import Projector, RestorationHead
+from medssl.runs.ranks import join_ranks, num_ranks, on_first_rank, rank
 from medssl.transforms.patches import RandOverlappingPatchesd
 
 ROWS = (3, 4)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medssl.engines.distributed import data_parallel
+from medssl.engines.data_parallel import data_parallel
 from medssl.methods.byol import BYOL
 from medssl.methods.moco import MoCo
 from medssl.methods.vicreg import VICReg

@@ -8,7 +8,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
-from medssl.engines.pretrain import StopOnBadLoss
+from medssl.engines.losses import StopOnBadLoss
 from medssl.packaging.sources import source_bundles
 from medssl.workflows.training import pretrain
 from tests.recipes import DATA, STEPS, run_method

@@ -105,7 +105,7 @@ def test_a_key_that_passes_for_metadata_is_found(key, config):
 
 def test_a_writer_of_another_class_is_found(config):
     config["postprocessing"]["transforms"].append(
-        {"_target_": "medssl.engines.pretrain.SaveWeights", "module": 1, "path": ""}
+        {"_target_": "medssl.engines.weights.SaveWeights", "module": 1, "path": ""}
     )
     (fault,) = transform_faults(config, segments=True)
     assert "SaveWeights must be a SaveImaged, by class and by name" in fault

@@ -9,8 +9,8 @@ from monai.bundle import ConfigParser
 from medssl.networks.fpn import FPN
 from medssl.networks.heads import LinearHead
 from medssl.networks.segmentation import SegmentationNetwork
-from medssl.packaging.provenance import finish_run_record, run_record, write_run_record
 from medssl.packaging.sources import source_bundles
+from medssl.runs.record import finish_run_record, run_record, write_run_record
 
 LABELS = {"0": "background", "1": "liver", "2": "left kidney"}
 

@@ -6,7 +6,7 @@ from scipy.ndimage import binary_dilation
 
 from medssl.data.datalist import load_section, write_datalist
 from medssl.data.folders import build_datalist
-from medssl.data.loading_2d import LoadImages2Dd, load_label
+from medssl.scans.loading_2d import LoadImages2Dd, load_label
 from medssl.workflows.checking import check_report
 
 pytestmark = pytest.mark.real_data

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from medssl.data.folders import build_datalist
-from medssl.data.loading import VerifiedLoadImaged
 from medssl.packaging.sources import source_bundles
+from medssl.scans.loading import VerifiedLoadImaged
 from medssl.workflows.checking import check_report
 from medssl.workflows.training import evaluate, pretrain, train_segmentation
 from tests.real_data.hippocampus import list_of_six

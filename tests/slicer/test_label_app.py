@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from medssl.data.phantom import phantom_case
 from medssl.networks.fpn import FPN
 from medssl.packaging.pack import pack
 from medssl.packaging.sources import source_bundles
+from medssl.phantom.dataset import phantom_case
 from medssl.workflows.clicks import clicked_point
 from tests.packaging.toy_run import pretraining_run
 from tests.slicer.serving import asked, serving

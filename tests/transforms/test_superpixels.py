@@ -7,8 +7,8 @@ from skimage.segmentation import slic
 from sklearn.metrics import adjusted_rand_score
 from torch.nn.functional import avg_pool3d
 
-from medssl.data.phantom_scan import phantom_case
 from medssl.data.sampling import StepBatches
+from medssl.phantom.scan import phantom_case
 from medssl.transforms import superpixels as module
 from medssl.transforms.aligned import RandAlignedPatchesd
 from medssl.transforms.superpixels import Superpixelsd, superpixels

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from medssl.data.phantom import write_phantom
 from medssl.evaluation.metrics import read_rows
 from medssl.packaging.pack import pack
+from medssl.phantom.dataset import write_phantom
 from medssl.workflows.training import evaluate, pretrain, train_segmentation
 from tests.tiny import NETWORK, SEGMENTATION, files_of
 

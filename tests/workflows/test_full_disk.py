@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from medssl.engines.checkpoints import list_checkpoints, newest_whole_checkpoint
+from medssl.runs.checkpoints import list_checkpoints, newest_whole_checkpoint
 from medssl.workflows.training import pretrain
 from tests.killing import differences
 from tests.tiny import PRETRAINING, arguments
@@ -20,7 +20,7 @@ SETTINGS = {**PRETRAINING, "max_epochs": 4}
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
-from medssl.cli import main
+from medssl.cli.app import main
 main()
 """
 SMALL_DISK = """
@@ -99,7 +99,7 @@ def test_on_a_small_disk(whole, ct_list, tmp_path):
     if shutil.which("unshare") is None or finished([*private, "mount", "-t", "tmpfs", "tmpfs", "disk"], tmp_path)[0]:
         pytest.skip("a file system in memory cannot be mounted here")
     options = ["--datalist", ct_list, "--data", "ct", "--out", "run", "--resume", *arguments(SETTINGS)]
-    code = [sys.executable, "-c", "from medssl.cli import main; main()", "pretrain", "kats", *map(str, options)]
+    code = [sys.executable, "-c", "from medssl.cli.app import main; main()", "pretrain", "kats", *map(str, options)]
     script = SMALL_DISK.format(command=" ".join(f"'{word}'" for word in code))
     status, errors = finished([*private, "bash", "-c", script], tmp_path)
     assert status == 1, errors

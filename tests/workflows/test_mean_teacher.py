@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from medssl.engines.checkpoints import load_checkpoint
 from medssl.engines.mean_teacher import GuideTeacher
+from medssl.runs.checkpoints import load_checkpoint
 from medssl.workflows.training import train_segmentation
 from tests.killing import differences
 from tests.tiny import NETWORK, SEGMENTATION

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from medssl.data.phantom import write_phantom
+from medssl.phantom.dataset import write_phantom
 from medssl.workflows.training import evaluate, pretrain
 from tests.conftest import CASES, SIZE
 from tests.tiny import PRETRAINING, SEGMENTATION, arguments, files_of, start

@@ -7,7 +7,8 @@ import pytest
 import yaml
 from monai.transforms import Transform
 
-from medssl.workflows.recipes import find_recipe, merge, parse_overrides, read_config, run_config
+from medssl.runs.folder import read_config
+from medssl.workflows.recipes import find_recipe, merge, parse_overrides, run_config
 
 
 @pytest.mark.parametrize(

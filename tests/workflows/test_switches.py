@@ -48,7 +48,7 @@ def test_a_run_with_wrong_gradients_ends_before_its_first_step(ct_list, tmp_path
         def backward(ctx, gradient):
             return gradient / 2
 
-    from medssl.engines.acceleration import Accelerated
+    from medssl.speed.switches import Accelerated
 
     right = Accelerated.forward
 

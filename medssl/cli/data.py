@@ -1,0 +1,66 @@
+"""The commands that make data lists: ``medssl datalist``, ``slices`` and ``folds``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medssl.cli.bundles import OutOption, console
+
+
+def datalist(
+    images: Annotated[Path, typer.Argument(help="Folder of scans: NIfTI, NRRD, MetaImage, DICOM, PNG, TIFF or BMP.")],
+    out: Annotated[Path, typer.Option("--out", help="The data list (JSON) to write.")],
+    labels: Annotated[Path | None, typer.Option("--labels", help="Folder of label maps, matched by name.")] = None,
+    modality: Annotated[
+        str | None, typer.Option("--modality", help="CT, MR or image; default: image for pictures, else CT.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="Name of the data set.")] = "",
+    label_names: Annotated[str | None, typer.Option("--label-names", help='As in "1=liver,2=spleen".')] = None,
+    label_colours: Annotated[
+        str | None, typer.Option("--label-colours", help='Of colour masks, as in "0=else,1=#ff0000,2=#0000ff".')
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", help=r'Whose a case is, as in "(patient\d+)_": kept in one section.')
+    ] = None,
+    num_validation: Annotated[int, typer.Option("--validation", help="Labelled cases (groups) to hold out.")] = 0,
+    num_test: Annotated[int, typer.Option("--test", help="Labelled cases (groups) to hold out.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Of the choice of held-out cases.")] = 0,
+) -> None:
+    """Make a data list from folders of scans and labels, or of images and masks."""
+    from medssl.data.datalist import SECTIONS, write_datalist
+    from medssl.data.folders import build_datalist
+
+    name = name or images.resolve().name
+    made = build_datalist(
+        images, labels, name, modality, label_names, seed, num_validation, num_test, label_colours, group
+    )
+    write_datalist(made, out)
+    counts = ", ".join(f"{len(made.sections[section])} {section}" for section in SECTIONS)
+    console.print(f"Data list: {out} ({counts})", soft_wrap=True)
+
+
+def slices(
+    datalist: Annotated[Path, typer.Argument(help="The data list (JSON) of volumes.")],
+    out: OutOption,
+    axis: Annotated[int, typer.Option("--axis", help="0 sagittal, 1 coronal, 2 axial.")] = 2,
+) -> None:
+    """Cut volumes into 2D slices with a data list of their own; the slices of a case stay in its section."""
+    from medssl.data.datalist import read_datalist
+    from medssl.data.slices import cut_slices
+
+    console.print(f"Data list: {cut_slices(read_datalist(datalist), out, axis)}", soft_wrap=True)
+
+
+def folds(
+    datalist: Annotated[Path, typer.Argument(help="The data list (JSON).")],
+    out: OutOption,
+    count: Annotated[int, typer.Option("--count", help="Number of folds.")] = 5,
+    seed: Annotated[int, typer.Option("--seed", help="Of the choice.")] = 0,
+) -> None:
+    """Write one data list per fold of a cross-validation over the training and test cases."""
+    from medssl.data.datalist import read_datalist, write_datalist
+    from medssl.data.folds import fold_datalists
+
+    for number, fold in enumerate(fold_datalists(read_datalist(datalist), count, seed)):
+        console.print(f"Fold: {write_datalist(fold, out / f'fold_{number}.json')}", soft_wrap=True)

@@ -1,0 +1,111 @@
+"""Whether every scan and label of a data list can be trusted."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from medssl.data.datalist import SECTIONS, Datalist, read_datalist
+from medssl.scans.contents import channel_problems, content_hash, image_problems, label_problems
+from medssl.scans.geometry import Problem, pair_problems, patch_problems
+from medssl.scans.integrity import WholeVolume, has_error, read_whole
+from medssl.scans.labels import read_label
+
+_HELD_OUT = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a case of a data list.
+
+    Attributes:
+        case: its id.
+        section: of the list.
+        severity: an error must be mended before training; a warning may be as it should.
+        file: that has the problem.
+        problem: one sentence: what is wrong and what to do.
+    """
+
+    case: str
+    section: str
+    severity: Literal["error", "warning"]
+    file: str
+    problem: str
+
+
+def check_datalist(
+    path: str | os.PathLike[str],
+    patch_size: Sequence[int] | None = None,
+    spacing: Sequence[float] | None = None,
+    in_channels: int | None = None,
+) -> list[Finding]:
+    """Return all that is wrong with the cases of a data list, in the order of the list; nothing if all is well.
+
+    Every file is read to its end. Tested are its stream, header, geometry and voxels, the label against its image and
+    the declared values, and whether the same voxels are listed twice: across training, validation and test that is a
+    leak.
+
+    Args:
+        path: the data list.
+        patch_size: voxels of a training patch, axes in RAS; smaller volumes are warned of.
+        spacing: mm to which volumes are resampled before patches are cut; ``None``: they are not.
+        in_channels: of the network that is to see them; ``None``: not compared.
+
+    Raises:
+        ValueError: if the list itself is wrong; see `read_datalist`.
+    """
+    datalist = read_datalist(path)
+    findings: list[Finding] = []
+    seen: dict[str, tuple[str, str]] = {}
+    for section in SECTIONS:
+        for entry in datalist.sections[section]:
+            for file, problem in _case_problems(entry, section, datalist, seen, patch_size, spacing, in_channels):
+                findings.append(Finding(entry["case"], section, problem.severity, file, problem.text))
+    return findings
+
+
+def _case_problems(
+    entry: Mapping[str, str],
+    section: str,
+    datalist: Datalist,
+    seen: dict[str, tuple[str, str]],
+    patch_size: Sequence[int] | None,
+    spacing: Sequence[float] | None,
+    in_channels: int | None,
+) -> Iterator[tuple[str, Problem]]:
+    file, dims = entry["image"], datalist.spatial_dims
+    image = read_whole(file, dims)
+    problems = list(image.problems)
+    if image.voxels is not None:
+        faults = image_problems(image.voxels, datalist.modality)
+        problems += faults + channel_problems(image.voxels, in_channels, dims)
+        if not has_error(faults):
+            problems += _duplicates(content_hash(image.voxels), entry["case"], section, seen)
+        if patch_size is not None:
+            problems += patch_problems(image.header, patch_size, spacing)
+    yield from ((file, problem) for problem in problems)
+    if "label" in entry:
+        label = read_whole(entry["label"], dims, lambda path: read_label(path, datalist.label_colours, dims))
+        yield from ((entry["label"], problem) for problem in _label_problems(image, label, datalist.labels))
+
+
+def _label_problems(image: WholeVolume, label: WholeVolume, names: Mapping[int, str]) -> list[Problem]:
+    if label.voxels is None:
+        return label.problems
+    # What is unusual about a grid was said of the image; the label of a sound image has the same grid.
+    problems = pair_problems(image.header, label.header) if image.voxels is not None else label.problems
+    return [*problems, *label_problems(label.voxels, names)]
+
+
+def _duplicates(digest: str, case: str, section: str, seen: dict[str, tuple[str, str]]) -> list[Problem]:
+    if digest not in seen:
+        seen[digest] = (case, section)
+        return []
+    other, other_section = seen[digest]
+    leaks = section != other_section and bool({section, other_section} & set(_HELD_OUT))
+    text = f"it has the same voxels as case {other} in {other_section}; keep it in one place"
+    return [
+        Problem("error", f"{text}, or the results are not of unseen scans.")
+        if leaks
+        else Problem("warning", f"{text}.")
+    ]

@@ -1,0 +1,47 @@
+"""The named losses of a method in MONAI's trainer."""
+
+from typing import Any
+
+import torch
+from ignite.engine import Engine
+from monai.engines.utils import IterationEvents
+from torch import Tensor
+
+
+class MethodLoss:
+    """Give the loss that a method returned, for `SupervisedTrainer(loss_function=...)`."""
+
+    def __call__(self, losses: dict[str, Tensor], _: Tensor) -> Tensor:
+        """Return ``losses["loss"]``."""
+        return losses["loss"]
+
+
+class LossValues:
+    """Give the named losses of a step as numbers, for the ``output_transform`` of log handlers."""
+
+    def __call__(self, output: dict[str, Any]) -> dict[str, float]:
+        """Return every scalar that the method returned, or the trainer's loss."""
+        pred = output["pred"]
+        named = pred if isinstance(pred, dict) else {"loss": output["loss"]}
+        return {name: value.item() for name, value in named.items()}
+
+
+class StopOnBadLoss:
+    """Handler that ends a run whose loss is not finite, before it spoils the weights.
+
+    Raises:
+        FloatingPointError: naming the step and its cases.
+    """
+
+    def attach(self, engine: Engine) -> None:
+        """Look at every loss."""
+        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Raise if the loss is not finite."""
+        if not torch.isfinite(engine.state.output["loss"]):
+            cases = sorted(set(engine.state.batch.get("case", ["unknown"])))
+            raise FloatingPointError(
+                f"The loss of step {engine.state.iteration} is {engine.state.output['loss'].item()} (cases: "
+                f"{', '.join(cases)}). Run `medssl check` on the data list, or lower the learning rate."
+            )

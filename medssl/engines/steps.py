@@ -1,0 +1,39 @@
+"""What is done before and after an optimizer step."""
+
+from typing import Any
+
+from ignite.engine import Engine
+from monai.engines.utils import IterationEvents
+from torch import nn
+
+
+class ClipGradients:
+    """Handler that scales the gradient of all parameters to a norm of at most `max_norm` before each step."""
+
+    def __init__(self, parameters: Any, max_norm: float = 1.0) -> None:
+        self.parameters = list(parameters)
+        self.max_norm = max_norm
+
+    def attach(self, engine: Engine) -> None:
+        """Clip whenever a backward pass is done."""
+        engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Clip the gradients in place."""
+        nn.utils.clip_grad_norm_(self.parameters, self.max_norm)
+
+
+class AfterStep:
+    """Handler that calls ``method.after_step(progress)`` after each optimizer step, progress running from 0 to 1."""
+
+    def __init__(self, method: nn.Module) -> None:
+        self.method = method
+
+    def attach(self, engine: Engine) -> None:
+        """Call a method that has an `after_step`; leave others alone."""
+        if hasattr(self.method, "after_step"):
+            engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Update teachers and queues."""
+        self.method.after_step(engine.state.iteration / (engine.state.max_epochs * engine.state.epoch_length))

@@ -1,0 +1,97 @@
+"""Weights of a backbone: saved at the end of a pretraining, loaded where a segmentation network starts."""
+
+import logging
+import os
+from pathlib import Path
+
+import torch
+from ignite.engine import Engine, Events
+from torch import Tensor, nn
+
+from medssl.runs.folder import save_atomically
+
+_PREFIX = "backbone."
+
+logger = logging.getLogger(__name__)
+
+
+def read_backbone(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Give the weights of a backbone, from ``backbone.pt`` of a run or ``models/model.pt`` of a pretraining bundle.
+
+    In a bundle the names start with ``backbone.``, as in a segmentation network.
+
+    Args:
+        path: file with a raw state dict.
+
+    Example:
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/model.pt"
+        >>> torch.save({"backbone.weight": torch.zeros(2)}, path)
+        >>> list(read_backbone(path))
+        ['weight']
+    """
+    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    if all(name.startswith(_PREFIX) for name in weights):
+        return {name.removeprefix(_PREFIX): value for name, value in weights.items()}
+    return weights
+
+
+def load_backbone(backbone: nn.Module, path: str | os.PathLike[str] | None) -> nn.Module:
+    """Give a backbone with its pretrained weights, or as it is where there are none.
+
+    Args:
+        backbone: whose weights are replaced.
+        path: of the weights, see `read_backbone`, or None for a random backbone.
+
+    Raises:
+        ValueError: if the weights are of another network.
+    """
+    if path is not None:
+        try:
+            backbone.load_state_dict(read_backbone(path), strict=True)
+        except RuntimeError as error:
+            raise ValueError(f"{path} does not fit the network: {' '.join(str(error).split())[:500]}") from error
+    return backbone
+
+
+class LoadBackbone:
+    """Handler that gives a backbone its pretrained weights when training starts.
+
+    Args:
+        backbone: whose weights are replaced.
+        path: of the weights, see `read_backbone`.
+    """
+
+    def __init__(self, backbone: nn.Module, path: str) -> None:
+        self.backbone = backbone
+        self.path = path
+
+    def attach(self, engine: Engine) -> None:
+        """Load before the first step."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Load the weights."""
+        load_backbone(self.backbone, self.path)
+
+
+class SaveWeights:
+    """Handler that writes the weights of a module as a raw state dict when training is done.
+
+    Args:
+        module: the module to save, such as ``method.backbone``.
+        path: of the file, written atomically.
+    """
+
+    def __init__(self, module: nn.Module, path: str) -> None:
+        self.module = module
+        self.path = Path(path)
+
+    def attach(self, engine: Engine) -> None:
+        """Save at the end of training."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write the state dict."""
+        save_atomically({key: value.detach().cpu() for key, value in self.module.state_dict().items()}, self.path)
+        logger.info("Wrote %s", self.path)

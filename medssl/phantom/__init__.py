@@ -1,0 +1,1 @@
+"""Phantom scans: an embedded data set with exact labels."""

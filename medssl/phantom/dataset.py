@@ -1,0 +1,121 @@
+"""The embedded data set: scans of abdomens that never were, with exact labels."""
+
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from medssl.phantom.anatomy import LABELS
+from medssl.phantom.scan import phantom_case
+
+__all__ = ["phantom_case", "write_phantom"]
+
+_log = logging.getLogger(__name__)
+# Seeds of cases that one set may use.
+_MAX_CASES = 10_000
+
+
+def write_phantom(
+    output_dir: str | os.PathLike[str],
+    num_cases: int = 16,
+    *,
+    num_labelled: int = 6,
+    num_validation: int = 2,
+    num_test: int = 4,
+    modality: str = "CT",
+    shape: Sequence[int] = (96, 80, 40),
+    spacing: Sequence[float] = (2.35, 2.35, 4.25),
+    seed: int = 0,
+) -> Path:
+    """Write a set of phantoms with its data list, and return the path of the list, ``datalist.json``.
+
+    Cases that are in none of the three sections with labels make the section ``unlabeled``; their labels are not
+    written. The spacing of every case is up to 8 % off the given one. The folder is filled at the end, at once: a run
+    that stops early leaves nothing.
+
+    Args:
+        output_dir: new or empty folder.
+        num_cases: in all sections together, at most 10 000.
+        num_labelled: cases of the section ``training``.
+        num_validation: cases of the section ``validation``.
+        num_test: cases of the section ``test``.
+        modality: ``CT`` or ``MR``.
+        shape: of every volume, in voxels.
+        spacing: size of a voxel in mm.
+        seed: of the whole set; sets with different seeds share no case.
+
+    Raises:
+        FileExistsError: if the folder holds something.
+        ValueError: if the sections do not fit into `num_cases`, or a phantom cannot be made (see `phantom_case`).
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = write_phantom(folder, 2, num_labelled=1, num_validation=0, num_test=0, shape=(32, 24, 16))
+        ...     [len(json.loads(path.read_text(encoding="utf-8"))[section]) for section in ("training", "unlabeled")]
+        [1, 1]
+    """
+    output = Path(output_dir)
+    counts = _section_counts(num_cases, num_labelled, num_validation, num_test)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise FileExistsError(f"{output} is not empty; give a new folder for the phantom, or empty this one.")
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".phantom-", dir=output) as staging:
+        sections: dict[str, list[dict[str, str]]] = {}
+        first = seed * _MAX_CASES
+        for section, count in counts.items():
+            seeds = range(first, first + count)
+            sections[section] = [
+                _write_case(Path(staging), case, section != "unlabeled", modality, shape, spacing) for case in seeds
+            ]
+            first += count
+        _write_datalist(Path(staging), modality, seed, sections)
+        # The list goes last: a folder with a list is whole.
+        for name in sorted(os.listdir(staging), reverse=True):
+            os.replace(Path(staging) / name, output / name)
+    _log.info("Wrote %d phantoms to %s", num_cases, output)
+    return output / "datalist.json"
+
+
+def _section_counts(num_cases: int, num_labelled: int, num_validation: int, num_test: int) -> dict[str, int]:
+    """Return the number of cases of every section."""
+    counts = {"training": num_labelled, "validation": num_validation, "test": num_test}
+    counts["unlabeled"] = num_cases - sum(counts.values())
+    if min(counts.values()) < 0 or not 0 < num_cases <= _MAX_CASES:
+        raise ValueError(
+            f"{num_labelled} labelled, {num_validation} validation and {num_test} test cases cannot be had from "
+            f"num_cases={num_cases}: none may be negative, num_cases is at least their sum and in 1..{_MAX_CASES}."
+        )
+    return counts
+
+
+def _write_case(
+    folder: Path, seed: int, labelled: bool, modality: str, shape: Sequence[int], spacing: Sequence[float]
+) -> dict[str, str]:
+    """Write one case below `folder` and return its entry of the data list."""
+    rng = np.random.default_rng((seed, 1))
+    in_plane, between = rng.uniform(0.92, 1.08, 2)
+    own_spacing = np.asarray(spacing) * (in_plane, in_plane, between)
+    image, label, affine = phantom_case(seed, modality, shape, own_spacing)
+    case = f"phantom_{modality.lower()}_{seed % _MAX_CASES:03d}"
+    entry = {"case": case}
+    for kind, array in (("image", image), ("label", label))[: 1 + labelled]:
+        entry[kind] = f"{kind}s/{case}.nii.gz"
+        path = folder / entry[kind]
+        path.parent.mkdir(exist_ok=True)
+        nifti = nib.Nifti1Image(array, affine)
+        nifti.header.set_xyzt_units("mm")
+        nifti.set_sform(affine, code="scanner")
+        nifti.set_qform(affine, code="scanner")
+        nib.save(nifti, path)
+    return entry
+
+
+def _write_datalist(folder: Path, modality: str, seed: int, sections: dict[str, list[dict[str, str]]]) -> None:
+    labels = {"0": "background"} | {str(label): name for label, name in LABELS.items()}
+    head = {"name": f"phantom_{modality.lower()}_{seed}", "modality": modality, "labels": labels}
+    (folder / "datalist.json").write_text(json.dumps(head | sections, indent=2) + "\n", encoding="utf-8")

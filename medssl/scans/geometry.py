@@ -1,0 +1,230 @@
+"""What is wrong with the geometry of a volume, and of a label beside its image."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Literal, NamedTuple
+
+import nibabel as nib
+import numpy as np
+
+from medssl.scans.headers import VolumeHeader
+
+SMALLEST_SPACING, LARGEST_SPACING = 0.05, 20.0
+TOLERANCE_MM = 0.1
+
+
+class Problem(NamedTuple):
+    """What is wrong with a file.
+
+    Attributes:
+        severity: an error must be mended; a warning may be as it should.
+        text: one sentence: what is wrong and what to do.
+    """
+
+    severity: Literal["error", "warning"]
+    text: str
+
+
+def header_problems(header: VolumeHeader, spatial_dims: int | None = 3) -> list[Problem]:
+    """Return what is wrong with the header of a volume or 2D image; errors that make others pointless come alone.
+
+    Args:
+        header: of the volume or image.
+        spatial_dims: axes in space that it should have, 2 or 3; ``None``: either.
+    """
+    dims = spatial_dims or max(header.spatial_dims, 2)
+    return _kind_problems(header, dims) or _affine_errors(header) or _affine_warnings(header)
+
+
+def pair_problems(image: VolumeHeader, label: VolumeHeader) -> list[Problem]:
+    """Return how the grid of a label differs from that of its image.
+
+    Both are compared as turned to RAS, for so they are loaded: a label that is stored in another order of axes, at the
+    same place, is no fault.
+
+    Args:
+        image: its header, free of errors.
+        label: its header, free of errors.
+    """
+    (image_shape, image_affine), (label_shape, label_affine) = (_turned_to_ras(header) for header in (image, label))
+    if image_shape != label_shape:
+        text = f"its label is of {_sizes(label_shape)} where the image is of {_sizes(image_shape)} (axes turned to RAS)"
+        return [Problem("error", f"{text}; resample the label onto the grid of the image.")]
+    distance = corner_distance((*image_shape, 1)[:3], image_affine, label_affine)
+    if distance > TOLERANCE_MM * min(1.0, image.spacing.min()):
+        text = f"the corners of the label lie up to {distance:.2f} mm from those of the image"
+        return [Problem("error", f"{text}; resample the label onto the image, or correct its header.")]
+    codes = ["".join(nib.aff2axcodes(header.affine)[: header.spatial_dims]) for header in (image, label)]
+    if codes[0] != codes[1] and image.is_nifti and label.is_nifti:
+        text = f"the label is stored as {codes[1]} and the image as {codes[0]}"
+        return [Problem("warning", f"{text}, at the same place; look at one overlay for a left-right swap.")]
+    return []
+
+
+def patch_problems(
+    header: VolumeHeader, patch_size: Sequence[int], spacing: Sequence[float] | None = None
+) -> list[Problem]:
+    """Return by how much a volume must be padded to hold one patch.
+
+    Args:
+        header: of the volume, free of errors.
+        patch_size: voxels of a patch, axes in RAS.
+        spacing: mm to which volumes are resampled before patches are cut; ``None``: they are not.
+    """
+    shape, affine = _turned_to_ras(header)
+    size = np.array(shape)
+    if len(patch_size) != len(size):
+        text = f"it has {len(size)} axes and the patch of {_sizes(patch_size)} has {len(patch_size)}"
+        return [Problem("error", f"{text}; choose a data recipe of {len(size)} axes.")]
+    if spacing is not None:
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)[: len(size)]
+        size = np.maximum(1, np.rint(size * lengths / spacing).astype(int))
+    missing = np.maximum(0, np.array(patch_size) - size)
+    if not missing.any():
+        return []
+    image, cells = ("volume", "voxels") if len(size) == 3 else ("image", "pixels")
+    text = f"the {image} of {_sizes(size)} {cells} is smaller than the patch of {_sizes(patch_size)}"
+    return [Problem("warning", f"{text}: it will be padded by {_sizes(missing)} {cells}; a smaller patch avoids that.")]
+
+
+def corner_distance(shape: Sequence[int], first: np.ndarray, second: np.ndarray) -> float:
+    """Return the largest distance in mm between the corners of one grid under two affines.
+
+    Args:
+        shape: of the grid, three axes.
+        first: affine of shape ``(4, 4)``.
+        second: affine of shape ``(4, 4)``.
+
+    Example:
+        >>> moved = np.eye(4)
+        >>> moved[0, 3] = 3.0
+        >>> corner_distance((5, 5, 5), np.eye(4), moved)
+        3.0
+    """
+    corners = np.array([(*corner, 1) for corner in product(*((0, size - 1) for size in shape))])
+    return float(np.linalg.norm((corners @ (first - second).T)[:, :3], axis=1).max())
+
+
+def _kind_problems(header: VolumeHeader, spatial_dims: int) -> list[Problem]:
+    shape = header.shape
+    if header.components > 1 and not (spatial_dims == 2 and header.components == 3):
+        return [
+            _error(
+                f"it has {header.components} numbers in a voxel (colour, vectors or overlapping segments); give one map"
+            )
+        ]
+    if header.is_complex:
+        return [_error("its voxels are complex numbers; save the magnitude")]
+    if min(shape) < 1:
+        return [_error(f"its header says {_sizes(shape)} voxels; save it again")]
+    if len(shape) < spatial_dims:
+        return [
+            _error(f"it has {len(shape)} axes where a volume has 3; give the volume, not a slice, or a 2D data recipe")
+        ]
+    if spatial_dims == 2 and len(shape) > 2:
+        return [_error(f"it has {len(shape)} axes where an image has 2; cut it with `medssl slices`")]
+    if any(size > 1 for size in shape[3:]):
+        return [_error(f"it holds several volumes ({_sizes(shape)}); split it and list each as a case")]
+    return []
+
+
+def _affine_errors(header: VolumeHeader) -> list[Problem]:
+    if not np.isfinite(header.affine).all():
+        return [_error("its affine holds NaN or Inf; set it from the original scan")]
+    if header.qform is None and _leaves_sform(header):
+        text = "its pixdim contradicts its sform, and readers would take the qform, which it does not set"
+        return [_error(f"{text}; set pixdim to the spacing of the sform")]
+    spacing, dims = header.spacing, header.spatial_dims
+    if abs(np.linalg.det(header.affine[:dims, :dims])) <= 1e-6 * np.prod(spacing):
+        return [_error(f"its affine is singular (spacing {_millimetres(spacing)}); set it from the original scan")]
+    if spacing.min() < SMALLEST_SPACING:
+        return [_error(f"its spacing is {_millimetres(spacing)}: metres? Convert it to millimetres")]
+    if spacing.max() > LARGEST_SPACING:
+        return [_error(f"its spacing of {_millimetres(spacing)} exceeds {LARGEST_SPACING} mm; set it from the scan")]
+    return []
+
+
+def _affine_warnings(header: VolumeHeader) -> list[Problem]:
+    return [*_form_warnings(header), *_grid_warnings(header), *_scaling_warnings(header)]
+
+
+def _form_warnings(header: VolumeHeader) -> list[Problem]:
+    if not header.is_nifti:
+        return []
+    if header.sform is None and header.qform is None:
+        return [_warning("it has neither sform nor qform: place and orientation are guessed; set them from the scan")]
+    if header.sform is None or header.qform is None:
+        return []
+    distance = corner_distance(header.grid, header.sform, header.qform)
+    if not np.isfinite(distance):
+        return [_warning("its qform is no rotation, and other programs than this take it; set it from the sform")]
+    if distance <= TOLERANCE_MM:
+        return []
+    used, other = ("qform", "sform") if _leaves_sform(header) else ("sform", "qform")
+    text = f"its sform and qform lie {distance:.2f} mm apart; the {used} is used, other programs take the {other}"
+    return [_warning(f"{text}: keep the right one only")]
+
+
+def _leaves_sform(header: VolumeHeader) -> bool:
+    """Tell whether MONAI sets the sform aside, as it does when the spacing of the header contradicts it."""
+    stored = header.sform
+    return stored is not None and corner_distance(header.grid, stored, header.affine) > TOLERANCE_MM
+
+
+def _grid_warnings(header: VolumeHeader) -> list[Problem]:
+    problems = []
+    dims = header.spatial_dims
+    axes = header.affine[:3, :dims] / header.spacing
+    shear = np.abs(axes.T @ axes - np.eye(dims)).max()
+    if shear > 1e-3:
+        angle = np.degrees(np.arccos(np.clip(shear, 0, 1)))
+        problems.append(_warning(f"its axes are sheared ({angle:.1f} degrees instead of 90); resample it to a grid"))
+    if header.gantry_drift > TOLERANCE_MM:
+        text = f"its slices drift sideways by {header.gantry_drift:.1f} mm (tilted gantry), which readers ignore"
+        problems.append(_warning(f"{text}; resample it to a straight grid"))
+    if min(header.shape[:3]) == 1:
+        problems.append(_warning("it is a single slice; nothing in depth can be learnt from it"))
+    if header.spacing.max() > 10 * header.spacing.min():
+        problems.append(
+            _warning(
+                f"its voxels are 10 times longer than wide: {_millimetres(header.spacing)}; choose a fitting spacing"
+            )
+        )
+    return problems
+
+
+def _scaling_warnings(header: VolumeHeader) -> list[Problem]:
+    slope, intercept = header.scaling
+    # Slope 0, and in nibabel's own files NaN, is the standard's "not scaled".
+    if slope == 0 or np.isnan(slope):
+        unused = intercept not in (0.0, 1.0) and np.isfinite(intercept)
+        text = (
+            f"its intercept {intercept:g} is ignored, for its slope is {slope:g}; set the slope to 1 if it should count"
+        )
+        return [_warning(text)] if unused else []
+    if abs(slope) > 1e6 or not np.isfinite(intercept):
+        return [_warning(f"its slope {slope:g} and intercept {intercept:g} are hardly meant; check the values")]
+    return []
+
+
+def _turned_to_ras(header: VolumeHeader) -> tuple[tuple[int, ...], np.ndarray]:
+    turn = nib.io_orientation(header.affine)
+    affine = header.affine @ nib.orientations.inv_ornt_aff(turn, header.grid)
+    order = np.argsort(turn[:, 0])
+    return tuple(header.grid[axis] for axis in order)[: header.spatial_dims], affine
+
+
+def _error(text: str) -> Problem:
+    return Problem("error", f"{text}.")
+
+
+def _warning(text: str) -> Problem:
+    return Problem("warning", f"{text}.")
+
+
+def _sizes(sizes: Sequence[int]) -> str:
+    return " x ".join(str(int(size)) for size in sizes)
+
+
+def _millimetres(spacing: np.ndarray) -> str:
+    return f"{' x '.join(f'{length:.4g}' for length in spacing)} mm"

@@ -1,0 +1,161 @@
+"""What a header says about a volume or image, in one form for NIfTI, NRRD, MetaImage, DICOM and pictures."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+from monai.data.utils import correct_nifti_header_if_necessary
+
+from medssl.scans.dicom import series_files, slice_geometry
+from medssl.scans.pictures import PICTURE_AFFINE, is_picture, read_picture
+from medssl.scans.readers import NIFTI_ENDINGS, itk_affine
+from medssl.scans.streams import nifti_dtype, nifti_header
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeHeader:
+    """What a header says.
+
+    Attributes:
+        path: of the file or folder.
+        shape: voxels along every stored axis; 4D files have 4, 2D files and pictures 2.
+        components: numbers in one voxel; 3 for RGB.
+        is_complex: whether the numbers are complex.
+        affine: voxel index to RAS mm, shape ``(4, 4)``, as MONAI will use it; it may be singular or not finite.
+        sform: affine of the NIfTI sform, ``None`` without one.
+        qform: affine of the NIfTI qform, ``None`` without one.
+        scaling: slope and intercept of NIfTI, ``(1, 0)`` elsewhere.
+        gantry_drift: mm that the last DICOM slice lies beside the normal through the first.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    components: int
+    is_complex: bool
+    affine: np.ndarray
+    sform: np.ndarray | None = None
+    qform: np.ndarray | None = None
+    scaling: tuple[float, float] = (1.0, 0.0)
+    gantry_drift: float = 0.0
+
+    @property
+    def spatial_dims(self) -> int:
+        """Axes in space: 2 or 3."""
+        return min(len(self.shape), 3)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Voxels along the three axes of the affine, 1 across a 2D image."""
+        return (*self.shape[:3], 1, 1)[:3]
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """Mm between neighbouring voxels along each axis in space; pixels of a picture have the size 1."""
+        return np.linalg.norm(self.affine[:3, :3], axis=0)[: self.spatial_dims]
+
+    @property
+    def is_nifti(self) -> bool:
+        """Whether the file is NIfTI."""
+        return self.path.name.lower().endswith(NIFTI_ENDINGS)
+
+
+def read_header(path: str | os.PathLike[str]) -> VolumeHeader:
+    """Return what the header of a scan says; no voxel is read, except that a picture is read whole.
+
+    Args:
+        path: NIfTI, NRRD, MetaImage, PNG, TIFF or BMP file, or folder of a DICOM series.
+
+    Raises:
+        ValueError: if there is no readable header; the message names the file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _dicom_header(path)
+    if is_picture(path):
+        return _picture(path)
+    try:
+        return _nifti(path) if path.name.lower().endswith(NIFTI_ENDINGS) else _itk(path)
+    except Exception as error:
+        # nibabel's errors have no common class.
+        raise ValueError(f"{path} has no readable header ({error}); save or download it again.") from error
+
+
+def _picture(path: Path) -> VolumeHeader:
+    # Of a mask, the indices of a palette; size and channels are the same for all kinds but that.
+    shape = read_picture(path, "index mask").shape
+    return VolumeHeader(path, shape[:2], shape[2] if len(shape) == 3 else 1, False, PICTURE_AFFINE.copy())
+
+
+def _nifti(path: Path) -> VolumeHeader:
+    header = nifti_header(path)
+    dtype = nifti_dtype(header)
+    sform = np.asarray(header.get_sform(), float) if header["sform_code"] > 0 else None
+    qform = _qform(header) if header["qform_code"] > 0 else None
+    return VolumeHeader(
+        path=path,
+        shape=tuple(int(size) for size in header["dim"][1 : int(header["dim"][0]) + 1]),
+        components=len(dtype.names) if dtype.names else 1,
+        is_complex=dtype.kind == "c",
+        affine=_nifti_affine(
+            path, next((form for form in (sform, qform) if form is not None), header.get_base_affine())
+        ),
+        sform=sform,
+        qform=qform,
+        scaling=(float(header["scl_slope"]), float(header["scl_inter"])),
+    )
+
+
+def _nifti_affine(path: Path, stored: np.ndarray) -> np.ndarray:
+    """Give the affine that MONAI will use: it takes the qform where only that agrees with the header's spacing.
+
+    An affine that nibabel would mend by a guess is left as it is stored.
+    """
+    if not np.isfinite(stored).all() or not np.linalg.det(stored):
+        return stored
+    return np.asarray(correct_nifti_header_if_necessary(nib.load(path)).affine, float)
+
+
+def _qform(header: nib.Nifti1Header) -> np.ndarray:
+    try:
+        return np.asarray(header.get_qform(), float)
+    except (ValueError, nib.spatialimages.HeaderDataError):
+        # No rotation: as good as not finite, which is judged by whoever uses it.
+        return np.full((4, 4), np.nan)
+
+
+def _itk(path: Path) -> VolumeHeader:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    affine = np.eye(4)
+    stored = itk_affine(reader)
+    rank = len(stored) - 1
+    affine[:rank, :rank] = stored[:rank, :rank]
+    affine[:rank, 3] = stored[:rank, rank]
+    return VolumeHeader(
+        path=path,
+        shape=tuple(reader.GetSize()),
+        components=reader.GetNumberOfComponents(),
+        is_complex="complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()),
+        affine=affine,
+    )
+
+
+def _dicom_header(folder: Path) -> VolumeHeader:
+    files = series_files(folder)
+    first = _itk(Path(files[0]))
+    if len(files) == 1:
+        return VolumeHeader(folder, first.shape, first.components, first.is_complex, first.affine)
+    slices = slice_geometry(files)
+    affine = np.eye(4)
+    affine[:3, :3] = slices.axes * [*slices.spacing, slices.gaps.mean()]
+    affine[:3, 3] = slices.positions[0]
+    shape = (*slices.size, len(files))
+    return VolumeHeader(
+        folder, shape, first.components, first.is_complex, _LPS_TO_RAS @ affine, gantry_drift=slices.drift
+    )

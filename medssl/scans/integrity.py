@@ -1,0 +1,98 @@
+"""Whether a file holds a whole volume in a sound place."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medssl.scans.geometry import Problem, header_problems
+from medssl.scans.headers import VolumeHeader, read_header
+from medssl.scans.readers import is_nifti, read_volume, scaled_nifti
+from medssl.scans.streams import require_whole, whole_nifti
+
+
+@dataclass(frozen=True, eq=False)
+class WholeVolume:
+    """A file that passed or failed: its problems, and what could be read of it."""
+
+    problems: list[Problem]
+    header: VolumeHeader | None = None
+    voxels: np.ndarray | None = None
+
+
+def verified_header(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> VolumeHeader:
+    """Return the header of a volume whose stream is whole and whose geometry has no error.
+
+    Args:
+        path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series; in 2D also a picture.
+        spatial_dims: axes in space that it must have, 2 or 3; ``None``: either.
+
+    Raises:
+        ValueError: if it is damaged, or no volume of single numbers in a sound place; the message names the file.
+    """
+    require_whole(path)
+    return sound_header(path, spatial_dims)
+
+
+def sound_header(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> VolumeHeader:
+    """Return the header of a volume whose geometry has no error; whether its stream is whole is not asked.
+
+    Args:
+        path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series; in 2D also a picture.
+        spatial_dims: axes in space that it must have, 2 or 3; ``None``: either.
+
+    Raises:
+        ValueError: if it is no volume of single numbers in a sound place; the message names the file.
+    """
+    header = read_header(path)
+    for problem in header_problems(header, spatial_dims):
+        if problem.severity == "error":
+            raise ValueError(f"{path} cannot be used: {problem.text}")
+    return header
+
+
+def check_file(path: str | os.PathLike[str]) -> list[Problem]:
+    """Return what is wrong with the stream, header and geometry of a volume; its values are not judged.
+
+    Args:
+        path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series.
+    """
+    return read_whole(path).problems
+
+
+def read_whole(
+    path: str | os.PathLike[str],
+    spatial_dims: int = 3,
+    read: Callable[[str | os.PathLike[str]], np.ndarray] = read_volume,
+) -> WholeVolume:
+    """Give a volume that was read to its end, or the problems that prevent it.
+
+    Args:
+        path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series; in 2D also a picture.
+        spatial_dims: axes in space that it must have, 2 or 3.
+        read: gives the voxels of a file that is not NIfTI.
+    """
+    stored = None
+    try:
+        # A compressed NIfTI file is inflated once, for its checksum and its voxels.
+        if is_nifti(path):
+            stored = whole_nifti(path)
+        else:
+            require_whole(path)
+        header = read_header(path)
+    except ValueError as error:
+        return WholeVolume([Problem("error", str(error))])
+    problems = header_problems(header, spatial_dims)
+    if has_error(problems):
+        return WholeVolume(problems, header)
+    try:
+        voxels = read(path) if stored is None else scaled_nifti(path, stored)
+    except ValueError as error:
+        return WholeVolume([*problems, Problem("error", str(error))], header)
+    return WholeVolume(problems, header, voxels.reshape(voxels.shape[:3]))
+
+
+def has_error(problems: Sequence[Problem]) -> bool:
+    """Tell whether any problem is an error."""
+    return any(problem.severity == "error" for problem in problems)

@@ -1,0 +1,127 @@
+"""2D images and their masks, ready for a network that takes a number of channels."""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.data.utils import to_affine_nd
+from monai.transforms import LoadImaged
+from monai.utils import MetaKeys
+from torch import Tensor
+
+from medssl.scans.colours import parse_label_colours
+from medssl.scans.contents import channel_problems
+from medssl.scans.labels import read_label
+from medssl.scans.loading import VerifiedLoadImage
+from medssl.scans.pictures import PICTURE_AFFINE, is_picture
+
+
+class LoadImages2Dd(LoadImaged):
+    """Load the images and masks of a sample, shape ``(C, x, y)``: pictures (PNG, TIFF, BMP) or 2D medical files.
+
+    The first axis of a picture is x, from left to right, the second y, from top to bottom; its pixels have the size 1,
+    and it lies where ITK and 3D Slicer put it (`medssl.scans.pictures.PICTURE_AFFINE`).
+    Images have ``in_channels`` channels: three equal ones become one, a single one is repeated, and different ones are
+    never mixed. Masks have one. A sample of `medssl.data.datalist.load_section` holds ``label_colours`` where masks are
+    pictures of colours.
+
+    Args:
+        keys: of the paths in the sample.
+        in_channels: of images.
+        label_key: the key of masks.
+        allow_missing_keys: pass over keys that the sample lacks.
+
+    Raises:
+        ValueError: if a file is damaged, has other channels, or a mask has another size than its image; the message
+            names the file.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (5, 3), "red").save(f"{folder}/mask.png")
+        ...     sample = {"label": f"{folder}/mask.png", "label_colours": "1=#ff0000"}
+        ...     label = LoadImages2Dd("label")(sample)["label"]
+        >>> tuple(label.shape), int(label.min())
+        ((1, 5, 3), 1)
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        in_channels: int = 1,
+        label_key: str = "label",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys=allow_missing_keys)
+        self.in_channels = in_channels
+        self.label_key = label_key
+        self._loader = VerifiedLoadImage(dtype=np.float32, ensure_channel_first=True, spatial_dims=2)
+
+    def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
+        """Give the sample with images and masks in the place of their paths.
+
+        Args:
+            data: the sample.
+            reader: for images, in place of those that fit their endings.
+        """
+        sample = dict(data)
+        colours = sample.get("label_colours")
+        shapes = {}
+        for key in self.key_iterator(sample):
+            path = sample[key]
+            sample[key] = load_label(path, colours, 2) if key == self.label_key else self._image(path, reader)
+            shapes[key] = (path, tuple(sample[key].shape[1:]))
+        _require_one_size(shapes)
+        return sample
+
+    def _image(self, path: Any, reader: Any) -> Tensor:
+        image = _in_plane(self._loader(path, reader))
+        for problem in channel_problems(image.movedim(0, -1).numpy(), self.in_channels, 2):
+            raise ValueError(f"{path} cannot be used: {problem.text}")
+        if len(image) == self.in_channels:
+            return image
+        return image[:1] if self.in_channels == 1 else image.expand(self.in_channels, -1, -1).contiguous()
+
+
+def load_label(path: Any, colours: str | None = None, spatial_dims: int | None = None) -> MetaTensor:
+    """Return the label map of a file with its affine, float32 of shape ``(1, *spatial)``.
+
+    Args:
+        path: of the label.
+        colours: of the label values as `medssl.scans.colours.format_label_colours` writes them, for colour masks.
+        spatial_dims: axes in space that it must have, 2 or 3; ``None``: either.
+
+    Raises:
+        ValueError: if it cannot be read; the message names it.
+    """
+    if not is_picture(path):
+        return _in_plane(VerifiedLoadImage(ensure_channel_first=True, spatial_dims=spatial_dims)(path))
+    labels = read_label(path, None if colours is None else parse_label_colours(colours), 2)
+    label = torch.from_numpy(labels.astype(np.float32))[None]
+    return MetaTensor(
+        label, affine=to_affine_nd(2, torch.from_numpy(PICTURE_AFFINE)), meta={"filename_or_obj": str(path)}
+    )
+
+
+def _in_plane(image: MetaTensor) -> MetaTensor:
+    """Give a 2D image the affine of its plane; MONAI takes the third axis of a larger one for an axis of the image."""
+    if image.ndim == 3:
+        image.affine = to_affine_nd(2, image.affine)
+        image.meta[MetaKeys.ORIGINAL_AFFINE] = image.affine.clone()
+        # The channels are first now; MONAI's writers would take y for the channels of a map without any.
+        image.meta[MetaKeys.ORIGINAL_CHANNEL_DIM] = float("nan")
+    return image
+
+
+def _require_one_size(shapes: Mapping[Hashable, tuple[Any, tuple[int, ...]]]) -> None:
+    (first, size), *others = shapes.values() or [(None, ())]
+    for path, other in others:
+        if other != size:
+            raise ValueError(
+                f"{path} has {other[0]} x {other[1]} pixels where {first} has {size[0]} x {size[1]}; give a mask of "
+                "the size of its image."
+            )

@@ -1,0 +1,96 @@
+"""NIfTI from one reading of a stream that is verified to its end."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.data import NibabelReader
+from monai.data.utils import correct_nifti_header_if_necessary
+from monai.utils import ensure_tuple
+from nibabel.volumeutils import apply_read_scaling
+
+from medssl.scans.integrity import sound_header
+from medssl.scans.streams import whole_nifti
+
+
+def read_nifti(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> nib.Nifti1Image:
+    """Return the image of a NIfTI file, its stream verified to the end and its geometry without an error.
+
+    Scaled voxels are float32, or, if nothing but a whole number is added to int16 and the sums fit, int16 as stored.
+
+    Args:
+        path: a ``.nii`` or ``.nii.gz`` file.
+        spatial_dims: axes in space that it must have, 2 or 3; ``None``: either.
+
+    Raises:
+        ValueError: if it is damaged, or no volume of single numbers in a sound place; the message names the file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     scan = os.path.join(folder, "scan.nii.gz")
+        ...     nib.save(nib.Nifti1Image(np.full((4, 3, 2), 7, np.int16), np.diag([2, 2, 5, 1])), scan)
+        ...     image = read_nifti(scan)
+        >>> image.dataobj.dtype.name, image.header.get_zooms() == (2, 2, 5)
+        ('int16', True)
+    """
+    voxels = whole_nifti(path)
+    sound_header(path, spatial_dims)
+    image = nib.load(path)
+    voxels = _scaled(voxels, image.dataobj.slope, image.dataobj.inter)
+    return type(image)(voxels, image.affine, image.header)
+
+
+class LoadedNifti(NibabelReader):
+    """Give MONAI's loader images that are read already, by `read_nifti`.
+
+    Args:
+        paths: of the files.
+        spatial_dims: axes in space that they must have, 2 or 3; ``None``: either.
+
+    Raises:
+        ValueError: if one cannot be trusted; the message names the file.
+    """
+
+    def __init__(self, paths: Sequence[str | os.PathLike[str]], spatial_dims: int | None = 3) -> None:
+        super().__init__()
+        self.images = [correct_nifti_header_if_necessary(read_nifti(path, spatial_dims)) for path in paths]
+
+    def read(self, data: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], **kwargs: Any) -> Any:
+        """Return the images.
+
+        Args:
+            data: their paths.
+            kwargs: none; part of MONAI's interface.
+        """
+        self.filenames = ensure_tuple(data)
+        return self.images if len(self.images) > 1 else self.images[0]
+
+    def _get_array_data(self, img: nib.Nifti1Image, filename: str) -> torch.Tensor:
+        # MONAI would bring an array into C order, which takes as long as to resample it; a tensor is left as it lies.
+        voxels = np.asarray(img.dataobj)
+        return torch.from_numpy(voxels.astype(np.float64) if voxels.dtype == np.longdouble else voxels)
+
+
+def _scaled(voxels: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    if not voxels.dtype.isnative:
+        voxels = voxels.byteswap(inplace=True).view(voxels.dtype.newbyteorder("="))
+    if (slope, intercept) == (1.0, 0.0) or voxels.dtype.names:
+        return voxels
+    if voxels.dtype == np.int16 and slope == 1 and _fits(voxels, intercept):
+        voxels += np.int16(intercept)
+        return voxels
+    result = np.empty(voxels.shape, np.float32, order="F")
+    # One slab of float64 at a time, not a volume.
+    for index in range(voxels.shape[-1]):
+        result[..., index] = apply_read_scaling(voxels[..., index], np.float64(slope), np.float64(intercept))
+    return result
+
+
+def _fits(voxels: np.ndarray, intercept: float) -> bool:
+    limits = np.iinfo(np.int16)
+    low, high = int(voxels.min()) + intercept, int(voxels.max()) + intercept
+    return float(intercept).is_integer() and abs(intercept) <= limits.max and limits.min <= low and high <= limits.max

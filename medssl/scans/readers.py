@@ -1,0 +1,169 @@
+"""Voxels and affines of NRRD, MetaImage and DICOM through SimpleITK, of NIfTI through nibabel, of pictures."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+from monai.data import ImageReader
+from monai.data.utils import orientation_ras_lps
+from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
+from nibabel.volumeutils import apply_read_scaling
+
+from medssl.scans.dicom import damaged_slice, series_files
+from medssl.scans.pictures import Kind, is_picture, read_picture
+from medssl.scans.streams import whole_nifti
+
+NIFTI_ENDINGS = (".nii", ".nii.gz")
+ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+class SimpleITKReader(ImageReader):
+    """Give arrays with axes x, y, z and affines to RAS mm, as MONAI's ``ITKReader`` does, without the package itk.
+
+    It reads NRRD, MetaImage and DICOM: a folder is one series, a ``.dcm`` file is one scan. A header's free text, which
+    may hold the name of a patient, is left behind.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = str(Path(folder) / "scan.nrrd")
+        ...     sitk.WriteImage(sitk.Image(5, 4, 3, sitk.sitkInt16), file)
+        ...     reader = SimpleITKReader()
+        ...     array, meta = reader.get_data(reader.read(file))
+        >>> array.shape, np.diag(meta["affine"]).tolist()
+        ((5, 4, 3), [-1.0, -1.0, 1.0, 1.0])
+    """
+
+    def verify_suffix(self, filename: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]) -> bool:
+        """Tell whether every path is a folder or ends like a file that this reader takes.
+
+        Args:
+            filename: one path or several.
+        """
+        paths = [Path(name) for name in ensure_tuple(filename)]
+        return all(path.is_dir() or path.name.lower().endswith((*ITK_ENDINGS, ".dcm")) for path in paths)
+
+    def read(self, data: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], **kwargs: Any) -> sitk.Image:
+        """Return the image at a path.
+
+        Args:
+            data: one path.
+            kwargs: none; part of MONAI's interface.
+
+        Raises:
+            ValueError: if there are several paths, or the image cannot be read.
+        """
+        paths = ensure_tuple(data)
+        if len(paths) != 1:
+            raise ValueError(f"{len(paths)} files are given as one scan: {paths}; give one file or one DICOM folder.")
+        return read_itk(Path(paths[0]))
+
+    def get_data(self, img: sitk.Image) -> tuple[np.ndarray, dict[str, Any]]:
+        """Return the voxels, shape ``(x, y, z)`` or ``(x, y, z, components)``, and their geometry.
+
+        Args:
+            img: from `read`.
+        """
+        array = itk_array(img)
+        affine = itk_affine(img)
+        has_channels = img.GetNumberOfComponentsPerPixel() > 1
+        meta = {
+            MetaKeys.AFFINE: affine.copy(),
+            MetaKeys.ORIGINAL_AFFINE: affine,
+            MetaKeys.SPACE: SpaceKeys.RAS,
+            MetaKeys.SPATIAL_SHAPE: np.asarray(img.GetSize()),
+            MetaKeys.ORIGINAL_CHANNEL_DIM: -1 if has_channels else float("nan"),
+        }
+        return array, meta
+
+
+def read_volume(path: str | os.PathLike[str], kind: Kind = "image") -> np.ndarray:
+    """Return the voxels of a scan as stored, scaled by its header, axes in the order of the file: x, y, z.
+
+    Args:
+        path: NIfTI, NRRD, MetaImage, PNG, TIFF or BMP file, or folder of a DICOM series.
+        kind: of a picture (see `medssl.scans.pictures.read_picture`).
+
+    Raises:
+        ValueError: if it cannot be read, or is a damaged NIfTI file; the message names it, for a series the slice.
+    """
+    if is_picture(path):
+        return read_picture(path, kind)
+    if not is_nifti(path):
+        return itk_array(read_itk(Path(path)))
+    return scaled_nifti(path, whole_nifti(path))
+
+
+def is_nifti(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is that of a NIfTI file by its ending; a folder is a DICOM series whatever its name.
+
+    Example:
+        >>> is_nifti("scan.NII.gz"), is_nifti("scan.nrrd")
+        (True, False)
+    """
+    return str(path).lower().endswith(NIFTI_ENDINGS) and not Path(path).is_dir()
+
+
+def scaled_nifti(path: str | os.PathLike[str], stored: np.ndarray) -> np.ndarray:
+    """Return the voxels of a NIfTI file, scaled by its header as nibabel scales them.
+
+    Args:
+        path: of the file, whose header is read.
+        stored: from `medssl.scans.streams.whole_nifti`.
+
+    Raises:
+        ValueError: if nibabel does not take the header; the message names the file.
+    """
+    try:
+        proxy = nib.load(path).dataobj
+        return apply_read_scaling(stored, np.float64(proxy.slope), np.float64(proxy.inter))
+    except Exception as error:
+        # nibabel's errors for a strange header have no common class.
+        raise ValueError(f"{path} cannot be read as NIfTI ({error}); save or download it again.") from error
+
+
+def read_itk(path: Path) -> sitk.Image:
+    """Return the image of a file or of the DICOM series in a folder.
+
+    Args:
+        path: to read.
+
+    Raises:
+        ValueError: if it cannot be read; the message names the file, for a series the slice.
+    """
+    files = series_files(path) if path.is_dir() else None
+    try:
+        return sitk.ReadImage(files or str(path))
+    except RuntimeError as error:
+        damaged = (damaged_slice(files) if files else None) or path
+        raise ValueError(f"{damaged} cannot be read as an image; copy or export it again.") from error
+
+
+def itk_array(image: sitk.Image) -> np.ndarray:
+    """Return the voxels with the first axis x, components last.
+
+    Args:
+        image: to take them from.
+    """
+    array = sitk.GetArrayFromImage(image)
+    rank = image.GetDimension()
+    return array.transpose(*reversed(range(rank)), *range(rank, array.ndim))
+
+
+def itk_affine(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
+    """Return the map from voxel indices to RAS mm, shape ``(rank + 1, rank + 1)`` with rank at most 3.
+
+    Args:
+        image: an image, or a reader that has read the header.
+    """
+    rank = image.GetDimension()
+    kept = min(rank, 3)
+    direction = np.reshape(image.GetDirection(), (rank, rank))[:kept, :kept]
+    affine = np.eye(kept + 1)
+    affine[:kept, :kept] = direction * np.asarray(image.GetSpacing())[:kept]
+    affine[:kept, kept] = image.GetOrigin()[:kept]
+    return orientation_ras_lps(affine)

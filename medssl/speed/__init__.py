@@ -1,0 +1,1 @@
+"""Faster ways to compute a step, and the gate that refuses wrong ones."""

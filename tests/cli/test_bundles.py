@@ -1,0 +1,82 @@
+import json
+import shutil
+import sys
+
+import pytest
+import torch
+
+from medssl.cli.app import main
+from medssl.packaging.pack import pack
+from tests.packaging.torchvision_state import torchvision_state
+from tests.packaging.toy_run import segmentation_run
+
+
+@pytest.fixture
+def medssl(monkeypatch, capsys):
+    """Give a function that runs a command line and returns exit status, output and errors."""
+
+    def run(*command):
+        monkeypatch.setattr(sys, "argv", ["medssl", *map(str, command)])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        printed = capsys.readouterr()
+        return exited.value.code or 0, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    return pack(segmentation_run(folder / "run"), "toy", folder)
+
+
+def test_a_good_bundle_is_ok_as_a_folder_and_as_a_zip(medssl, bundle):
+    for path in (bundle, bundle.with_name(f"{bundle.name}.zip")):
+        assert medssl("bundle", "check", path, "--quick")[:2] == (0, "ok\n")
+
+
+def test_each_fault_is_a_line_and_exit_status_1(medssl, bundle, tmp_path):
+    broken = shutil.copytree(bundle, tmp_path / bundle.name)
+    metadata = json.loads((broken / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    (broken / "configs" / "metadata.json").write_text(json.dumps(metadata | {"version": "1", "supported_apps": []}))
+    status, out, _ = medssl("bundle", "check", broken)
+    assert status == 1
+    assert len(out.splitlines()) == 2
+
+
+def test_the_long_check_is_the_default(medssl, bundle, monkeypatch):
+    monkeypatch.setattr("medssl.packaging.checking.rehearse", lambda path: [f"{path.name} fails."])
+    assert medssl("bundle", "check", bundle)[:2] == (1, f"{bundle.name} fails.\n")
+
+
+def test_no_bundle_is_an_error_that_names_the_path(medssl, tmp_path):
+    status, _, errors = medssl("bundle", "check", tmp_path / "nowhere")
+    assert status == 1
+    assert errors.startswith(f"Error: There is no bundle {tmp_path / 'nowhere'}")
+
+
+def test_the_export_says_why_it_refuses(medssl, bundle, tmp_path):
+    run = bundle.parent / "run"
+    status, _, errors = medssl("bundle", "export-auto3dseg", run, "--name", "toy", "--out", tmp_path)
+    assert status == 1
+    assert "without medssl" in errors and "Traceback" not in errors
+
+
+def test_published_weights_are_inspected_and_imported(medssl, tmp_path):
+    torch.save(torchvision_state(18, width=2), tmp_path / "w.pth")
+    status, out, _ = medssl("weights", "inspect", tmp_path / "w.pth")
+    assert status == 0 and "--as resnet18" in out
+    command = ("weights", "import", tmp_path / "w.pth", "--as", "resnet18", "--data", "image_2d", "--out", tmp_path)
+    status, out, _ = medssl(*command)
+    assert status == 0
+    assert out.splitlines()[-1] == f"Bundle: {tmp_path / 'resnet18_pretrain'}"
+    assert "fc.weight -> left out, not part of the backbone" in out
+
+
+def test_weights_of_another_network_are_one_clear_line(medssl, tmp_path):
+    torch.save(torchvision_state(18, width=2), tmp_path / "w.pth")
+    command = ("weights", "import", tmp_path / "w.pth", "--as", "resnet50", "--data", "image_2d", "--out", tmp_path)
+    status, _, errors = medssl(*command)
+    assert status == 1
+    assert "layer1.0.conv1.weight has the shape (2, 2, 3, 3), not (2, 2, 1, 1)" in errors and "Traceback" not in errors

@@ -1,0 +1,24 @@
+import pytest
+import torch
+from ignite.engine import Engine
+from torch import nn
+
+from medssl.engines.weights import LoadBackbone, read_backbone
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_weights_of_a_run_and_of_a_bundle_are_loaded(prefix, tmp_path):
+    weights = nn.Linear(2, 3).state_dict()
+    torch.save({f"{prefix}{name}": value for name, value in weights.items()}, tmp_path / "w.pt")
+    backbone = nn.Linear(2, 3)
+    engine = Engine(lambda e, b: None)
+    LoadBackbone(backbone, str(tmp_path / "w.pt")).attach(engine)
+    engine.run([0])
+    assert all(torch.equal(value, weights[name]) for name, value in backbone.state_dict().items())
+    assert read_backbone(tmp_path / "w.pt").keys() == weights.keys()
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    torch.save(nn.Linear(2, 4).state_dict(), tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=r"w\.pt does not fit the network: .*size mismatch"):
+        LoadBackbone(nn.Linear(2, 3), str(tmp_path / "w.pt"))(Engine(lambda e, b: None))

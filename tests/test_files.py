@@ -1,0 +1,78 @@
+import hashlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+from medssl.files import file_sha256, replacing, sweep_temporary, write_json
+
+
+def test_an_error_leaves_the_old_file_and_no_temporary_one(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_temporary_file_keeps_the_suffix_and_folder(tmp_path):
+    with replacing(tmp_path / "new" / "figure.png") as temporary:
+        assert temporary.suffix == ".png"
+        assert temporary.parent == tmp_path / "new"
+        temporary.touch()
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    write_json(tmp_path / "run.json", {"a": 1})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "run.json", {"a": 2, "b": object()})
+    assert json.loads((tmp_path / "run.json").read_text(encoding="utf-8")) == {"a": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+# A limit on the size of files is a full disk to whoever writes.
+FULL_DISK = """
+import resource, sys, torch
+from pathlib import Path
+from medssl.runs.folder import save_atomically
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+save_atomically({"a": torch.zeros(1_000_000)}, Path(sys.argv[1]))
+"""
+
+
+def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path):
+    path = tmp_path / "weights.pt"
+    path.write_text("old")
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, path], capture_output=True, text=True, encoding="utf-8")
+    assert "The disk is full" in done.stderr and str(path) in done.stderr
+    assert path.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_temporary_files_are_swept_and_no_others(tmp_path):
+    (tmp_path / "below").mkdir()
+    left = [".a.json.abcd1234.json", ".step=0000012.pt.sha256.k3v_9x2a.sha256"]
+    kept = [".lock", ".a.json", ".a.json.abcd1234.txt", ".editor.settings", "a.json", "below/.a.json.abcd1234.json"]
+    for name in left + kept:
+        (tmp_path / name).touch()
+    assert [path.name for path in sweep_temporary(tmp_path)] == left
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
+
+
+def test_what_a_killed_writer_leaves_is_swept(tmp_path):
+    code = (
+        "import os, sys\nfrom medssl.files import replacing\n"
+        "with replacing(sys.argv[1]) as temporary:\n    os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "weights.pt"])
+    assert len(list(tmp_path.iterdir())) == 1
+    assert len(sweep_temporary(tmp_path)) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_hash_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "file").write_bytes(b"medssl" * 1000)
+    assert file_sha256(tmp_path / "file") == hashlib.sha256(b"medssl" * 1000).hexdigest()
