@@ -1,14 +1,19 @@
-"""Where names of former versions are now, so that their bundles and runs still load."""
+"""Where the names of version 0.1 are now, so that its bundles, its runs and recipes made for it still load.
 
-import importlib
+A bundle names its parts by dotted paths, which MONAI imports. `find_former_modules` makes the former modules
+importable: they are empty, and look each name up where it is today.
+"""
+
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-# A module of version 0.1, and the modules that hold its names today.
+# A module of version 0.1, and the modules that hold its names today. Where a name was changed too, a row of its own
+# says so: "medssl.former.module.Name": ("medssl.present.module.NewName",).
 MOVED: dict[str, tuple[str, ...]] = {
     "medssl.data.colours": ("medssl.scans.colours",),
     "medssl.data.contents": ("medssl.scans.contents",),
@@ -60,7 +65,7 @@ MOVED: dict[str, tuple[str, ...]] = {
 
 
 def current_name(name: str) -> str:
-    """Return the dotted name under which something of a former version is found today; others as they are.
+    """Return the dotted path under which a name of version 0.1 is found today; any other comes back as it is.
 
     Args:
         name: of a module, or of a class or function in one.
@@ -70,38 +75,40 @@ def current_name(name: str) -> str:
         ('medssl.engines.steps.ClipGradients', 'medssl.networks.fpn.FPN')
     """
     module, _, attribute = name.rpartition(".")
-    if module not in MOVED:
-        return MOVED[name][0] if name in MOVED else name
-    return f"{_holder(module, attribute).__name__}.{attribute}"
+    if module in MOVED:
+        return _find(module, attribute)[0]
+    return MOVED[name][0] if name in MOVED else name
 
 
-def _holder(former: str, name: str) -> ModuleType:
-    for place in MOVED[former]:
-        module = importlib.import_module(place)
-        if hasattr(module, name):
-            return module
+def _find(former: str, name: str) -> tuple[str, Any]:
+    """Return the present path of a name in a former module, and what is there."""
+    for path in MOVED.get(f"{former}.{name}") or [f"{module}.{name}" for module in MOVED[former]]:
+        module, _, attribute = path.rpartition(".")
+        present = import_module(module)
+        if hasattr(present, attribute):
+            return path, getattr(present, attribute)
     raise AttributeError(f"{former} has no {name!r}; its content is now in {', '.join(MOVED[former])}.")
 
 
-class FormerModules(MetaPathFinder, Loader):
-    """Finds the modules of former versions; what they hold is looked up where it is now."""
-
+class _FormerModules(MetaPathFinder, Loader):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return how to load a module of a former version, or None for any other module."""
         return ModuleSpec(fullname, self) if fullname in MOVED else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Fill the module with nothing but the way to find its names."""
+        former = module.__name__
 
         def lookup(name: str) -> Any:
-            return getattr(_holder(module.__name__, name), name)
+            # Programs ask every loaded module for names such as __file__; that must not load the present ones.
+            if name.startswith("__"):
+                raise AttributeError(f"{former} has no {name!r}.")
+            return _find(former, name)[1]
 
         module.__getattr__ = lookup  # type: ignore[method-assign]
 
 
 def find_former_modules() -> None:
-    """Make the modules of former versions importable, behind all others."""
-    if not any(isinstance(finder, FormerModules) for finder in sys.meta_path):
-        sys.meta_path.append(FormerModules())
+    """Make the modules of version 0.1 importable; every other way to find a module comes first."""
+    if not any(type(finder).__name__ == _FormerModules.__name__ for finder in sys.meta_path):
+        sys.meta_path.append(_FormerModules())
