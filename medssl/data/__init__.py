@@ -1,1 +1,1 @@
-"""Data lists, their checks and splits, sampling, and the embedded phantom."""
+"""What is trained on: data lists, splits, sampling, volume stores."""

@@ -1,1 +1,1 @@
-"""Results that others can load: bundles with their provenance."""
+"""Bundles: packed, checked, loaded and exported."""
