@@ -9,7 +9,7 @@ import torch
 
 from medssl.evaluation.metrics import read_rows
 from medssl.files import file_sha256
-from medssl.packaging.checking import check_packed
+from medssl.packaging.checks.checking import check_packed
 from medssl.packaging.loading import load_bundle
 from medssl.packaging.pack import pack
 from medssl.workflows.training import evaluate, train_segmentation

@@ -22,7 +22,7 @@ def check_bundle(
     quick: Annotated[bool, typer.Option("--quick", help="Without MONAI's commands, in seconds.")] = False,
 ) -> None:
     """Say what is wrong with a bundle, a line a fault; exit status 1 if anything is. Check those you trust only."""
-    from medssl.packaging.checking import check_packed
+    from medssl.packaging.checks.checking import check_packed
 
     faults = check_packed(bundle, quick)
     for line in faults or ["ok"]:

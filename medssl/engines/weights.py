@@ -4,10 +4,10 @@ import logging
 import os
 from pathlib import Path
 
-import torch
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
+from medssl.networks.state_dicts import read_weights
 from medssl.runs.folder import save_atomically
 
 _PREFIX = "backbone."
@@ -23,6 +23,10 @@ def read_backbone(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     Args:
         path: file with a raw state dict.
 
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or holds anything but a raw state dict.
+
     Example:
         >>> import tempfile
         >>> path = tempfile.mkdtemp() + "/model.pt"
@@ -30,7 +34,7 @@ def read_backbone(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         >>> list(read_backbone(path))
         ['weight']
     """
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    weights = read_weights(path)
     if all(name.startswith(_PREFIX) for name in weights):
         return {name.removeprefix(_PREFIX): value for name, value in weights.items()}
     return weights

@@ -1,8 +1,10 @@
-"""State dicts that others wrote."""
+"""Files of weights, read safely: state dicts of medssl, and checkpoints of others."""
 
+import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,29 +12,54 @@ from torch import Tensor, nn
 _PREFIXES = ("module.", "backbone.")
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint by name, without the prefixes that wrappers add.
+def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Return the tensors of a raw state dict, as medssl writes it, on the CPU.
+
+    Args:
+        path: file written by ``torch.save``; nothing but tensors, numbers and texts is read from it.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged or holds other objects than tensors and plain values.
+        ValueError: if it is damaged, holds other objects, or is not a raw state dict.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no checkpoint {path}.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        # The message of torch advises to read the file without its safeguard.
-        raise ValueError(
-            f"{path} is damaged, or holds objects that could run code, and is not read; download it again, or save one "
-            "with torch.save(network.state_dict(), PATH)."
-        ) from error
+    return _require_tensors(_load(Path(path)), path, "raw state dict (names to tensors)")
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint of others by name, without the prefixes that wrappers add.
+
+    Args:
+        path: file written by ``torch.save`` with a state dict, bare or under the key ``state_dict``.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or holds objects other than tensors and plain values.
+    """
+    content = _load(Path(path))
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
+    tensors = _require_tensors(content, path, "state dict, bare or under 'state_dict'")
+    return {_without_prefixes(name): value for name, value in tensors.items()}
+
+
+def _load(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file of weights {path}.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
+        # The message of torch advises to read the file without its safeguard.
+        raise ValueError(
+            f"{path} is damaged, or holds objects that could run code, and was not loaded; copy or download it again, "
+            "or save one with torch.save(network.state_dict(), PATH)."
+        ) from error
+
+
+def _require_tensors(content: Any, path: str | os.PathLike[str], what: str) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         found = sorted(map(str, content))[:5] if isinstance(content, Mapping) else type(content).__name__
-        raise ValueError(f"{path} holds no state dict, bare or under 'state_dict', but {found}.")
-    return {_without_prefixes(str(name)): value for name, value in content.items()}
+        raise ValueError(f"{path} holds no {what}, but {found}.")
+    return {str(name): value for name, value in content.items()}
 
 
 def require_fit(

@@ -26,8 +26,9 @@ from monai.transforms import (
 from torch import Tensor, nn
 
 from medssl.files import replacing
+from medssl.networks.state_dicts import read_weights
 from medssl.packaging.inference_config import build_network
-from medssl.packaging.weights import load_strictly, load_weights
+from medssl.packaging.weights import load_strictly
 from medssl.runs.record import read_run_record
 from medssl.transforms.anatomy import anatomy_term
 from medssl.transforms.save import check_labels
@@ -81,7 +82,7 @@ def export_auto3dseg(
         raise FileExistsError(f"{target} exists; choose another version or name.")
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     labels = check_labels(config["class_names"])
-    weights = load_weights(run / "model.pt")
+    weights = read_weights(run / "model.pt")
     network = stock_network(config)
     settings = {
         "bundle_root": name,

@@ -10,8 +10,9 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 from torch import nn
 
+from medssl.networks.state_dicts import read_weights
 from medssl.packaging.inference_config import build_network
-from medssl.packaging.weights import load_strictly, load_weights
+from medssl.packaging.weights import load_strictly
 
 
 class LoadedBundle(NamedTuple):
@@ -67,7 +68,7 @@ def load_bundle(folder: str | os.PathLike[str]) -> LoadedBundle:
     root = Path(folder)
     config = ConfigParser.load_config_file(str(_require(root / "configs" / "inference.json")))
     network = build_network(config)
-    load_strictly(network, load_weights(_require(root / "models" / "model.pt")))
+    load_strictly(network, read_weights(_require(root / "models" / "model.pt")))
     return LoadedBundle(root, config, network)
 
 

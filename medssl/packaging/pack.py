@@ -13,14 +13,15 @@ from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
 from medssl.files import file_sha256, write_json
+from medssl.networks.state_dicts import read_weights
+from medssl.packaging.checks.preflight import check_bundle
+from medssl.packaging.checks.rehearsal import rehearse
 from medssl.packaging.inference_config import build_network, inference_config
 from medssl.packaging.metadata import bundle_metadata
 from medssl.packaging.model_card import model_card
-from medssl.packaging.preflight import check_bundle
-from medssl.packaging.rehearsal import rehearse
 from medssl.packaging.sources import source_bundles
 from medssl.packaging.train_config import train_config
-from medssl.packaging.weights import load_strictly, load_weights, script_network
+from medssl.packaging.weights import load_strictly, script_network
 from medssl.runs.record import read_run_record, without_local_paths
 from medssl.transforms.save import check_labels
 
@@ -65,7 +66,7 @@ def pack(
         name: name of the bundle; completed by what the bundle does, see `bundle_name`.
         output_dir: folder that gets the bundle; by default ``bundle`` in the run folder.
         zip_bundle: True writes ``NAME.zip`` beside the folder too.
-        rehearsed: True tries every MONAI command on the bundle first, see `medssl.packaging.rehearsal.rehearse`.
+        rehearsed: True tries every MONAI command on the bundle first, see `medssl.packaging.checks.rehearsal.rehearse`.
 
     Raises:
         FileNotFoundError: if the run folder lacks a file.
@@ -129,9 +130,9 @@ def _write_bundle(bundle: Path, run: Path, record: dict[str, Any]) -> None:
 
 def _run_weights(run: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
     if record["kind"] == "segmentation":
-        return load_weights(run / "model.pt")
+        return read_weights(run / "model.pt")
     # Named as in a segmentation network, so that they start one by name.
-    return {f"backbone.{name}": value for name, value in load_weights(run / "backbone.pt").items()}
+    return {f"backbone.{name}": value for name, value in read_weights(run / "backbone.pt").items()}
 
 
 def _write_models(folder: Path, network: nn.Module) -> None:

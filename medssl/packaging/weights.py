@@ -1,37 +1,13 @@
-"""Weights as files: a raw state dict, and the same network as TorchScript."""
+"""A network and its weights: loaded without gaps, and exported as TorchScript."""
 
-import os
-import pickle
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 # How far a script may be from the network it was made from.
 SCRIPT_TOLERANCE = 1e-5
-
-
-def load_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Return the tensors of a state dict file, on the CPU.
-
-    Args:
-        path: file written by ``torch.save``.
-
-    Raises:
-        FileNotFoundError: if the file is missing.
-        ValueError: if the file holds anything but a plain dictionary of tensors.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"The weights {path} are missing; has the run finished?")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path} is damaged or holds more than tensors: {str(error).splitlines()[0]}") from error
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{path} must hold a raw state dict (names to tensors), not a checkpoint of a whole run.")
-    return dict(content)
 
 
 def load_strictly(network: nn.Module, weights: Mapping[str, Tensor]) -> None:

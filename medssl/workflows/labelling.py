@@ -17,8 +17,9 @@ from torch import nn
 from medssl.networks.heads import LinearHead
 from medssl.networks.rows import LinearHeadOnRows
 from medssl.networks.segmentation import SegmentationNetwork
+from medssl.networks.state_dicts import read_weights
 from medssl.packaging.loading import load_bundle
-from medssl.packaging.weights import load_strictly, load_weights
+from medssl.packaging.weights import load_strictly
 from medssl.probe.scan_features import ScanFeatures, module_sha256
 from medssl.probe.versions import newest_probe, write_probe
 from medssl.probe.voxel_features import VoxelRows
@@ -148,7 +149,7 @@ class Labelling:
         found = newest_probe(self.folder / "probes", self._sha256, self.labels)
         if found is not None:
             head = self._head()
-            load_strictly(head, load_weights(found[0]))
+            load_strictly(head, read_weights(found[0]))
             return SegmentationNetwork(self.backbone, head, frozen=True)
         if self._bundle_segments:
             return self.bundle.network

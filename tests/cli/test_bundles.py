@@ -46,7 +46,7 @@ def test_each_fault_is_a_line_and_exit_status_1(medssl, bundle, tmp_path):
 
 
 def test_the_long_check_is_the_default(medssl, bundle, monkeypatch):
-    monkeypatch.setattr("medssl.packaging.checking.rehearse", lambda path: [f"{path.name} fails."])
+    monkeypatch.setattr("medssl.packaging.checks.checking.rehearse", lambda path: [f"{path.name} fails."])
     assert medssl("bundle", "check", bundle)[:2] == (1, f"{bundle.name} fails.\n")
 
 

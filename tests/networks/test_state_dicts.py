@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medssl.networks.state_dicts import read_state_dict, require_fit
+from medssl.networks.state_dicts import read_state_dict, read_weights, require_fit
 
 
 @pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"state_dict": state, "epoch": 3}])
@@ -16,12 +16,39 @@ class Harmful:
         return print, ("run by the file",)
 
 
-def test_a_file_that_would_run_code_is_refused(tmp_path, capsys):
+@pytest.mark.parametrize("read", [read_state_dict, read_weights])
+def test_a_file_that_would_run_code_is_refused(read, tmp_path, capsys):
     torch.save({"weight": Harmful()}, tmp_path / "w.pt")
     with pytest.raises(ValueError, match=r"w\.pt is damaged, or holds objects that could run code") as error:
-        read_state_dict(tmp_path / "w.pt")
+        read(tmp_path / "w.pt")
     assert "weights_only" not in str(error.value)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("read", [read_state_dict, read_weights])
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut"])
+def test_a_damaged_file_is_refused(read, content, tmp_path):
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"w\.pt is damaged"):
+        read(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("read", [read_state_dict, read_weights])
+def test_a_missing_file_is_named(read, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no file of weights .*w\.pt"):
+        read(tmp_path / "w.pt")
+
+
+def test_raw_weights_keep_their_names(tmp_path):
+    torch.save({"backbone.a": torch.arange(3)}, tmp_path / "w.pt")
+    assert read_weights(tmp_path / "w.pt")["backbone.a"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("content", [{"model": {"a": torch.arange(3)}}, [torch.ones(2)], {}, 3])
+def test_what_is_no_raw_state_dict_is_refused(content, tmp_path):
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=r"w\.pt holds no raw state dict"):
+        read_weights(tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize(

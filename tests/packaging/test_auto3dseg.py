@@ -22,9 +22,9 @@ from monai.transforms import (
 )
 
 from medssl.packaging.auto3dseg import export_auto3dseg, label_table, preprocessing_settings
+from medssl.packaging.checks.preflight import check_bundle
 from medssl.packaging.inference_config import build_network
 from medssl.packaging.pack import pack
-from medssl.packaging.preflight import check_bundle
 from medssl.packaging.sources import source_bundles
 from medssl.transforms.labels import LogitsToLabeld
 from medssl.workflows.training import train_segmentation

@@ -6,8 +6,8 @@ import pytest
 
 from medssl.evaluation.metrics import read_rows
 from medssl.evaluation.report import report
+from medssl.packaging.checks.rehearsal import rehearse
 from medssl.packaging.pack import pack
-from medssl.packaging.rehearsal import rehearse
 from medssl.workflows.checking import check_report
 from medssl.workflows.preparing import prepare
 from medssl.workflows.training import evaluate, pretrain, train_segmentation

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from medssl.networks.fpn import FPN
-from medssl.packaging.checking import check_packed
-from medssl.packaging.preflight import check_bundle
-from medssl.packaging.weights import load_weights
+from medssl.networks.state_dicts import read_weights
+from medssl.packaging.checks.checking import check_packed
+from medssl.packaging.checks.preflight import check_bundle
 from medssl.workflows.importing import import_weights, inspect_weights
 from medssl.workflows.training import train_segmentation
 from tests.packaging.published import published_state
@@ -28,7 +28,7 @@ def bundle(checkpoint, tmp_path_factory):
 
 
 def test_the_bundle_holds_the_weights(bundle):
-    weights = load_weights(bundle / "models" / "model.pt")
+    weights = read_weights(bundle / "models" / "model.pt")
     network = FPN(3, base_channels=4, num_levels=3)
     network.load_state_dict({name.removeprefix("backbone."): value for name, value in weights.items()})
     assert bundle.name == "authors_pretrain"
@@ -111,8 +111,8 @@ def test_a_segmentation_network_starts_from_a_residual_network(setting, residual
     del sizes["shuffle_blocks"]
     data = ["mr_slices", "phantom_2d"]
     weights = train_segmentation(setting, datalist, data, tmp_path / "run", residual[0], overrides=sizes)
-    trained = load_weights(weights)
-    for name, value in load_weights(residual[0] / "models" / "model.pt").items():
+    trained = read_weights(weights)
+    for name, value in read_weights(residual[0] / "models" / "model.pt").items():
         assert torch.equal(trained[name], value), name
 
 
@@ -133,7 +133,7 @@ def test_a_residual_network_of_another_depth_leaves_no_bundle(tmp_path):
 def test_pictures_in_colours_take_all_three_channels(tmp_path):
     torch.save(torchvision_state(50, width=2), tmp_path / "w.pth")
     bundle, _ = import_weights(tmp_path / "w.pth", "resnet50", ["image_2d", "image_rgb_2d"], "w", tmp_path / "out")
-    assert load_weights(bundle / "models" / "model.pt")["backbone.conv1.weight"].shape == (2, 3, 7, 7)
+    assert read_weights(bundle / "models" / "model.pt")["backbone.conv1.weight"].shape == (2, 3, 7, 7)
 
 
 @pytest.mark.parametrize(("depth", "offered"), [(18, True), (34, False), (50, True)])

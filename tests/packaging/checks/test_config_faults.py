@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from medssl.packaging.config_faults import config_faults, transform_faults
+from medssl.packaging.checks.config_faults import config_faults, transform_faults
 from medssl.packaging.inference_config import inference_config
 from tests.packaging.toy_run import segmentation_config
 

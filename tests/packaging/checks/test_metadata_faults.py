@@ -1,7 +1,7 @@
 import pytest
 
+from medssl.packaging.checks.metadata_faults import label_faults, metadata_faults
 from medssl.packaging.metadata import bundle_metadata
-from medssl.packaging.metadata_faults import label_faults, metadata_faults
 
 RECORD = {
     "method": "kats",

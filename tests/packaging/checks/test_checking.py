@@ -2,8 +2,8 @@ import zipfile
 
 import pytest
 
-from medssl.packaging import checking
-from medssl.packaging.checking import check_packed
+from medssl.packaging.checks import checking
+from medssl.packaging.checks.checking import check_packed
 from medssl.packaging.pack import pack
 from tests.packaging.toy_run import segmentation_run
 

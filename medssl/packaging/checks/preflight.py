@@ -11,11 +11,12 @@ from monai.bundle.properties import InferProperties, TrainProperties
 from torch import nn
 
 from medssl.files import file_sha256
-from medssl.packaging.config_faults import config_faults, transform_faults
+from medssl.networks.state_dicts import read_weights
+from medssl.packaging.checks.config_faults import config_faults, transform_faults
+from medssl.packaging.checks.metadata_faults import metadata_faults
+from medssl.packaging.checks.workflow_faults import workflow_faults
 from medssl.packaging.inference_config import build_network
-from medssl.packaging.metadata_faults import metadata_faults
-from medssl.packaging.weights import SCRIPT_TOLERANCE, load_strictly, load_weights, script_error
-from medssl.packaging.workflow_faults import workflow_faults
+from medssl.packaging.weights import SCRIPT_TOLERANCE, load_strictly, script_error
 
 _METADATA, _INFERENCE, _TRAIN = "configs/metadata.json", "configs/inference.json", "configs/train.json"
 _PROVENANCE, _WEIGHTS, _SCRIPT = "provenance.json", "models/model.pt", "models/model.ts"
@@ -113,7 +114,7 @@ def _weight_faults(bundle: Path, metadata: Mapping[str, Any]) -> Iterator[str]:
         yield f"{_INFERENCE}: network_def cannot be built: {_innermost(error)}"
         return
     try:
-        load_strictly(network, load_weights(bundle / _WEIGHTS))
+        load_strictly(network, read_weights(bundle / _WEIGHTS))
     except ValueError as error:
         yield f"{_WEIGHTS}: {error}"
         return

@@ -6,8 +6,8 @@ import pytest
 from monai.bundle import ConfigParser, ConfigWorkflow
 from monai.bundle.properties import InferProperties, TrainProperties
 
+from medssl.packaging.checks.workflow_faults import workflow_faults
 from medssl.packaging.train_config import train_config
-from medssl.packaging.workflow_faults import workflow_faults
 from tests.packaging.toy_run import segmentation_config
 
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from medssl.packaging.preflight import check_bundle
-from medssl.packaging.rehearsal import rehearse
-from medssl.packaging.unpacking import unpacked
+from medssl.packaging.checks.preflight import check_bundle
+from medssl.packaging.checks.rehearsal import rehearse
+from medssl.packaging.checks.unpacking import unpacked
 
 
 def check_packed(path: Path, quick: bool = False) -> list[str]:
@@ -12,11 +12,11 @@ def check_packed(path: Path, quick: bool = False) -> list[str]:
 
     Args:
         path: folder or zip of a packed bundle that you trust: what its configuration names is run.
-        quick: True leaves out `medssl.packaging.rehearsal.rehearse`, which runs MONAI's commands.
+        quick: True leaves out `medssl.packaging.checks.rehearsal.rehearse`, which runs MONAI's commands.
 
     Raises:
         FileNotFoundError: if there is no such folder or file.
-        ValueError: if the file is no zip that may be unpacked, see `medssl.packaging.unpacking.unpacked`.
+        ValueError: if the file is no zip that may be unpacked, see `medssl.packaging.checks.unpacking.unpacked`.
     """
     if path.is_dir():
         return check_bundle(path.resolve()) or ([] if quick else rehearse(path))

@@ -25,14 +25,15 @@ import sys
 import torch
 from torch import nn
 from monai.bundle import ConfigWorkflow, load
+from medssl.networks.state_dicts import read_weights
 from medssl.packaging.inference_config import build_network
-from medssl.packaging.weights import SCRIPT_TOLERANCE, load_strictly, load_weights, script_error
+from medssl.packaging.weights import SCRIPT_TOLERANCE, load_strictly, script_error
 
 folder, name, scan, script, *shape = sys.argv[1:]
 bundle = f"{folder}/{name}"
 config, metadata = f"{bundle}/configs/inference.json", f"{bundle}/configs/metadata.json"
 network = build_network(config)
-load_strictly(network, load_weights(f"{bundle}/models/model.pt"))
+load_strictly(network, read_weights(f"{bundle}/models/model.pt"))
 error = script_error(network, torch.jit.load(script).eval(), tuple(map(int, shape)))
 if not error <= SCRIPT_TOLERANCE:
     print(f"FAULT What monai.bundle ckpt_export writes differs from models/model.pt by {error:.1e}.")
@@ -41,7 +42,7 @@ workflow.initialize()
 missing = workflow.check_properties()
 if missing:
     print(f"FAULT configs/inference.json is no inference workflow: it lacks {', '.join(missing)}.")
-packed = load_weights(f"{bundle}/models/model.pt")
+packed = read_weights(f"{bundle}/models/model.pt")
 for kind in ("train", "inference"):
     loaded = load(name, bundle_dir=folder, workflow_type=kind)
     if not isinstance(loaded, nn.Module):
@@ -59,7 +60,7 @@ def rehearse(bundle: Path) -> list[str]:
     properties of the inference workflow, and ``monai.bundle.load``.
 
     Args:
-        bundle: folder of a bundle without faults that `medssl.packaging.preflight.check_bundle` finds.
+        bundle: folder of a bundle without faults that `medssl.packaging.checks.preflight.check_bundle` finds.
     """
     bundle = bundle.resolve()
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(2) as pool:

@@ -3,8 +3,8 @@ import zipfile
 
 import pytest
 
-from medssl.packaging import unpacking
-from medssl.packaging.unpacking import unpacked
+from medssl.packaging.checks import unpacking
+from medssl.packaging.checks.unpacking import unpacked
 
 
 def write_zip(path, members):

@@ -1,0 +1,1 @@
+"""What is wrong with a packed bundle, before anyone else loads it."""
