@@ -12,7 +12,17 @@ class MethodLoss:
     """Give the loss that a method returned, for `SupervisedTrainer(loss_function=...)`."""
 
     def __call__(self, losses: dict[str, Tensor], _: Tensor) -> Tensor:
-        """Return ``losses["loss"]``."""
+        """Return ``losses["loss"]``.
+
+        Raises:
+            ValueError: if the method returned anything but named losses, one of them ``loss``.
+        """
+        if not isinstance(losses, dict) or "loss" not in losses:
+            found = ", ".join(losses) if isinstance(losses, dict) else type(losses).__name__
+            raise ValueError(
+                f"A method's forward(batch) returns named losses, one of them 'loss', but this one returned {found} "
+                "(medssl.methods.protocol)."
+            )
         return losses["loss"]
 
 

@@ -141,4 +141,4 @@ class GuideTeacher:
 
     def _update(self, engine: Engine) -> None:
         momentum = min(1 - 1 / engine.state.iteration, self.momentum)
-        self.method.teacher.update(self.method.student, momentum)
+        self.method.teacher.update(self.method.student, momentum=momentum)

@@ -6,6 +6,8 @@ from ignite.engine import Engine
 from monai.engines.utils import IterationEvents
 from torch import nn
 
+from medssl.methods.protocol import HasAfterStep, Method, require_method
+
 
 class ClipGradients:
     """Handler that scales the gradient of all parameters to a norm of at most `max_norm` before each step."""
@@ -26,12 +28,13 @@ class ClipGradients:
 class AfterStep:
     """Handler that calls ``method.after_step(progress)`` after each optimizer step, progress running from 0 to 1."""
 
-    def __init__(self, method: nn.Module) -> None:
+    def __init__(self, method: Method) -> None:
+        require_method(method)
         self.method = method
 
     def attach(self, engine: Engine) -> None:
         """Call a method that has an `after_step`; leave others alone."""
-        if hasattr(self.method, "after_step"):
+        if isinstance(self.method, HasAfterStep):
             engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from medssl.losses.cosine import CosineLoss
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.mlp import MLP
 from medssl.networks.pooling import GlobalMean
 from medssl.networks.teacher import Teacher
@@ -39,19 +40,20 @@ class BYOL(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         hidden_channels: int = 4096,
         embedding_channels: int = 256,
         momentum: float = 0.996,
     ) -> None:
         super().__init__()
+        require_backbone(backbone)
         self.backbone = backbone
         self.pool = GlobalMean()
         self.projector = MLP(backbone.level_channels[-1], [hidden_channels], embedding_channels)
         self.predictor = MLP(embedding_channels, [hidden_channels], embedding_channels)
         self.momentum = momentum
         self.distance = CosineLoss()
-        self.teacher = Teacher(self._student())
+        self.teacher = Teacher(backbone, self.pool, self.projector)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return ``loss`` and as ``collapse_distance`` the `spread` of the student's embeddings, 0 at collapse."""
@@ -71,8 +73,5 @@ class BYOL(nn.Module):
         Args:
             progress: of the training, from 0 to 1.
         """
-        self.teacher.update(self._student(), cosine_momentum(self.momentum, progress))
-
-    def _student(self) -> nn.Module:
-        # Made when it is needed, because as a module of its own it would have every weight under a second name.
-        return nn.Sequential(self.backbone, self.pool, self.projector)
+        momentum = cosine_momentum(self.momentum, progress)
+        self.teacher.update(self.backbone, self.pool, self.projector, momentum=momentum)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medssl.losses.queue_contrast import QueueContrastLoss, queue_collapse_value
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.mlp import two_layers
 from medssl.networks.queue import Queue
 from medssl.networks.teacher import Teacher
@@ -55,7 +56,7 @@ class DenseCL(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         embedding_channels: int = 128,
         queue_size: int = 65536,
         momentum: float = 0.999,
@@ -64,6 +65,7 @@ class DenseCL(nn.Module):
         matching: str = "feature",
     ) -> None:
         super().__init__()
+        require_backbone(backbone, located=matching == "location")
         if matching not in ("feature", "location"):
             raise ValueError(f"matching must be feature or location, got {matching!r}.")
         self.backbone = backbone
@@ -72,7 +74,7 @@ class DenseCL(nn.Module):
         self.contrast = QueueContrastLoss(temperature)
         self.dense_weight = dense_weight
         self.matching = matching
-        self.teacher = Teacher(self._student())
+        self.teacher = Teacher(backbone, self.heads)
         self.queue = Queue(embedding_channels, queue_size)
         self.dense_queue = Queue(embedding_channels, queue_size)
         self.keys: tuple[Tensor, Tensor] | None = None
@@ -111,7 +113,7 @@ class DenseCL(nn.Module):
         Args:
             progress: of the training, from 0 to 1, which does not matter here.
         """
-        self.teacher.update(self._student(), self.momentum)
+        self.teacher.update(self.backbone, self.heads, momentum=self.momentum)
         for queue, keys in zip((self.queue, self.dense_queue), self.keys, strict=True):
             queue.push(keys)
         self.keys = None
@@ -120,10 +122,6 @@ class DenseCL(nn.Module):
         if global_count(queries) == 0:
             return queries.float().sum()
         return self.contrast(queries, keys, self.dense_queue.rows)
-
-    def _student(self) -> nn.Module:
-        # Made when it is needed, because as a module of its own it would have every weight under a second name.
-        return nn.Sequential(self.backbone, self.heads)
 
 
 class _Embedded(NamedTuple):

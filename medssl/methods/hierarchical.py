@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medssl.losses.info_nce import InfoNCELoss, collapse_value
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.fpn import BalancedPyramid
 from medssl.ops.distributed import global_count
 from medssl.ops.pyramid import gather_levels
@@ -48,13 +49,14 @@ class Hierarchical(nn.Module):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Backbone,
         projector: nn.Module | None = None,
         restoration_head: nn.Module | None = None,
         temperature: float = 0.1,
         restoration_weight: float = 10.0,
     ) -> None:
         super().__init__()
+        require_backbone(network)
         if projector is None and restoration_head is None:
             raise ValueError("The hierarchical method needs a projector, a restoration head, or both.")
         if restoration_head is not None and network.strides[0] != 1:

@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 
 from medssl.losses.info_nce import InfoNCELoss, collapse_value
+from medssl.losses.named import contrastive_losses
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.fusion import GatedFusion
 from medssl.networks.mlp import MLP
 from medssl.ops.distributed import global_count
@@ -36,7 +38,7 @@ class MatSSL(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         num_stages: int = 4,
         hidden_channels: int = 2048,
         embedding_channels: int = 128,
@@ -44,6 +46,7 @@ class MatSSL(nn.Module):
         reference: bool = False,
     ) -> None:
         super().__init__()
+        require_backbone(backbone)
         self.backbone = backbone
         stage_channels = backbone.level_channels[-num_stages:]
         self.fusion = GatedFusion(stage_channels, reference)
@@ -53,10 +56,7 @@ class MatSSL(nn.Module):
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return ``loss``, the same detached, and how far it is below that of equal embeddings."""
         z1, z2 = (self.embed(batch[key]) for key in ("view_1", "view_2"))
-        loss = self.contrast(z1, z2)
-        contrastive = loss.detach()
-        distance = collapse_value(global_count(z1)) - contrastive
-        return {"loss": loss, "contrastive": contrastive, "collapse_distance": distance}
+        return contrastive_losses(self.contrast(z1, z2), collapse_value(global_count(z1)))
 
     def embed(self, view: Tensor) -> Tensor:
         """Return the embeddings, of shape ``(B, embedding_channels)`` and not normalised, of views."""

@@ -2,7 +2,9 @@
 
 from torch import Tensor, nn
 
+from medssl.losses.named import contrastive_losses
 from medssl.losses.queue_contrast import QueueContrastLoss, queue_collapse_value
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.mlp import two_layers
 from medssl.networks.pooling import GlobalMean
 from medssl.networks.queue import Queue
@@ -47,20 +49,21 @@ class MoCo(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         embedding_channels: int = 128,
         queue_size: int = 65536,
         momentum: float = 0.999,
         temperature: float = 0.2,
     ) -> None:
         super().__init__()
+        require_backbone(backbone)
         channels = backbone.level_channels[-1]
         self.backbone = backbone
         self.pool = GlobalMean()
         self.projector = two_layers(channels, channels, embedding_channels)
         self.momentum = momentum
         self.contrast = QueueContrastLoss(temperature)
-        self.teacher = Teacher(self._student())
+        self.teacher = Teacher(backbone, self.pool, self.projector)
         self.queue = Queue(embedding_channels, queue_size)
         self.keys: Tensor | None = None
 
@@ -69,9 +72,7 @@ class MoCo(nn.Module):
         keys = self.teacher(batch["view_2"])
         loss = self.contrast(self.embed(batch["view_1"]), keys, self.queue.rows)
         self.keys = gather_rows(keys)
-        contrastive = loss.detach()
-        distance = queue_collapse_value(len(self.queue.rows)) - contrastive
-        return {"loss": loss, "contrastive": contrastive, "collapse_distance": distance}
+        return contrastive_losses(loss, queue_collapse_value(len(self.queue.rows)))
 
     def embed(self, view: Tensor) -> Tensor:
         """Return the queries, of shape ``(B, embedding_channels)`` and not normalised, of views."""
@@ -83,10 +84,6 @@ class MoCo(nn.Module):
         Args:
             progress: of the training, from 0 to 1, which does not matter here.
         """
-        self.teacher.update(self._student(), self.momentum)
+        self.teacher.update(self.backbone, self.pool, self.projector, momentum=self.momentum)
         self.queue.push(self.keys)
         self.keys = None
-
-    def _student(self) -> nn.Module:
-        # Made when it is needed, because as a module of its own it would have every weight under a second name.
-        return nn.Sequential(self.backbone, self.pool, self.projector)

@@ -2,8 +2,10 @@
 
 from torch import Tensor, nn
 
+from medssl.losses.named import contrastive_losses
 from medssl.losses.position_contrast import PositionContrastLoss
 from medssl.losses.supervised_contrast import supcon_collapse_value
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.mlp import two_layers
 from medssl.networks.pooling import GlobalMean
 from medssl.ops.distributed import global_count
@@ -41,13 +43,14 @@ class PCL(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         hidden_channels: int = 512,
         embedding_channels: int = 512,
         temperature: float = 0.1,
         threshold: float = 0.1,
     ) -> None:
         super().__init__()
+        require_backbone(backbone)
         self.backbone = backbone
         self.pool = GlobalMean()
         self.projector = two_layers(backbone.level_channels[-1], hidden_channels, embedding_channels)
@@ -57,5 +60,4 @@ class PCL(nn.Module):
         """Return ``loss`` and its detached parts for one batch."""
         z1, z2 = (self.projector(self.pool(self.backbone(batch[f"view_{i}"]))) for i in (1, 2))
         loss = self.contrast(z1, z2, batch.get("position"))
-        collapse = supcon_collapse_value(2 * global_count(z1))
-        return {"loss": loss, "contrastive": loss.detach(), "collapse_distance": collapse - loss.detach()}
+        return contrastive_losses(loss, supcon_collapse_value(2 * global_count(z1)))

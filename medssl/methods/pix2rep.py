@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 
 from medssl.losses.info_nce import InfoNCELoss, collapse_value
+from medssl.losses.named import WeightedTerms, contrastive_losses, losses_of_terms
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.mlp import MLP
 from medssl.ops.distributed import global_count
 from medssl.ops.positions import gather_positions
@@ -51,7 +53,7 @@ class Pix2Rep(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         loss: nn.Module | None = None,
         temperature: float = 0.53,
         levels: int | None = None,
@@ -59,6 +61,7 @@ class Pix2Rep(nn.Module):
         out_channels: int = 256,
     ) -> None:
         super().__init__()
+        require_backbone(backbone)
         if levels is not None and not 1 <= levels <= len(backbone.level_channels):
             raise ValueError(
                 f"levels must be from 1 to the {len(backbone.level_channels)} of the backbone, got {levels}."
@@ -81,9 +84,6 @@ class Pix2Rep(nn.Module):
         warped = gather_positions(self.backbone(batch["view_1"])[: self.levels], positions, strides)
         direct = gather_voxels(self.backbone(batch["view_2"])[: self.levels], voxels, strides)
         z1, z2 = self.projector(warped), self.projector(direct)
-        result = self.loss(z1, z2)
-        if isinstance(result, dict):
-            return result
-        contrastive = result.detach()
-        distance = collapse_value(global_count(z1)) - contrastive
-        return {"loss": result, "contrastive": contrastive, "collapse_distance": distance}
+        if isinstance(self.loss, WeightedTerms):
+            return losses_of_terms(self.loss, z1, z2)
+        return contrastive_losses(self.loss(z1, z2), collapse_value(global_count(z1)))

@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 
 from medssl.losses.info_nce import InfoNCELoss, collapse_value
+from medssl.losses.named import contrastive_losses
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.mlp import MLP
 from medssl.networks.pooling import GlobalMean
 from medssl.ops.distributed import global_count
@@ -33,12 +35,13 @@ class SimCLR(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         hidden_channels: int = 2048,
         embedding_channels: int = 128,
         temperature: float = 0.1,
     ) -> None:
         super().__init__()
+        require_backbone(backbone)
         self.backbone = backbone
         self.pool = GlobalMean()
         self.projector = MLP(backbone.level_channels[-1], [hidden_channels], embedding_channels)
@@ -47,10 +50,7 @@ class SimCLR(nn.Module):
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return ``loss``, the same detached, and how far it is below that of equal embeddings."""
         z1, z2 = (self.embed(batch[key]) for key in ("view_1", "view_2"))
-        loss = self.contrast(z1, z2)
-        contrastive = loss.detach()
-        distance = collapse_value(global_count(z1)) - contrastive
-        return {"loss": loss, "contrastive": contrastive, "collapse_distance": distance}
+        return contrastive_losses(self.contrast(z1, z2), collapse_value(global_count(z1)))
 
     def embed(self, view: Tensor) -> Tensor:
         """Return the embeddings, of shape ``(B, embedding_channels)`` and not normalised, of views."""

@@ -10,6 +10,7 @@ from medssl.losses.info_nce import InfoNCELoss
 from medssl.losses.neighbour_contrast import NeighbourContrastLoss
 from medssl.losses.position_contrast import PositionContrastLoss
 from medssl.losses.supervised_contrast import SupConLoss, supcon_collapse_value
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.mlp import MLP, two_layers
 from medssl.networks.pooling import GlobalMean
 from medssl.ops.neighbours import neighbour_components
@@ -69,7 +70,7 @@ class SuperCL(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         hidden_channels: int = 512,
         embedding_channels: int = 512,
         cell_channels: int = 128,
@@ -83,6 +84,7 @@ class SuperCL(nn.Module):
         inter_weight: float = 0.5,
     ) -> None:
         super().__init__()
+        require_backbone(backbone)
         if instance_loss not in ("pcl", "wcl", "simclr"):
             raise ValueError(f"instance_loss must be pcl, wcl or simclr, got {instance_loss!r}.")
         widths = backbone.level_channels

@@ -2,7 +2,9 @@
 
 from torch import Tensor, nn
 
+from medssl.losses.named import losses_of_terms
 from medssl.losses.vicreg import VICRegLoss
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.mlp import MLP
 from medssl.networks.pooling import GlobalMean
 from medssl.ops.spread import spread
@@ -34,13 +36,14 @@ class VICReg(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         expander_channels: int = 8192,
         invariance: float = 25.0,
         variance: float = 25.0,
         covariance: float = 1.0,
     ) -> None:
         super().__init__()
+        require_backbone(backbone)
         self.backbone = backbone
         self.pool = GlobalMean()
         self.projector = MLP(backbone.level_channels[-1], [expander_channels] * 2, expander_channels)
@@ -49,7 +52,7 @@ class VICReg(nn.Module):
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return ``loss``, its terms, and as ``collapse_distance`` the `spread` of the embeddings, 0 at collapse."""
         z1, z2 = (self.embed(batch[key]) for key in ("view_1", "view_2"))
-        return {**self.regularise(z1, z2), "collapse_distance": spread(z1)}
+        return {**losses_of_terms(self.regularise, z1, z2), "collapse_distance": spread(z1)}
 
     def embed(self, view: Tensor) -> Tensor:
         """Return the embeddings, of shape ``(B, expander_channels)``, of views."""

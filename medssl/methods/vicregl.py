@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from medssl.losses.vicreg import VICRegLoss
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.mlp import MLP
 from medssl.ops.coordinates import affine_of, cell_diagonal, cell_positions, require_whole_cell
 from medssl.ops.distributed import global_count
@@ -53,7 +54,7 @@ class VICRegL(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         expander_channels: int = 8192,
         map_channels: int = 512,
         alpha: float = 0.75,
@@ -62,6 +63,7 @@ class VICRegL(nn.Module):
         num_global: int = 2,
     ) -> None:
         super().__init__()
+        require_backbone(backbone, located=True)
         channels = backbone.level_channels[-1]
         self.backbone = backbone
         self.projector = MLP(channels, [expander_channels] * 2, expander_channels)
@@ -77,7 +79,7 @@ class VICRegL(nn.Module):
         numbers = sorted(int(key.removeprefix("view_")) for key in batch if key.startswith("view_"))
         views = [self.embed(batch[f"view_{i}"], affine_of(batch, i), i) for i in numbers]
         pairs = [(a, b) for a in views[: self.num_global] for b in views if a.number < b.number]
-        of_images = [self.regularise(a.image, b.image)["loss"] for a, b in pairs]
+        of_images = [self.regularise(a.image, b.image) for a, b in pairs]
         directed = [pair for a, b in pairs for pair in ((a, b), (b, a))]
         by_feature = [self._compare(a, b, *nearest_by_feature(a.cells, b.cells)) for a, b in directed]
         by_location = [
@@ -114,7 +116,7 @@ class VICRegL(nn.Module):
         matched = smallest.isfinite()
         rows = take_cells(a.cells, best)[matched]
         partners = take_cells(b.cells, index.gather(1, best))[matched]
-        loss = self.regularise(rows, partners)["loss"] if global_count(rows) > 1 else rows.float().sum() * 0
+        loss = self.regularise(rows, partners) if global_count(rows) > 1 else rows.float().sum() * 0
         return loss, matched.float().mean()
 
 

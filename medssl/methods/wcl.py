@@ -3,7 +3,9 @@
 from torch import Tensor, nn
 
 from medssl.losses.info_nce import InfoNCELoss, collapse_value
+from medssl.losses.named import contrastive_losses
 from medssl.losses.neighbour_contrast import NeighbourContrastLoss
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.mlp import MLP
 from medssl.networks.pooling import GlobalMean
 from medssl.ops.distributed import global_count
@@ -40,13 +42,14 @@ class WCL(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         hidden_channels: int = 2048,
         embedding_channels: int = 128,
         temperature: float = 0.1,
         graph_weight: float = 1.0,
     ) -> None:
         super().__init__()
+        require_backbone(backbone)
         self.backbone = backbone
         self.pool = GlobalMean()
         self.projector = MLP(backbone.level_channels[-1], [hidden_channels], embedding_channels)
@@ -60,9 +63,5 @@ class WCL(nn.Module):
         vectors = [self.pool(self.backbone(batch[f"view_{i}"])) for i in (1, 2)]
         contrastive = self.contrast(*(self.projector(v) for v in vectors))
         graph = self.graph_contrast(*(self.graph_projector(v) for v in vectors))
-        return {
-            "loss": contrastive + self.graph_weight * graph,
-            "contrastive": contrastive.detach(),
-            "collapse_distance": collapse_value(global_count(vectors[0])) - contrastive.detach(),
-            "graph": graph.detach(),
-        }
+        losses = contrastive_losses(contrastive, collapse_value(global_count(vectors[0])))
+        return {**losses, "loss": contrastive + self.graph_weight * graph, "graph": graph.detach()}

@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medssl.networks.backbone import Backbone
+
 
 class DenseFeatures(nn.Module):
     """Give a unit feature vector for every voxel, shape ``(B, C_0, *spatial)``: the finest level of the pyramid,
@@ -22,7 +24,7 @@ class DenseFeatures(nn.Module):
         (torch.Size([1, 4, 8, 8]), True)
     """
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
 

@@ -8,6 +8,8 @@ from monai.networks.layers.factories import Conv, Norm, Pool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medssl.networks.backbone import Backbone
+from medssl.networks.levels import halving_levels
 from medssl.networks.recomputing import recomputed
 from medssl.ops.pyramid import crop_like
 
@@ -82,11 +84,6 @@ class FPN(nn.Module):
         base_channels: channels of the finest level.
         num_levels: number of levels.
 
-    Attributes:
-        level_channels: channels of each level, finest first.
-        strides: voxels of the image per cell of each level and axis.
-        first_centres: voxel at the centre of the first cell of each level, the same along each axis.
-
     Raises:
         ValueError: if there is less than one level.
 
@@ -100,15 +97,10 @@ class FPN(nn.Module):
         self, spatial_dims: int = 3, in_channels: int = 1, base_channels: int = 32, num_levels: int = 5
     ) -> None:
         super().__init__()
-        if num_levels < 1:
-            raise ValueError(f"num_levels must be at least 1, got {num_levels}.")
-        conv, pool = Conv[Conv.CONV, spatial_dims], Pool[Pool.MAX, spatial_dims]
-        widths = [base_channels * 2**i for i in range(num_levels)]
         self.spatial_dims = spatial_dims
-        self.level_channels = tuple(widths)
-        self.strides = tuple(2**i for i in range(num_levels))
-        self.first_centres = tuple((stride - 1) / 2 for stride in self.strides)
-
+        self.level_channels, self.strides, self.first_centres = halving_levels(base_channels, num_levels)
+        widths = self.level_channels
+        conv, pool = Conv[Conv.CONV, spatial_dims], Pool[Pool.MAX, spatial_dims]
         self.stem = conv(in_channels, base_channels, 3, padding=1)
         self.encoder = nn.ModuleList(ResidualStack(spatial_dims, width) for width in widths[:-1])
         self.downs = nn.ModuleList(
@@ -195,7 +187,7 @@ class BalancedPyramid(nn.Module):
         [(1, 6, 8, 8), (1, 6, 4, 4), (1, 6, 2, 2)]
     """
 
-    def __init__(self, backbone: nn.Module, level_channels: int = 32, trainable: bool = True) -> None:
+    def __init__(self, backbone: Backbone, level_channels: int = 32, trainable: bool = True) -> None:
         super().__init__()
         self.backbone = backbone
         self.projections = LevelProjections(backbone.spatial_dims, backbone.level_channels, level_channels, trainable)

@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medssl.networks.backbone import Backbone, require_backbone
+
 
 class SegmentationNetwork(nn.Module):
     """Give logits of shape ``(B, num_classes, *spatial)`` for images of shape ``(B, C, *spatial)``.
@@ -28,8 +30,9 @@ class SegmentationNetwork(nn.Module):
         torch.Size([1, 3, 8, 8])
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, frozen: bool = False) -> None:
+    def __init__(self, backbone: Backbone, head: nn.Module, frozen: bool = False) -> None:
         super().__init__()
+        require_backbone(backbone)
         self.backbone = backbone
         self.head = head
         self.frozen = frozen

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medssl.networks.backbone import Backbone
 from medssl.ops.pyramid import crop_like, gather_levels
 
 
@@ -28,7 +29,7 @@ class PointSimilarity(nn.Module):
         (torch.Size([1, 1, 8, 8]), 1.0)
     """
 
-    def __init__(self, backbone: nn.Module, anchors: Sequence[Tensor]) -> None:
+    def __init__(self, backbone: Backbone, anchors: Sequence[Tensor]) -> None:
         super().__init__()
         self.backbone = backbone
         self.anchors = list(anchors)
@@ -48,7 +49,7 @@ class PointSimilarity(nn.Module):
 
 
 @torch.no_grad()
-def anchor_features(backbone: nn.Module, image: Tensor, voxel: Sequence[int]) -> list[Tensor]:
+def anchor_features(backbone: Backbone, image: Tensor, voxel: Sequence[int]) -> list[Tensor]:
     """Return the features of one voxel at every level, finest first, each of shape ``(C_i,)``.
 
     Args:

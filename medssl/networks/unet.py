@@ -9,6 +9,7 @@ from monai.networks.layers.factories import Pool
 from monai.networks.nets.basic_unet import TwoConv
 from torch import Tensor, nn
 
+from medssl.networks.levels import halving_levels
 from medssl.ops.pyramid import crop_like
 
 
@@ -88,11 +89,6 @@ class UNetEncoder(nn.Module):
         base_channels: channels of the finest level.
         num_levels: number of levels.
 
-    Attributes:
-        level_channels: channels of each level, finest first.
-        strides: voxels of the image per cell of each level and axis.
-        first_centres: voxel at the centre of the first cell of each level, the same along each axis.
-
     Raises:
         ValueError: if there is less than one level.
 
@@ -106,12 +102,8 @@ class UNetEncoder(nn.Module):
         self, spatial_dims: int = 3, in_channels: int = 1, base_channels: int = 32, num_levels: int = 5
     ) -> None:
         super().__init__()
-        if num_levels < 1:
-            raise ValueError(f"num_levels must be at least 1, got {num_levels}.")
         self.spatial_dims = spatial_dims
-        self.level_channels = tuple(base_channels * 2**i for i in range(num_levels))
-        self.strides = tuple(2**i for i in range(num_levels))
-        self.first_centres = tuple((stride - 1) / 2 for stride in self.strides)
+        self.level_channels, self.strides, self.first_centres = halving_levels(base_channels, num_levels)
         self.pool = Pool[Pool.MAX, spatial_dims](2, ceil_mode=True)
         self.stages = nn.ModuleList(
             two_convolutions(spatial_dims, *widths)
@@ -139,11 +131,6 @@ class UNet(nn.Module):
         in_channels: channels of the image.
         base_channels: channels of the finest level.
         num_levels: number of levels.
-
-    Attributes:
-        level_channels: channels of each level, finest first.
-        strides: voxels of the image per cell of each level and axis.
-        first_centres: voxel at the centre of the first cell of each level, the same along each axis.
 
     Raises:
         ValueError: if there is less than one level.

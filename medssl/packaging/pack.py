@@ -13,6 +13,7 @@ from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
 from medssl.files import file_sha256, write_json
+from medssl.networks.backbone import backbone_of
 from medssl.packaging.inference_config import build_network, inference_config
 from medssl.packaging.metadata import bundle_metadata
 from medssl.packaging.model_card import model_card
@@ -140,8 +141,9 @@ def _write_models(folder: Path, network: nn.Module) -> None:
 
 
 def _strides(network: nn.Module, config: Mapping[str, Any]) -> Sequence[int]:
-    if hasattr(network, "backbone"):
-        return network.backbone.strides
+    backbone = backbone_of(network)
+    if backbone is not None:
+        return backbone.strides
     if "strides" not in config:
         raise ValueError(f"{type(network).__name__} does not say its strides; set them in the recipe.")
     return config["strides"]
