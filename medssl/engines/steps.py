@@ -1,4 +1,4 @@
-"""What is done before and after an optimizer step."""
+"""Handlers that act just before and just after an optimizer step."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class ClipGradients:
         self.max_norm = max_norm
 
     def attach(self, engine: Engine) -> None:
-        """Clip whenever a backward pass is done."""
+        """Clip after each backward pass."""
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -26,7 +26,14 @@ class ClipGradients:
 
 
 class AfterStep:
-    """Handler that calls ``method.after_step(progress)`` after each optimizer step, progress running from 0 to 1."""
+    """Handler that calls ``method.after_step(progress)`` after each optimizer step, with the share of steps done.
+
+    Args:
+        method: the method that is trained; nothing is called if it has no `after_step`.
+
+    Raises:
+        ValueError: if it is not a method, naming the member that it lacks.
+    """
 
     def __init__(self, method: Method) -> None:
         require_method(method)

@@ -12,7 +12,7 @@ from medssl.ops.pyramid import gather_levels
 
 
 class Hierarchical(nn.Module):
-    """Give the losses of dense hierarchical pretraining: voxel-wise InfoNCE plus restoration.
+    """The losses of dense hierarchical pretraining: voxel-wise InfoNCE plus restoration.
 
     The method of Kats et al. (2024), equations 1 to 3: the features of the voxels that two patches share are
     gathered from all pyramid levels, projected, and contrasted with those of all other voxels of the batch; the
@@ -24,14 +24,14 @@ class Hierarchical(nn.Module):
     voxel); with a restoration head ``clean_1``, ``clean_2`` of the shape of the views.
 
     Args:
-        network: the pyramid that is trained; the contrast of a `BalancedPyramid` uses its projected levels.
+        network: the backbone that is trained; with a `BalancedPyramid` the contrast uses its projected levels.
         projector: maps concatenated level features to embeddings, or None for restoration alone.
         restoration_head: maps the finest feature map to the restored patch, or None for contrast alone.
         temperature: of the InfoNCE loss.
         restoration_weight: lambda in equation 3.
 
     Attributes:
-        backbone: the pyramid that is transferred, such as an `FPN`.
+        backbone: what is transferred, such as an `FPN`.
 
     Raises:
         ValueError: if there is neither a projector nor a restoration head, or the finest level is too coarse to restore
@@ -91,7 +91,7 @@ class Hierarchical(nn.Module):
         return {"loss": loss, **parts}
 
     def embed(self, pyramid: list[Tensor], voxels: Tensor) -> Tensor:
-        """Return the embeddings, of shape ``(N, channels)`` and not normalised, of voxels ``(N, 1 + spatial_dims)``."""
+        """Return the embeddings of voxels ``(N, 1 + spatial_dims)``, shape ``(N, channels)``, not normalised."""
         rows = gather_levels(pyramid, voxels, self.backbone.strides)
         if self.projections is not None:
             rows = self.projections.rows(rows)

@@ -12,22 +12,22 @@ from medssl.ops.distributed import global_count
 
 
 class PCL(nn.Module):
-    """Give the loss of positional contrastive learning: supervised contrast, positives by position.
+    """The loss of positional contrastive learning: supervised contrast with positives by position.
 
-    Two views are positives if the places they come from differ by less than a threshold along every axis, in whatever
-    scans; so neighbouring slices of a scan, and the same level of two patients, are not negatives of each other (Zeng
-    et al., 2021, https://arxiv.org/abs/2106.09157). There it is the position of a slice in its scan;
-    for patches of a volume it is that of their centre, along each axis.
+    Two views are positives if the places they come from differ by less than a threshold along every axis, whatever
+    scans they come from; so neighbouring slices of a scan, and the same level of two patients, are not negatives of
+    each other (Zeng et al., 2021, https://arxiv.org/abs/2106.09157). The paper's position is that of a slice in its
+    scan; for patches of a volume it is that of their centre along each axis.
 
-    Reads the batch keys ``view_1``, ``view_2`` of shape ``(B, C, *spatial)`` and ``position`` of shape ``(B, P)``, in
-    0..1.
+    Reads the batch keys ``view_1``, ``view_2`` of shape ``(B, C, *spatial)`` and ``position`` of shape ``(B, P)``, from
+    0 to 1.
 
     Args:
-        backbone: gives a feature pyramid, finest first; the mean of the coarsest level over space is projected.
+        backbone: what is trained and transferred, see `medssl.networks.backbone.Backbone`.
         hidden_channels: width of the projector's hidden layer.
         embedding_channels: width of the embedding.
         temperature: of the contrast. The public code also multiplies the loss by ``temperature / 0.07``.
-        threshold: positions nearer than this are positives: 0.1, or 0.35 where scans are short (cardiac MR).
+        threshold: images whose positions differ by less are positives; 0.1, or 0.35 where scans are short (cardiac MR).
 
     Raises:
         ValueError: if the batch has no positions, or a single pair.

@@ -11,16 +11,16 @@ from medssl.ops.distributed import global_count
 
 
 class SimCLR(nn.Module):
-    """Give the loss of SimCLR: the two views of an image attract each other, those of all other images repel.
+    """The loss of SimCLR: the two views of an image attract each other, those of all other images repel.
 
     The method of Chen et al. (2020, https://arxiv.org/abs/2002.05709), section 2.1: the coarsest features are averaged
-    over space, projected, and contrasted by NT-Xent over the batch of all ranks. Only what leads to the coarsest level
-    is trained: of an `FPN` that is its encoder.
+    over space, projected, and contrasted by NT-Xent over the batch of all ranks. Only the layers that lead to the
+    coarsest level are trained: the encoder of an `FPN`.
 
     Reads the batch keys ``view_1``, ``view_2`` of shape ``(B, C, *spatial)``.
 
     Args:
-        backbone: gives a pyramid of features; it is what is transferred.
+        backbone: what is trained and transferred, see `medssl.networks.backbone.Backbone`.
         hidden_channels: width of the projector's hidden layer.
         embedding_channels: length of an embedding.
         temperature: of NT-Xent.
@@ -48,10 +48,10 @@ class SimCLR(nn.Module):
         self.contrast = InfoNCELoss(temperature)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return ``loss``, the same detached, and how far it is below that of equal embeddings."""
+        """Return ``loss``, the same detached, and its distance from collapse (see `contrastive_losses`)."""
         z1, z2 = (self.embed(batch[key]) for key in ("view_1", "view_2"))
         return contrastive_losses(self.contrast(z1, z2), collapse_value(global_count(z1)))
 
     def embed(self, view: Tensor) -> Tensor:
-        """Return the embeddings, of shape ``(B, embedding_channels)`` and not normalised, of views."""
+        """Return the embeddings of views, shape ``(B, embedding_channels)``, not normalised."""
         return self.projector(self.pool(self.backbone(view)))

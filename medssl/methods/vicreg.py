@@ -11,16 +11,16 @@ from medssl.ops.spread import spread
 
 
 class VICReg(nn.Module):
-    """Give the loss of VICReg: invariance between views, variance and decorrelation of the channels.
+    """The loss of VICReg: invariance between views, variance and decorrelation of the channels.
 
     The method of Bardes et al. (2022, https://arxiv.org/abs/2105.04906), section 4: the coarsest features are averaged
-    over space and expanded by a wide network. It needs no negatives and no teacher. Only what leads to the coarsest
-    level is trained: of an `FPN` that is its encoder.
+    over space and expanded by a wide network. It needs no negatives and no teacher. Only the layers that lead to the
+    coarsest level are trained: the encoder of an `FPN`.
 
     Reads the batch keys ``view_1``, ``view_2`` of shape ``(B, C, *spatial)``.
 
     Args:
-        backbone: gives a pyramid of features; it is what is transferred.
+        backbone: what is trained and transferred, see `medssl.networks.backbone.Backbone`.
         expander_channels: width of the three layers of the expander.
         invariance: weight of the mean squared difference of the views.
         variance: weight of the variance term, averaged over the views (see `VICRegLoss`).
@@ -55,5 +55,5 @@ class VICReg(nn.Module):
         return {**losses_of_terms(self.regularise, z1, z2), "collapse_distance": spread(z1)}
 
     def embed(self, view: Tensor) -> Tensor:
-        """Return the embeddings, of shape ``(B, expander_channels)``, of views."""
+        """Return the embeddings of views, shape ``(B, expander_channels)``."""
         return self.projector(self.pool(self.backbone(view)))

@@ -1,4 +1,4 @@
-"""WCL: images that the network itself finds alike are drawn to each other."""
+"""WCL: images that the network itself finds similar attract each other."""
 
 from torch import Tensor, nn
 
@@ -12,21 +12,21 @@ from medssl.ops.distributed import global_count
 
 
 class WCL(nn.Module):
-    """Give the losses of weakly supervised contrastive learning: InfoNCE on one head, weak labels on another.
+    """The losses of weakly supervised contrastive learning: InfoNCE on one head, weak labels on another.
 
     The embeddings of the first head are contrasted as in SimCLR. Those of the second give weak labels, the connected
     components of their nearest-neighbour graph, and the labels of each view supervise the contrast in the other (Zheng
-    et al., 2021, https://arxiv.org/abs/2110.04770). Two heads, because the first pushes apart what
-    the second draws together. The paper's further crops with positives from k nearest neighbours are left out.
+    et al., 2021, https://arxiv.org/abs/2110.04770). There are two heads because the first pushes apart what the second
+    draws together. The paper's additional crops, with positives from k nearest neighbours, are left out.
 
     Reads the batch keys ``view_1``, ``view_2`` of shape ``(B, C, *spatial)``.
 
     Args:
-        backbone: gives a feature pyramid, finest first; the mean of the coarsest level over space is projected.
-        hidden_channels: width of the hidden layer of both heads. The public code has 4,096, and 256 behind.
+        backbone: what is trained and transferred, see `medssl.networks.backbone.Backbone`.
+        hidden_channels: width of the hidden layer of both heads; the public code has 4,096, followed by 256.
         embedding_channels: width of both embeddings.
         temperature: of both contrasts.
-        graph_weight: of the loss of weak labels.
+        graph_weight: weight of the loss of the weak labels.
 
     Raises:
         ValueError: if the batch has a single pair.

@@ -7,10 +7,10 @@ from medssl.networks.backbone import Backbone
 
 
 class DenseFeatures(nn.Module):
-    """Give a unit feature vector for every voxel, shape ``(B, C_0, *spatial)``: the finest level of the pyramid,
-    repeated where it is coarser than the image.
+    """A unit feature vector for every voxel, shape ``(B, C_0, *spatial)``: the finest level of the pyramid, repeated
+    where it is coarser than the image.
 
-    The dot product of two voxels' vectors is their cosine similarity. Its parameters are named as those of
+    The dot product of two voxels' vectors is their cosine similarity. Parameters have the names they have in
     `SegmentationNetwork`, so that weights move between the two by name.
 
     Args:

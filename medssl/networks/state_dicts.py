@@ -1,4 +1,4 @@
-"""State dicts that others wrote."""
+"""State dicts written by other software."""
 
 import pickle
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged or holds other objects than tensors and plain values.
+        ValueError: if it is damaged, or holds anything but tensors and plain values.
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint {path}.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        # The message of torch advises to read the file without its safeguard.
+        # The message of torch recommends to read the file without its safeguard.
         raise ValueError(
             f"{path} is damaged, or holds objects that could run code, and is not read; download it again, or save one "
             "with torch.save(network.state_dict(), PATH)."
@@ -38,17 +38,17 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 def require_fit(
     network: nn.Module, tensors: Mapping[str, Tensor], theirs: Mapping[str, str], what: str, path: Path
 ) -> None:
-    """Refuse tensors that are not those of a network, by name and shape.
+    """Check that tensors are those of a network, by name and shape.
 
     Args:
-        network: that they must fit.
-        tensors: its state dict, if they do.
-        theirs: name of every tensor in the checkpoint.
+        network: the network that they must fit.
+        tensors: its state dict, if they fit.
+        theirs: the name of each tensor in the checkpoint.
         what: the network, for the message.
-        path: of the checkpoint.
+        path: the checkpoint.
 
     Raises:
-        ValueError: with the tensor that gave the other network away, or the first that is missing.
+        ValueError: naming the first tensor that does not fit or is missing.
     """
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     for name, value in tensors.items():
