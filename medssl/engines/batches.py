@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def prepare_views(batch: dict[str, Any], device: torch.device, non_blocking: bool, **_: Any) -> tuple[dict, Tensor]:
-    """Give the batch on the device, and the empty target that the trainer asks for."""
+    """Return the batch on the device, and the empty target that the trainer expects."""
     moved = {
         key: value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
         for key, value in batch.items()
@@ -16,5 +16,5 @@ def prepare_views(batch: dict[str, Any], device: torch.device, non_blocking: boo
 
 
 def prepare_image(batch: dict[str, Any], device: torch.device, non_blocking: bool, **_: Any) -> tuple[Tensor, None]:
-    """Give the images of a batch on the device and no label, for evaluation against labels on their own grid."""
+    """Return the images of a batch on the device and no label, for evaluation against labels on their own grid."""
     return batch["image"].to(device, non_blocking=non_blocking), None

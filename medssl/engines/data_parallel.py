@@ -12,16 +12,16 @@ from medssl.runs.ranks import rank_device
 
 
 def data_parallel(network: nn.Module, unused_parameters: bool = False) -> DistributedDataParallel:
-    """Give the network that averages the gradients of another over the ranks.
+    """Return a network that averages the gradients of another over the ranks.
 
-    Its batch norms become those of the whole batch, in place, so that a step on several ranks is the step of one
-    process on the batch of all: torch's on CUDA, on the CPU those of `medssl.networks.batch_norm`. Its parameters stay
-    the same objects.
+    Its batch norms are replaced, in place, by ones over the whole batch, so that a step on several ranks is the step of
+    one process with the batch of all: torch's on CUDA, those of `medssl.networks.batch_norm` on the CPU. Its parameters
+    stay the same objects.
 
     Args:
-        network: a method or what stands in for it, on the device of this rank.
-        unused_parameters: True where the loss does not reach all of them, such as the decoder of an `FPN` behind a
-            method that looks at the coarsest level alone. Torch then looks for them in every step.
+        network: a method or a wrapper of one, on the device of this rank.
+        unused_parameters: True if the loss does not reach all parameters, such as the decoder of an `FPN` under a
+            method that reads the coarsest level alone. Torch then searches for them in every step.
     """
     if rank_device().type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(network)
@@ -31,9 +31,9 @@ def data_parallel(network: nn.Module, unused_parameters: bool = False) -> Distri
 
 
 class AverageLosses:
-    """Handler that puts the mean over the ranks in place of the named losses of each step, for those who log them.
+    """Handler that replaces the named losses of each step by their mean over the ranks, before they are logged.
 
-    Each rank has as many patches as the others, so the mean of the ranks' losses is that of the whole batch.
+    All ranks have the same number of patches, so the mean of their losses is the loss of the whole batch.
     """
 
     def attach(self, engine: Engine) -> None:

@@ -10,13 +10,13 @@ from medssl.runs.folder import save_atomically
 
 
 def adam_with_backbone_group(network: SegmentationNetwork, lr: float) -> torch.optim.Adam:
-    """Give an Adam optimizer with two named parameter groups, ``head`` and ``backbone``.
+    """Return an Adam optimizer with two named parameter groups, ``head`` and ``backbone``.
 
-    Explicit groups, so that a schedule for the backbone can never change the head's learning rate.
+    The groups are explicit, so that a schedule for the backbone can never change the head's learning rate.
 
     Args:
-        network: its `head` and `backbone` are the groups.
-        lr: of both groups.
+        network: the one whose `head` and `backbone` are trained.
+        lr: learning rate of both groups.
     """
     return torch.optim.Adam(
         [
@@ -31,13 +31,13 @@ class UnfreezeBackbone:
     """Handler that keeps the backbone frozen at first, then raises its learning rate exponentially.
 
     The schedule of Kats et al. (2024), section 3.2: 15,000 steps frozen (batch norm too), then from 3e-5 to 3e-4
-    within 1,200 steps. The state follows from the step number alone, so a resumed run needs nothing more.
+    within 1,200 steps. The state depends on the step number alone, so a resumed run needs nothing else.
 
     Args:
-        network: whose backbone is frozen.
-        optimizer: of `adam_with_backbone_group`.
-        frozen_steps: steps that train the head alone.
-        rise_steps: steps over which the learning rate rises.
+        network: the one whose backbone is frozen.
+        optimizer: from `adam_with_backbone_group`.
+        frozen_steps: number of steps that train the head alone.
+        rise_steps: number of steps over which the learning rate rises.
         lr_start: learning rate of the backbone when it is unfrozen.
         lr_end: learning rate of the backbone after the rise.
         head_lr_after: learning rate of the head once the backbone is unfrozen; None leaves it as it is.
@@ -70,7 +70,7 @@ class UnfreezeBackbone:
         steps_unfrozen = engine.state.iteration - 1 - self.frozen_steps
         if self.network.frozen != (steps_unfrozen < 0):
             self.network.set_frozen(steps_unfrozen < 0)
-        # Looked up every time, because an optimizer that loads a state makes new groups.
+        # Looked up every time, because an optimizer makes new groups when it loads a state.
         groups = {group["name"]: group for group in self.optimizer.param_groups}
         groups["backbone"]["lr"] = self.learning_rate(steps_unfrozen)
         if steps_unfrozen >= 0 and self.head_lr_after is not None:
@@ -85,11 +85,11 @@ class UnfreezeBackbone:
 
 
 class KeepBest:
-    """Handler for an evaluator that writes the network's weights whenever its key metric is the best so far.
+    """Handler for an evaluator that writes the network's weights whenever the key metric is the best so far.
 
     Args:
-        network: whose raw state dict is written.
-        path: of the file, written atomically.
+        network: the one whose raw state dict is written.
+        path: the file, written atomically.
     """
 
     def __init__(self, network: torch.nn.Module, path: str) -> None:
@@ -102,7 +102,7 @@ class KeepBest:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        """Write the weights if they are better; a metric that is undefined (NaN) never is."""
+        """Write the weights if the metric is better; an undefined one (NaN) never is."""
         metric = engine.state.metrics[engine.state.key_metric_name]
         if metric > self.best:
             self.best = float(metric)

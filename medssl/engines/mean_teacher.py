@@ -14,9 +14,9 @@ from medssl.networks.teacher import Teacher
 
 
 def consistency(student: Tensor, teacher: Tensor) -> Tensor:
-    """Give the mean squared difference of the probabilities (sigmoid) of two networks, a scalar, in float32.
+    """Return the mean squared difference of the probabilities (sigmoid) of two networks, a scalar in float32.
 
-    The consistency cost of Tarvainen & Valpola (2017, https://arxiv.org/abs/1703.01780), for classes that are each a
+    The consistency cost of Tarvainen & Valpola (2017, https://arxiv.org/abs/1703.01780), where each class is a
     yes-or-no question.
 
     Args:
@@ -32,10 +32,10 @@ def consistency(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def sigmoid_ramp(progress: float) -> float:
-    """Give a factor that rises from ``exp(-5)`` to 1: ``exp(-5 * (1 - progress)**2)`` (Laine & Aila, 2017).
+    """Return a factor that rises from ``exp(-5)`` to 1: ``exp(-5 * (1 - progress)**2)`` (Laine & Aila, 2017).
 
     Args:
-        progress: of the rise; what is beyond 1 counts as 1.
+        progress: share of the rise that is done; values above 1 count as 1.
 
     Example:
         >>> [round(sigmoid_ramp(progress), 4) for progress in (0.0, 0.5, 1.0, 2.0)]
@@ -45,17 +45,17 @@ def sigmoid_ramp(progress: float) -> float:
 
 
 class MeanTeacher(nn.Module):
-    """Give the losses of a batch with labelled and unlabelled patches.
+    """The losses of a batch with labelled and unlabelled patches.
 
-    A segmentation loss on the labelled patches, and the `consistency` on the unlabelled ones with a teacher that sees
-    them noisy. The student takes both in one pass. The teacher is always in evaluation mode: its predictions here are
-    those that it is validated by.
+    A segmentation loss on the labelled patches, and on the unlabelled ones the `consistency` with a teacher that sees
+    them with noise. The student takes both in one pass. The teacher is always in evaluation mode: it predicts here as
+    it does in validation.
 
     Batch keys: ``image`` and ``label``; ``unlabeled`` and ``unlabeled_noisy``, the same patches as student and teacher
     see them. All images have the shape ``(B, C, *spatial)``; the number of unlabelled patches is free.
 
     Args:
-        student: the network that is trained, which gives logits of shape ``(B, K, *spatial)``.
+        student: the network that is trained; it gives logits of shape ``(B, K, *spatial)``.
         loss: maps logits and label to a scalar.
 
     Attributes:
@@ -79,7 +79,7 @@ class MeanTeacher(nn.Module):
         self.weight = 0.0
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Return ``loss``; detached its parts ``supervised`` and ``consistency``, and the ``weight`` of the latter."""
+        """Return ``loss`` and, detached, ``supervised``, ``consistency`` and the ``weight`` of the latter."""
         labelled = len(batch["image"])
         logits = self.student(torch.cat([batch["image"], batch["unlabeled"]]))
         supervised = self.loss(logits[:labelled], batch["label"])
@@ -99,18 +99,18 @@ class MeanTeacher(nn.Module):
 
 
 class GuideTeacher:
-    """Handler that makes the teacher follow the student, and its consistency count more and more.
+    """Handler that makes the teacher follow the student, and raises the weight of the consistency.
 
-    After step ``n`` the teacher moves by an average of momentum ``min(1 - 1 / n, momentum)``, so at first it is the
-    plain mean of the student's weights; before the first step it is the student. The weight of the consistency in a
-    step is `weight` times `sigmoid_ramp`. Both follow from the number of the step alone. The defaults are those of the
-    public code collection SSL4MIS. Attach it behind what loads weights.
+    After step ``n`` the teacher moves with a momentum of ``min(1 - 1 / n, momentum)``, so at first it is the plain mean
+    of the student's weights; before the first step it equals the student. The weight of the consistency in a step is
+    `weight` times `sigmoid_ramp`. Both depend on the number of the step alone. The defaults are those of the public
+    code collection SSL4MIS. Attach it after handlers that load weights.
 
     Args:
-        method: whose teacher is guided.
-        weight: of the consistency at the end of the rise; 0.1 is for the mean over voxels and classes.
+        method: the one whose teacher is guided.
+        weight: weight of the consistency at the end of the rise; 0.1 fits a mean over voxels and classes.
         ramp: share of the training over which the weight rises.
-        momentum: of the average.
+        momentum: the teacher's, once the training has run for a while.
 
     Raises:
         ValueError: if the ramp is not above 0.
@@ -125,7 +125,7 @@ class GuideTeacher:
         self.momentum = momentum
 
     def attach(self, engine: Engine) -> None:
-        """Start the teacher, weigh before every step and update after it."""
+        """Start the teacher, set the weight before each step and update the teacher after it."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_STARTED, self._weigh)
         engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self._update)
@@ -141,4 +141,4 @@ class GuideTeacher:
 
     def _update(self, engine: Engine) -> None:
         momentum = min(1 - 1 / engine.state.iteration, self.momentum)
-        self.method.teacher.update(self.method.student, momentum)
+        self.method.teacher.update(self.method.student, momentum=momentum)

@@ -1,4 +1,4 @@
-"""Parameter groups: what weight decay is for."""
+"""Parameter groups: with weight decay and without."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from torch import nn
 
 
 def decay_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Give the trainable parameters of a module in two groups for an optimizer, with weight decay and without.
+    """Return the trainable parameters of a module in two groups for an optimizer, with weight decay and without.
 
-    Biases, norms and all other vectors stay without decay (BYOL, Grill et al., 2020, section 3.2; VICReg, Bardes et
-    al., 2022, appendix C). ``pytorch_optimizer.LARS`` takes vectors through plain SGD too, without adapting their rate.
+    Biases, norms and all other vectors do not decay (BYOL, Grill et al., 2020, section 3.2; VICReg, Bardes et
+    al., 2022, appendix C). ``pytorch_optimizer.LARS`` also updates vectors by plain SGD, without adapting their rate.
 
     Args:
-        module: its parameters that need no gradient, such as a teacher's, are left out.
-        weight_decay: of the matrices and kernels.
+        module: the module; parameters that need no gradient, such as a teacher's, are left out.
+        weight_decay: weight decay of matrices and kernels.
 
     Returns:
         The groups ``matrices`` and ``vectors``, each with a ``name``, its ``params`` and its ``weight_decay``.

@@ -1,4 +1,4 @@
-"""One progress bar over all steps."""
+"""A progress bar over all steps of a run."""
 
 from ignite.engine import Engine, Events
 from tqdm.auto import tqdm
@@ -8,13 +8,13 @@ from medssl.runs.exceptions import on_exception
 
 
 class Progress:
-    """Handler that shows one bar over all steps: losses, steps a second and the time left."""
+    """Handler that shows one bar over all steps: losses, steps per second and the time left."""
 
     def __init__(self) -> None:
         self.bar: tqdm | None = None
 
     def attach(self, engine: Engine) -> None:
-        """Open the bar at the start, move it after each step and close it at the end, however that comes."""
+        """Open the bar at the start, move it after each step and close it at the end, after an error too."""
         engine.add_event_handler(Events.STARTED, self._open)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._move)
         engine.add_event_handler(Events.COMPLETED, self._close)

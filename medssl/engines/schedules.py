@@ -1,4 +1,4 @@
-"""Learning rates that follow from the number of the step."""
+"""Learning rates that depend on the number of the step alone."""
 
 import math
 
@@ -7,19 +7,19 @@ from torch.optim import Optimizer
 
 
 class WarmupCosine:
-    """Handler that raises the learning rate along a line, then lowers it along a half cosine.
+    """Handler that raises the learning rate linearly, then lowers it along half a cosine.
 
     The schedule of Goyal et al. (2017, https://arxiv.org/abs/1706.02677, section 2.2) and Loshchilov & Hutter (2017,
-    https://arxiv.org/abs/1608.03983, equation 5, without restarts). The rate follows from the step alone, so a resumed
-    run needs nothing more. All parameter groups get the same rate.
+    https://arxiv.org/abs/1608.03983, equation 5, without restarts). The rate depends on the step alone, so a
+    resumed run needs nothing else. All parameter groups get the same rate.
 
     Args:
-        optimizer: whose learning rate is set before every step.
+        optimizer: the one whose learning rate is set before each step.
         peak: learning rate at the end of the warm-up.
-        max_epochs: of the run, those of the warm-up included.
-        steps_per_epoch: of the run.
+        max_epochs: number of epochs of the run, warm-up included.
+        steps_per_epoch: number of steps of an epoch.
         warmup: share of the run, at least 0 and below 1, over which the rate rises from 0 to `peak`.
-        end: the rate that the cosine reaches after the last step.
+        end: learning rate that the cosine reaches after the last step.
 
     Raises:
         ValueError: if the warm-up is as long as the run.
@@ -50,12 +50,12 @@ class WarmupCosine:
         self.end = end
 
     def attach(self, engine: Engine) -> None:
-        """Set the rate before every step."""
+        """Set the rate before each step."""
         engine.add_event_handler(Events.ITERATION_STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
         """Set the learning rate of this step in all parameter groups."""
-        # Looked up every time, because an optimizer that loads a state makes new groups.
+        # Looked up every time, because an optimizer makes new groups when it loads a state.
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(engine.state.iteration)
 

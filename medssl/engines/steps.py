@@ -1,10 +1,12 @@
-"""What is done before and after an optimizer step."""
+"""Handlers that act just before and just after an optimizer step."""
 
 from typing import Any
 
 from ignite.engine import Engine
 from monai.engines.utils import IterationEvents
 from torch import nn
+
+from medssl.methods.protocol import HasAfterStep, Method, require_method
 
 
 class ClipGradients:
@@ -15,7 +17,7 @@ class ClipGradients:
         self.max_norm = max_norm
 
     def attach(self, engine: Engine) -> None:
-        """Clip whenever a backward pass is done."""
+        """Clip after each backward pass."""
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -24,14 +26,22 @@ class ClipGradients:
 
 
 class AfterStep:
-    """Handler that calls ``method.after_step(progress)`` after each optimizer step, progress running from 0 to 1."""
+    """Handler that calls ``method.after_step(progress)`` after each optimizer step, with the share of steps done.
 
-    def __init__(self, method: nn.Module) -> None:
+    Args:
+        method: the method that is trained; nothing is called if it has no `after_step`.
+
+    Raises:
+        ValueError: if it is not a method, naming the member that it lacks.
+    """
+
+    def __init__(self, method: Method) -> None:
+        require_method(method)
         self.method = method
 
     def attach(self, engine: Engine) -> None:
         """Call a method that has an `after_step`; leave others alone."""
-        if hasattr(self.method, "after_step"):
+        if isinstance(self.method, HasAfterStep):
             engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""Weights of a backbone: saved at the end of a pretraining, loaded where a segmentation network starts."""
+"""Weights of a backbone: saved at the end of a pretraining, loaded at the start of a segmentation training."""
 
 import logging
 import os
@@ -16,12 +16,12 @@ logger = logging.getLogger(__name__)
 
 
 def read_backbone(path: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Give the weights of a backbone, from ``backbone.pt`` of a run or ``models/model.pt`` of a pretraining bundle.
+    """Return the weights of a backbone, from ``backbone.pt`` of a run or ``models/model.pt`` of a pretraining bundle.
 
     In a bundle the names start with ``backbone.``, as in a segmentation network.
 
     Args:
-        path: file with a raw state dict.
+        path: a file with a raw state dict.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -41,14 +41,14 @@ def read_backbone(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 
 def load_backbone(backbone: nn.Module, path: str | os.PathLike[str] | None) -> nn.Module:
-    """Give a backbone with its pretrained weights, or as it is where there are none.
+    """Return a backbone with pretrained weights, or unchanged if there are none.
 
     Args:
-        backbone: whose weights are replaced.
-        path: of the weights, see `read_backbone`, or None for a random backbone.
+        backbone: the one whose weights are replaced.
+        path: file of the weights, see `read_backbone`, or None for a random backbone.
 
     Raises:
-        ValueError: if the weights are of another network.
+        ValueError: if the weights are those of another network.
     """
     if path is not None:
         try:
@@ -59,11 +59,11 @@ def load_backbone(backbone: nn.Module, path: str | os.PathLike[str] | None) -> n
 
 
 class LoadBackbone:
-    """Handler that gives a backbone its pretrained weights when training starts.
+    """Handler that loads pretrained weights into a backbone when training starts.
 
     Args:
-        backbone: whose weights are replaced.
-        path: of the weights, see `read_backbone`.
+        backbone: the one whose weights are replaced.
+        path: file of the weights, see `read_backbone`.
     """
 
     def __init__(self, backbone: nn.Module, path: str) -> None:
@@ -80,11 +80,11 @@ class LoadBackbone:
 
 
 class SaveWeights:
-    """Handler that writes the weights of a module as a raw state dict when training is done.
+    """Handler that writes the weights of a module as a raw state dict when training ends.
 
     Args:
         module: the module to save, such as ``method.backbone``.
-        path: of the file, written atomically.
+        path: the file, written atomically.
     """
 
     def __init__(self, module: nn.Module, path: str) -> None:

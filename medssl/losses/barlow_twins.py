@@ -5,12 +5,12 @@ from torch import Tensor, nn
 
 from medssl.ops.distributed import gather_rows
 
-# That of batch norm.
+# The one of torch's batch norm.
 _EPSILON = 1e-5
 
 
 class BarlowTwinsLoss(nn.Module):
-    r"""Give the terms of Barlow Twins and their weighted sum for paired embeddings, scalars.
+    r"""The loss of Barlow Twins for paired embeddings, a scalar: the weighted sum of two terms.
 
     .. math:: \sum_i (1 - C_{ii})^2 + \lambda \sum_{i \ne j} C_{ij}^2
 
@@ -23,16 +23,27 @@ class BarlowTwinsLoss(nn.Module):
 
     Example:
         >>> z = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
-        >>> {name: round(term.item(), 3) for name, term in BarlowTwinsLoss()(z, z.flip(1)).items()}
-        {'loss': 2.01, 'invariance': 2.0, 'redundancy': 2.0}
+        >>> loss = BarlowTwinsLoss()
+        >>> round(loss(z, z.flip(1)).item(), 3)
+        2.01
+        >>> {name: round(term.item(), 3) for name, term in loss.terms(z, z.flip(1)).items()}
+        {'invariance': 2.0, 'redundancy': 2.0}
     """
 
     def __init__(self, redundancy: float = 5e-3) -> None:
         super().__init__()
         self.redundancy = redundancy
 
-    def forward(self, z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
-        """Return ``loss`` and its two unweighted, detached terms for embeddings of shape ``(N, C)`` each.
+    def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return the loss of embeddings of shape ``(N, C)`` each; row ``i`` of both is a pair.
+
+        Raises:
+            ValueError: if the shapes differ, or there are fewer than two pairs.
+        """
+        return self.weighted_sum(self.terms(z1, z2))
+
+    def terms(self, z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
+        """Return ``invariance`` and ``redundancy``, unweighted.
 
         Raises:
             ValueError: if the shapes differ, or there are fewer than two pairs.
@@ -49,12 +60,15 @@ class BarlowTwinsLoss(nn.Module):
             diagonal = correlation.diagonal()
             invariance = (1 - diagonal).square().sum()
             redundancy = correlation.square().sum() - diagonal.square().sum()
-            loss = invariance + self.redundancy * redundancy
-        return {"loss": loss, "invariance": invariance.detach(), "redundancy": redundancy.detach()}
+        return {"invariance": invariance, "redundancy": redundancy}
+
+    def weighted_sum(self, terms: dict[str, Tensor]) -> Tensor:
+        """Return the loss for its `terms`."""
+        return terms["invariance"] + self.redundancy * terms["redundancy"]
 
 
 def cross_correlation(z1: Tensor, z2: Tensor) -> Tensor:
-    """Give the correlation of every channel of one embedding with every channel of the other, shape ``(C, C)``.
+    """Correlation of every channel of one embedding with every channel of the other, shape ``(C, C)``.
 
     Args:
         z1: embeddings, shape ``(N, C)``.

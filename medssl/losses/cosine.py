@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 class CosineLoss(nn.Module):
-    r"""Give the mean squared distance of unit embeddings, :math:`2 - 2 \cos(p, z)`, a scalar between 0 and 4.
+    r"""The mean squared distance of unit embeddings, :math:`2 - 2 \cos(p, z)`, a scalar between 0 and 4.
 
     The regression loss of BYOL (Grill et al., 2020, https://arxiv.org/abs/2006.07733, equation 2). The target gets no
     gradient. Computed in float32, whatever autocast is set.
@@ -23,7 +23,7 @@ class CosineLoss(nn.Module):
         """Return the loss of embeddings of shape ``(N, C)`` each, of any length."""
         if prediction.shape != target.shape or prediction.dim() != 2:
             raise ValueError(
-                f"Predictions and targets are of one shape (N, C), got {tuple(prediction.shape)} and "
+                f"Predictions and targets must have one shape (N, C), got {tuple(prediction.shape)} and "
                 f"{tuple(target.shape)}."
             )
         with torch.autocast(prediction.device.type, enabled=False):

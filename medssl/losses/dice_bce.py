@@ -1,4 +1,4 @@
-"""The segmentation loss of the probe and of fine-tuning, on patches and on some voxels of them."""
+"""The segmentation loss of the probe and of fine-tuning, on whole patches or on a sample of their voxels."""
 
 from typing import NamedTuple
 
@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 
 class DiceBCELoss(nn.Module):
-    """Give the sum of binary cross-entropy and soft Dice loss over the foreground classes, a scalar.
+    """The sum of binary cross-entropy and soft Dice loss over the foreground classes, a scalar.
 
-    Every class is a yes-or-no question of its own (sigmoid). The Dice term has squared denominators and a smoothing
+    Every class is a yes-or-no question (sigmoid). The Dice term has squared denominators and a smoothing
     of 1 and is averaged over classes and patches, as in vox2vec (Goncharov et al., 2023) and Kats et al. (2024).
 
     Example:
@@ -38,12 +38,12 @@ class DiceBCELoss(nn.Module):
 
 
 class RowTargets(NamedTuple):
-    """What rows of features should be: the voxels of several patches, one patch after the other.
+    """The targets of rows of features: voxels of several patches, one patch after another.
 
     Attributes:
-        label: integer class of every row, 0 is background, shape ``(N,)``.
-        weight: number of voxels of its patch that every row stands for, shape ``(N,)``.
-        counts: number of rows of every patch.
+        label: integer class of every row, 0 for background, shape ``(N,)``.
+        weight: number of voxels of its patch that each row stands for, shape ``(N,)``.
+        counts: number of rows of each patch.
     """
 
     label: Tensor
@@ -52,10 +52,10 @@ class RowTargets(NamedTuple):
 
 
 class RowDiceBCELoss(nn.Module):
-    """Give the estimate of `DiceBCELoss` from some voxels of every patch, a scalar.
+    """An estimate of `DiceBCELoss` from a sample of the voxels of each patch, a scalar.
 
-    Sums over the voxels of a patch are weighted sums over its rows. If the rows are all voxels of the patches, with
-    weight 1, it is the same number.
+    Sums over the voxels of a patch become weighted sums over its rows. With all voxels of the patches as rows, at
+    weight 1, the two are equal.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Contrast of weak labels that the embeddings give themselves."""
+"""Contrast by weak labels that come from the embeddings themselves."""
 
 from torch import Tensor, nn
 
@@ -8,13 +8,12 @@ from medssl.ops.pairs import paired_rows
 
 
 class NeighbourContrastLoss(nn.Module):
-    """Give the loss of embeddings against the nearest-neighbour components of the other view, a scalar.
+    """The contrastive loss of embeddings against the nearest-neighbour components of the other view, a scalar.
 
     In each view rows are labelled by the components of their nearest-neighbour graph
     (`medssl.ops.neighbours.neighbour_components`); the labels of one view supervise the contrast within the other, so
-    that no view is asked only for what it says already. The mean of both is the graph loss of WCL (Zheng et al., 2021,
-    https://arxiv.org/abs/2110.04770). In a process group it is the
-    loss over the images of all ranks.
+    that no view is trained on labels of its own. The mean of both is the graph loss of WCL (Zheng et al., 2021,
+    https://arxiv.org/abs/2110.04770). In a process group the loss is over the images of all ranks.
 
     Args:
         temperature: of the supervised contrast, above 0.

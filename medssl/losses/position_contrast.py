@@ -1,4 +1,4 @@
-"""Contrast by the place that images come from."""
+"""Contrast by where in their scans images come from."""
 
 from torch import Tensor, nn
 
@@ -7,20 +7,20 @@ from medssl.ops.distributed import gather_rows
 from medssl.ops.neighbours import near_positions
 from medssl.ops.pairs import paired_rows
 
-# So many images that by chance they are hardly all from one place.
+# So many images are hardly ever all from one place by chance.
 _MANY = 8
 
 
 class PositionContrastLoss(nn.Module):
-    """Give the supervised contrastive loss whose positives are images from about the same place, a scalar.
+    """The supervised contrastive loss whose positives are images from about the same place, a scalar.
 
-    Positives differ by less than `threshold` along every axis, in whatever scans (PCL: Zeng et al., 2021,
-    https://arxiv.org/abs/2106.09157); both views of an image always do. In a process group it is the
-    loss over the images of all ranks.
+    Positives differ by less than `threshold` along every axis, whatever scans they come from (PCL: Zeng et al., 2021,
+    https://arxiv.org/abs/2106.09157); both views of an image always do. In a process group the loss is over the images
+    of all ranks.
 
     Args:
         temperature: of the contrast, above 0.
-        threshold: of the positions.
+        threshold: for the difference of two positions.
 
     Example:
         >>> import torch
@@ -42,7 +42,7 @@ class PositionContrastLoss(nn.Module):
         """
         if positions is None:
             raise ValueError(
-                "PCL needs to know where in its scan an image is, and the batch has no 'position'; cut the views with "
+                "PCL needs to know where in its scan an image is, but the batch has no 'position'; cut the views with "
                 "medssl.transforms.aligned.RandAlignedPatchesd, or choose another method or instance_loss."
             )
         positions = gather_rows(positions)

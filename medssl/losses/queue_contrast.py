@@ -9,12 +9,12 @@ from torch.nn import functional as F
 
 from medssl.ops.distributed import gather_rows
 
-# Products of queries with the queue that are held at once: 64 MiB.
+# Products of queries with the queue that are held at a time: 64 MiB.
 _PRODUCTS = 2**24
 
 
 class QueueContrastLoss(nn.Module):
-    r"""Give the mean InfoNCE loss of queries against their keys and a queue of negatives, a scalar.
+    r"""The mean InfoNCE loss of queries against their keys and a queue of negatives, a scalar.
 
     With unit vectors, a query :math:`q` with key :math:`k^+` costs
 
@@ -54,7 +54,7 @@ class QueueContrastLoss(nn.Module):
         """
         if query.shape != key.shape or query.dim() != 2 or queue_rows.shape[1:] != key.shape[1:]:
             raise ValueError(
-                "Queries and keys are of one shape (N, C) and the queue of shape (K, C), got "
+                "Queries and keys must have one shape (N, C) and the queue the shape (K, C), got "
                 f"{tuple(query.shape)}, {tuple(key.shape)} and {tuple(queue_rows.shape)}."
             )
         with torch.autocast(query.device.type, enabled=False):
@@ -97,7 +97,7 @@ class _LogSumOfProducts(torch.autograd.Function):
 
 
 def queue_collapse_value(queue_size: int) -> float:
-    """Give the loss of embeddings that are all equal, in the queue too: ``ln(1 + K)``.
+    """Return the loss of embeddings that are all equal, those in the queue included: ``ln(1 + K)``.
 
     Args:
         queue_size: number of negatives, K.

@@ -8,16 +8,16 @@ from torch.nn import functional as F
 
 
 class SupConLoss(nn.Module):
-    r"""Give the mean supervised contrastive loss of embeddings, a scalar in float32.
+    r"""The mean supervised contrastive loss of embeddings, a scalar in float32.
 
     With :math:`s(a, b) = \langle a, b\rangle / \tau` of the normalised embeddings, an anchor :math:`z` with positives
     :math:`P` costs
 
     .. math:: -\frac{1}{|P|} \sum_{z^+ \in P} s(z, z^+) + \log \sum_{z' \neq z} \exp s(z, z'),
 
-    averaged over the anchors that have a positive (Khosla et al., 2020, https://arxiv.org/abs/2004.11362, the loss
-    with the sum outside of the logarithm). The public code of PCL and SuperCL multiplies it by
-    :math:`\tau / 0.07`, which is left out. The ``(N, N)`` similarity matrix is held: N is some thousands at most.
+    averaged over the anchors that have a positive (Khosla et al., 2020, https://arxiv.org/abs/2004.11362, the loss with
+    the sum outside of the logarithm). The public code of PCL and SuperCL multiplies it by :math:`\tau / 0.07`, which is
+    left out here. The ``(N, N)`` similarity matrix is held in memory: N is a few thousand at most.
 
     Args:
         temperature: :math:`\tau`, above 0.
@@ -65,7 +65,7 @@ class SupConLoss(nn.Module):
 
 
 def supcon_collapse_value(num_rows: int) -> float:
-    """Give the supervised contrastive loss of embeddings that are all equal: ``ln(N - 1)``.
+    """Return the supervised contrastive loss of embeddings that are all equal: ``ln(N - 1)``.
 
     Args:
         num_rows: number of embeddings, N.

@@ -8,7 +8,7 @@ from medssl.ops.distributed import gather_rows
 
 
 class VICRegLoss(nn.Module):
-    r"""Give the terms of VICReg and their weighted sum for paired embeddings, scalars.
+    r"""The loss of VICReg for paired embeddings, a scalar: the weighted sum of three terms.
 
     .. math:: \lambda\, s(Z, Z') + \mu\, \tfrac{1}{2}[v(Z) + v(Z')] + \nu\, [c(Z) + c(Z')]
 
@@ -23,10 +23,11 @@ class VICRegLoss(nn.Module):
         covariance: :math:`\nu`.
 
     Example:
-        >>> z = torch.randn(16, 4)
-        >>> terms = VICRegLoss()(z, z)
-        >>> sorted(terms), terms["invariance"].item()
-        (['covariance', 'invariance', 'loss', 'variance'], 0.0)
+        >>> loss, z = VICRegLoss(), torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+        >>> round(loss(z, z.flip(1)).item(), 3)
+        50.0
+        >>> {name: round(term.item(), 3) for name, term in loss.terms(z, z.flip(1)).items()}
+        {'invariance': 2.0, 'variance': 0.0, 'covariance': 0.0}
     """
 
     def __init__(self, invariance: float = 25.0, variance: float = 25.0, covariance: float = 1.0) -> None:
@@ -35,8 +36,16 @@ class VICRegLoss(nn.Module):
         self.variance = variance
         self.covariance = covariance
 
-    def forward(self, z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
-        """Return ``loss`` and its three unweighted, detached terms for embeddings of shape ``(N, C)`` each.
+    def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
+        """Return the loss of embeddings of shape ``(N, C)`` each; row ``i`` of both is a pair.
+
+        Raises:
+            ValueError: if the shapes differ, or there are fewer than two pairs.
+        """
+        return self.weighted_sum(self.terms(z1, z2))
+
+    def terms(self, z1: Tensor, z2: Tensor) -> dict[str, Tensor]:
+        """Return ``invariance``, ``variance`` and ``covariance``, unweighted.
 
         Raises:
             ValueError: if the shapes differ, or there are fewer than two pairs.
@@ -50,13 +59,16 @@ class VICRegLoss(nn.Module):
             invariance = F.mse_loss(z1, z2)
             variance = (variance_term(z1) + variance_term(z2)) / 2
             covariance = covariance_term(z1) + covariance_term(z2)
-            loss = self.invariance * invariance + self.variance * variance + self.covariance * covariance
-        terms = {"invariance": invariance, "variance": variance, "covariance": covariance}
-        return {"loss": loss, **{name: term.detach() for name, term in terms.items()}}
+        return {"invariance": invariance, "variance": variance, "covariance": covariance}
+
+    def weighted_sum(self, terms: dict[str, Tensor]) -> Tensor:
+        """Return the loss for its `terms`."""
+        weighted = self.invariance * terms["invariance"] + self.variance * terms["variance"]
+        return weighted + self.covariance * terms["covariance"]
 
 
 def variance_term(z: Tensor, eps: float = 1e-4) -> Tensor:
-    """Give the mean over channels of how far the standard deviation over the batch stays below 1 (equation 1).
+    """Mean over channels of how far the standard deviation over the batch stays below 1 (equation 1).
 
     Args:
         z: embeddings, shape ``(N, C)``.
@@ -70,7 +82,7 @@ def variance_term(z: Tensor, eps: float = 1e-4) -> Tensor:
 
 
 def covariance_term(z: Tensor) -> Tensor:
-    """Give the sum of the squared covariances between different channels, over their number (equations 3 and 4).
+    """Sum of the squared covariances between different channels, over their number (equations 3 and 4).
 
     Args:
         z: embeddings, shape ``(N, C)``.

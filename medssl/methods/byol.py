@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from medssl.losses.cosine import CosineLoss
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.mlp import MLP
 from medssl.networks.pooling import GlobalMean
 from medssl.networks.teacher import Teacher
@@ -11,20 +12,20 @@ from medssl.ops.spread import spread
 
 
 class BYOL(nn.Module):
-    """Give the loss of BYOL: the distance between a student's prediction and the teacher's embedding of another view.
+    """The loss of BYOL: the distance between a student's prediction and the teacher's embedding of another view.
 
     The method of Grill et al. (2020, https://arxiv.org/abs/2006.07733), section 3.1: the coarsest features are averaged
     over space and projected; a predictor maps the student's embedding of each view to the teacher's of the other. The
-    two distances are added. The teacher follows the student with a momentum that rises to 1 along a cosine. Only what
-    leads to the coarsest level is trained: of an `FPN` that is its encoder.
+    two distances are added. The teacher follows the student with a momentum that rises to 1 along a cosine. Only the
+    layers that lead to the coarsest level are trained: the encoder of an `FPN`.
 
     Reads the batch keys ``view_1``, ``view_2`` of shape ``(B, C, *spatial)``.
 
     Args:
-        backbone: gives a pyramid of features; it is what is transferred.
+        backbone: what is trained and transferred, see `medssl.networks.backbone.Backbone`.
         hidden_channels: width of the hidden layer of projector and predictor.
         embedding_channels: length of an embedding.
-        momentum: of the teacher at the start.
+        momentum: the teacher's, at the start of the training.
 
     Attributes:
         teacher: the moving average of backbone and projector.
@@ -39,19 +40,20 @@ class BYOL(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         hidden_channels: int = 4096,
         embedding_channels: int = 256,
         momentum: float = 0.996,
     ) -> None:
         super().__init__()
+        require_backbone(backbone)
         self.backbone = backbone
         self.pool = GlobalMean()
         self.projector = MLP(backbone.level_channels[-1], [hidden_channels], embedding_channels)
         self.predictor = MLP(embedding_channels, [hidden_channels], embedding_channels)
         self.momentum = momentum
         self.distance = CosineLoss()
-        self.teacher = Teacher(self._student())
+        self.teacher = Teacher(backbone, self.pool, self.projector)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return ``loss`` and as ``collapse_distance`` the `spread` of the student's embeddings, 0 at collapse."""
@@ -62,17 +64,14 @@ class BYOL(nn.Module):
         return {"loss": loss, "collapse_distance": spread(z1)}
 
     def embed(self, view: Tensor) -> Tensor:
-        """Return the student's embeddings, of shape ``(B, embedding_channels)``, of views."""
+        """Return the student's embeddings of views, shape ``(B, embedding_channels)``."""
         return self.projector(self.pool(self.backbone(view)))
 
     def after_step(self, progress: float) -> None:
         """Move the teacher towards the student.
 
         Args:
-            progress: of the training, from 0 to 1.
+            progress: share of the training that is done, from 0 to 1.
         """
-        self.teacher.update(self._student(), cosine_momentum(self.momentum, progress))
-
-    def _student(self) -> nn.Module:
-        # Made when it is needed, because as a module of its own it would have every weight under a second name.
-        return nn.Sequential(self.backbone, self.pool, self.projector)
+        momentum = cosine_momentum(self.momentum, progress)
+        self.teacher.update(self.backbone, self.pool, self.projector, momentum=momentum)

@@ -1,4 +1,4 @@
-"""DenseCL: contrast of images, and of the cells of their feature maps that belong together."""
+"""DenseCL: contrast of images, and of matching cells of their feature maps."""
 
 from typing import NamedTuple
 
@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medssl.losses.queue_contrast import QueueContrastLoss, queue_collapse_value
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.mlp import two_layers
 from medssl.networks.queue import Queue
 from medssl.networks.teacher import Teacher
@@ -15,35 +16,35 @@ from medssl.ops.matching import nearest_by_feature, nearest_by_location, take_ce
 
 
 class DenseCL(nn.Module):
-    r"""Give the loss of DenseCL, ``(1 - dense_weight)`` global plus ``dense_weight`` dense contrast.
+    r"""The loss of DenseCL: ``(1 - dense_weight)`` global plus ``dense_weight`` dense contrast.
 
     The method of Wang et al. (2021, https://arxiv.org/abs/2011.09157), equations 1 to 4. Queries of view 1 meet the
-    teacher's keys of view 2: an image attracts its own key against a queue of keys of former images; a cell of the
-    coarsest level attracts the key of its matching cell against a queue of former maps' mean keys. The match of a
-    cell is the one whose backbone features have the largest cosine, or, with ``matching="location"``, the one that lies
-    nearest in the image; then cells of view 1 that lie outside view 2 take no part, and if none is left the dense loss
-    of the step is 0. Of an `FPN` the coarsest level trains the encoder only.
+    teacher's keys of view 2: an image attracts its own key against a queue of keys of earlier images; a cell of the
+    coarsest level attracts the key of its matching cell against a queue of the mean keys of earlier maps. The match of
+    a cell is the one whose backbone features have the largest cosine, or, with ``matching="location"``, the one nearest
+    in the image. By location, cells of view 1 outside view 2 are left out, and if none remain the dense loss of the
+    step is 0. Only the encoder of an `FPN` is trained.
 
     Reads the batch keys ``view_1``, ``view_2`` of shape ``(B, C, *spatial)``; for matching by location ``affine_1``,
     ``affine_2`` of shape ``(B, d, d + 1)``, view voxel to image voxel.
 
     Args:
-        backbone: gives a pyramid of features; it is what is transferred.
+        backbone: what is trained and transferred, see `medssl.networks.backbone.Backbone`.
         embedding_channels: length of an embedding.
         queue_size: keys in each of the two queues.
-        momentum: of the teacher.
+        momentum: the teacher's.
         temperature: of both contrasts.
         dense_weight: lambda of equation 3.
         matching: ``feature``, as in the paper, or ``location``.
 
     Attributes:
         teacher: the moving average of backbone and heads, which gives the keys.
-        queue: global keys of former batches.
-        dense_queue: mean cell keys of former batches.
+        queue: global keys of earlier batches.
+        dense_queue: mean cell keys of earlier batches.
 
     Raises:
         ValueError: if `matching` is neither of the two, a queue is smaller than the batch of all ranks, a view is
-            smaller than a cell of the coarsest level, or by location the batch does not say where it lies.
+            smaller than a cell of the coarsest level, or the batch lacks the affines that matching by location needs.
 
     Example:
         >>> import torch
@@ -55,7 +56,7 @@ class DenseCL(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         embedding_channels: int = 128,
         queue_size: int = 65536,
         momentum: float = 0.999,
@@ -64,6 +65,7 @@ class DenseCL(nn.Module):
         matching: str = "feature",
     ) -> None:
         super().__init__()
+        require_backbone(backbone, located=matching == "location")
         if matching not in ("feature", "location"):
             raise ValueError(f"matching must be feature or location, got {matching!r}.")
         self.backbone = backbone
@@ -72,7 +74,7 @@ class DenseCL(nn.Module):
         self.contrast = QueueContrastLoss(temperature)
         self.dense_weight = dense_weight
         self.matching = matching
-        self.teacher = Teacher(self._student())
+        self.teacher = Teacher(backbone, self.heads)
         self.queue = Queue(embedding_channels, queue_size)
         self.dense_queue = Queue(embedding_channels, queue_size)
         self.keys: tuple[Tensor, Tensor] | None = None
@@ -93,7 +95,7 @@ class DenseCL(nn.Module):
         return {"loss": loss, **{name: value.detach() for name, value in parts.items()}}
 
     def match(self, query: "_Embedded", key: "_Embedded", batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return for each cell of view 1 the cell of view 2 it belongs to, and whether it has one; ``(B, N)`` both."""
+        """Return for each cell of view 1 its match in view 2, and whether it has one, both of shape ``(B, N)``."""
         if self.matching == "feature":
             _, index = nearest_by_feature(F.normalize(query.features, dim=2), F.normalize(key.features, dim=2))
             return index, index >= 0
@@ -109,9 +111,9 @@ class DenseCL(nn.Module):
         """Move the teacher towards the student, and put the keys of the step into the queues.
 
         Args:
-            progress: of the training, from 0 to 1, which does not matter here.
+            progress: share of the training that is done; not used here.
         """
-        self.teacher.update(self._student(), self.momentum)
+        self.teacher.update(self.backbone, self.heads, momentum=self.momentum)
         for queue, keys in zip((self.queue, self.dense_queue), self.keys, strict=True):
             queue.push(keys)
         self.keys = None
@@ -121,13 +123,9 @@ class DenseCL(nn.Module):
             return queries.float().sum()
         return self.contrast(queries, keys, self.dense_queue.rows)
 
-    def _student(self) -> nn.Module:
-        # Made when it is needed, because as a module of its own it would have every weight under a second name.
-        return nn.Sequential(self.backbone, self.heads)
-
 
 class _Embedded(NamedTuple):
-    """Of a batch of views: ``image`` (B, E); ``features`` and ``cells``, one row a cell, (B, N, C) and (B, N, E)."""
+    """A batch of views: ``image`` (B, E); ``features`` (B, N, C) and ``cells`` (B, N, E), one row per cell."""
 
     image: Tensor
     features: Tensor
@@ -136,7 +134,7 @@ class _Embedded(NamedTuple):
 
 
 class _Heads(nn.Module):
-    """Embed the mean of the coarsest level and each of its cells; two layers each, without batch norm."""
+    """Embeds the mean of the coarsest level and each of its cells, by two layers each, without batch norm."""
 
     def __init__(self, channels: int, embedding_channels: int) -> None:
         super().__init__()

@@ -5,13 +5,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medssl.losses.info_nce import InfoNCELoss, collapse_value
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.fpn import BalancedPyramid
 from medssl.ops.distributed import global_count
 from medssl.ops.pyramid import gather_levels
 
 
 class Hierarchical(nn.Module):
-    """Give the losses of dense hierarchical pretraining: voxel-wise InfoNCE plus restoration.
+    """The losses of dense hierarchical pretraining: voxel-wise InfoNCE plus restoration.
 
     The method of Kats et al. (2024), equations 1 to 3: the features of the voxels that two patches share are
     gathered from all pyramid levels, projected, and contrasted with those of all other voxels of the batch; the
@@ -23,14 +24,14 @@ class Hierarchical(nn.Module):
     voxel); with a restoration head ``clean_1``, ``clean_2`` of the shape of the views.
 
     Args:
-        network: the pyramid that is trained; the contrast of a `BalancedPyramid` uses its projected levels.
+        network: the backbone that is trained; with a `BalancedPyramid` the contrast uses its projected levels.
         projector: maps concatenated level features to embeddings, or None for restoration alone.
         restoration_head: maps the finest feature map to the restored patch, or None for contrast alone.
         temperature: of the InfoNCE loss.
         restoration_weight: lambda in equation 3.
 
     Attributes:
-        backbone: the pyramid that is transferred, such as an `FPN`.
+        backbone: what is transferred, such as an `FPN`.
 
     Raises:
         ValueError: if there is neither a projector nor a restoration head, or the finest level is too coarse to restore
@@ -48,13 +49,14 @@ class Hierarchical(nn.Module):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Backbone,
         projector: nn.Module | None = None,
         restoration_head: nn.Module | None = None,
         temperature: float = 0.1,
         restoration_weight: float = 10.0,
     ) -> None:
         super().__init__()
+        require_backbone(network)
         if projector is None and restoration_head is None:
             raise ValueError("The hierarchical method needs a projector, a restoration head, or both.")
         if restoration_head is not None and network.strides[0] != 1:
@@ -89,7 +91,7 @@ class Hierarchical(nn.Module):
         return {"loss": loss, **parts}
 
     def embed(self, pyramid: list[Tensor], voxels: Tensor) -> Tensor:
-        """Return the embeddings, of shape ``(N, channels)`` and not normalised, of voxels ``(N, 1 + spatial_dims)``."""
+        """Return the embeddings of voxels ``(N, 1 + spatial_dims)``, shape ``(N, channels)``, not normalised."""
         rows = gather_levels(pyramid, voxels, self.backbone.strides)
         if self.projections is not None:
             rows = self.projections.rows(rows)

@@ -1,8 +1,10 @@
-"""MoCo v2: contrast with a queue of the embeddings of former batches."""
+"""MoCo v2: contrast with a queue of embeddings from earlier batches."""
 
 from torch import Tensor, nn
 
+from medssl.losses.named import contrastive_losses
 from medssl.losses.queue_contrast import QueueContrastLoss, queue_collapse_value
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.mlp import two_layers
 from medssl.networks.pooling import GlobalMean
 from medssl.networks.queue import Queue
@@ -11,28 +13,28 @@ from medssl.ops.distributed import gather_rows
 
 
 class MoCo(nn.Module):
-    """Give the loss of MoCo v2: a query attracts the teacher's key of the other view and repels a queue of older keys.
+    """The loss of MoCo v2: a query attracts the teacher's key of the other view and repels a queue of older keys.
 
     The method of He et al. (2020, https://arxiv.org/abs/1911.05722), section 3, with the head and temperature of Chen
     et al. (2020, https://arxiv.org/abs/2003.04297): the coarsest features are averaged over space and projected by two
-    layers without batch norm. The keys of a batch enter the queue after its step. Only what leads to the coarsest level
-    is trained: of an `FPN` that is its encoder.
+    layers without batch norm. The keys of a batch enter the queue after its step. Only the layers that lead to the
+    coarsest level are trained: the encoder of an `FPN`.
 
-    Batch norm is not shuffled (section 3.3 there): queries and keys are normalised by the statistics of the batch of
-    all ranks, which a network cannot tell apart as it could those of a few images.
+    Batch norm is not shuffled (section 3.3 of the paper): queries and keys are normalised by the statistics of the
+    batch of all ranks, which do not give a pair away as the statistics of a few images would.
 
     Reads the batch keys ``view_1`` (queries) and ``view_2`` (keys) of shape ``(B, C, *spatial)``.
 
     Args:
-        backbone: gives a pyramid of features; it is what is transferred.
+        backbone: what is trained and transferred, see `medssl.networks.backbone.Backbone`.
         embedding_channels: length of an embedding.
-        queue_size: number of keys that are kept as negatives.
-        momentum: of the teacher.
+        queue_size: number of keys kept as negatives.
+        momentum: the teacher's.
         temperature: of the contrast.
 
     Attributes:
         teacher: the moving average of backbone and projector, which gives the keys.
-        queue: the keys of the former batches.
+        queue: the keys of earlier batches.
 
     Raises:
         ValueError: if the queue is smaller than the batch of all ranks.
@@ -47,46 +49,41 @@ class MoCo(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         embedding_channels: int = 128,
         queue_size: int = 65536,
         momentum: float = 0.999,
         temperature: float = 0.2,
     ) -> None:
         super().__init__()
+        require_backbone(backbone)
         channels = backbone.level_channels[-1]
         self.backbone = backbone
         self.pool = GlobalMean()
         self.projector = two_layers(channels, channels, embedding_channels)
         self.momentum = momentum
         self.contrast = QueueContrastLoss(temperature)
-        self.teacher = Teacher(self._student())
+        self.teacher = Teacher(backbone, self.pool, self.projector)
         self.queue = Queue(embedding_channels, queue_size)
         self.keys: Tensor | None = None
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return ``loss``, the same detached, and how far it is below that of equal embeddings."""
+        """Return ``loss``, the same detached, and its distance from collapse (see `contrastive_losses`)."""
         keys = self.teacher(batch["view_2"])
         loss = self.contrast(self.embed(batch["view_1"]), keys, self.queue.rows)
         self.keys = gather_rows(keys)
-        contrastive = loss.detach()
-        distance = queue_collapse_value(len(self.queue.rows)) - contrastive
-        return {"loss": loss, "contrastive": contrastive, "collapse_distance": distance}
+        return contrastive_losses(loss, queue_collapse_value(len(self.queue.rows)))
 
     def embed(self, view: Tensor) -> Tensor:
-        """Return the queries, of shape ``(B, embedding_channels)`` and not normalised, of views."""
+        """Return the queries of views, shape ``(B, embedding_channels)``, not normalised."""
         return self.projector(self.pool(self.backbone(view)))
 
     def after_step(self, progress: float) -> None:
         """Move the teacher towards the student, and put the keys of the step into the queue.
 
         Args:
-            progress: of the training, from 0 to 1, which does not matter here.
+            progress: share of the training that is done; not used here.
         """
-        self.teacher.update(self._student(), self.momentum)
+        self.teacher.update(self.backbone, self.pool, self.projector, momentum=self.momentum)
         self.queue.push(self.keys)
         self.keys = None
-
-    def _student(self) -> nn.Module:
-        # Made when it is needed, because as a module of its own it would have every weight under a second name.
-        return nn.Sequential(self.backbone, self.pool, self.projector)

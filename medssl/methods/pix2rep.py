@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 
 from medssl.losses.info_nce import InfoNCELoss, collapse_value
+from medssl.losses.named import WeightedTerms, contrastive_losses, losses_of_terms
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.mlp import MLP
 from medssl.ops.distributed import global_count
 from medssl.ops.positions import gather_positions
@@ -10,29 +12,28 @@ from medssl.ops.pyramid import gather_voxels
 
 
 class Pix2Rep(nn.Module):
-    r"""Give the loss of Pix2Rep: embeddings of a warped view against the warped embeddings of the view.
+    r"""The loss of Pix2Rep: embeddings of a warped view against the warped embeddings of the view.
 
     Seince et al. (2024), "Dense self-supervised learning for medical image segmentation": with a spatial warp
-    :math:`\phi` and two intensity augmentations :math:`t, t'`, what the network makes of view 2, :math:`t(\phi(x))`,
-    shall be, voxel by voxel, what :math:`\phi` makes of the network's map of view 1, :math:`t'(x)`. Compared are
-    listed voxels that the warp takes from inside the image, by InfoNCE over those of the whole batch; with
-    `BarlowTwinsLoss` it is Pix2Rep-v2.
+    :math:`\phi` and two intensity augmentations :math:`t, t'`, the network's map of view 2, :math:`t(\phi(x))`, should
+    equal, voxel by voxel, its map of view 1, :math:`t'(x)`, warped by :math:`\phi`. A list of voxels that the warp
+    takes from inside the image is compared by InfoNCE over the whole batch; with `BarlowTwinsLoss` it is Pix2Rep-v2.
 
-    A voxel's features are those of the pyramid's levels, concatenated, and not a full-resolution map of as many
-    channels, which no 3D patch has room for. Those of view 1 are interpolated at the warped position, linearly as the
-    warp of a map would: with a window of a third of the patch, 9 voxels of view 2 share a nearest voxel of view 1 in 2D
-    and 27 in 3D, and would be each other's negatives. Interpolated are the features before the projector, so that it
-    sees one row a voxel for either view.
+    A voxel's features are those of all pyramid levels, concatenated, because a full-resolution map with as many
+    channels does not fit in memory in 3D. Those of view 1 are interpolated linearly at the warped position, as the warp
+    of a map would do: with a window of a third of the patch, 9 voxels of view 2 share a nearest voxel of view 1 in 2D
+    and 27 in 3D, and would be each other's negatives. Features are interpolated before the projector, so that it sees
+    one row per voxel in either view.
 
     Reads the batch keys ``view_1``, ``view_2`` of shape ``(B, C, *spatial)``; ``voxels_2`` of shape
     ``(N, 1 + spatial_dims)`` (position in the batch, then voxel) and ``voxels_exact_1`` of the same shape: where the
     same voxels lie in view 1, between its voxels.
 
     Args:
-        backbone: gives the pyramid, and is transferred.
-        loss: of two sets of embeddings; None is InfoNCE at `temperature`.
+        backbone: what is trained and transferred, see `medssl.networks.backbone.Backbone`.
+        loss: maps two sets of embeddings to a scalar; None is InfoNCE at `temperature`.
         temperature: of the InfoNCE loss.
-        levels: how many of the finest levels are read; None is all.
+        levels: number of levels that are read, counted from the finest; None reads all.
         hidden_channels: width of the projector's hidden layer.
         out_channels: length of an embedding.
 
@@ -51,7 +52,7 @@ class Pix2Rep(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         loss: nn.Module | None = None,
         temperature: float = 0.53,
         levels: int | None = None,
@@ -59,6 +60,7 @@ class Pix2Rep(nn.Module):
         out_channels: int = 256,
     ) -> None:
         super().__init__()
+        require_backbone(backbone)
         if levels is not None and not 1 <= levels <= len(backbone.level_channels):
             raise ValueError(
                 f"levels must be from 1 to the {len(backbone.level_channels)} of the backbone, got {levels}."
@@ -81,9 +83,6 @@ class Pix2Rep(nn.Module):
         warped = gather_positions(self.backbone(batch["view_1"])[: self.levels], positions, strides)
         direct = gather_voxels(self.backbone(batch["view_2"])[: self.levels], voxels, strides)
         z1, z2 = self.projector(warped), self.projector(direct)
-        result = self.loss(z1, z2)
-        if isinstance(result, dict):
-            return result
-        contrastive = result.detach()
-        distance = collapse_value(global_count(z1)) - contrastive
-        return {"loss": result, "contrastive": contrastive, "collapse_distance": distance}
+        if isinstance(self.loss, WeightedTerms):
+            return losses_of_terms(self.loss, z1, z2)
+        return contrastive_losses(self.loss(z1, z2), collapse_value(global_count(z1)))

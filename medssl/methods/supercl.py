@@ -1,4 +1,4 @@
-"""SuperCL: superpixels say which cells of an image, and which images, are alike."""
+"""SuperCL: superpixels say which cells of an image, and which images, are similar."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -10,6 +10,7 @@ from medssl.losses.info_nce import InfoNCELoss
 from medssl.losses.neighbour_contrast import NeighbourContrastLoss
 from medssl.losses.position_contrast import PositionContrastLoss
 from medssl.losses.supervised_contrast import SupConLoss, supcon_collapse_value
+from medssl.networks.backbone import Backbone, require_backbone
 from medssl.networks.mlp import MLP, two_layers
 from medssl.networks.pooling import GlobalMean
 from medssl.ops.neighbours import neighbour_components
@@ -21,34 +22,34 @@ _STRIDE = {2: 16, 3: 4}
 
 
 class SuperCL(nn.Module):
-    r"""Give the losses of superpixel-guided contrast: within an image, between images, and of whole images.
+    r"""The losses of superpixel-guided contrast: within an image, between images, and of whole images.
 
     :math:`\lambda_1 L_{ins} + \lambda_2 L_{intra} + \lambda_3 L_{inter}` of Zeng et al., "SuperCL: Superpixel guided
     contrastive learning for medical image segmentation pre-training":
 
     * :math:`L_{intra}`: within an image, cells of one superpixel are positives of each other (ILCP).
     * :math:`L_{inter}`: images are positives if a path of nearest neighbours joins their average superpixel feature
-      maps (IGCP with ASP and CCL); no threshold is set. The maps come from views 1 and 2, what is contrasted from 3
-      and 4.
+      maps (IGCP with ASP and CCL); there is no threshold. The maps come from views 1 and 2; views 3 and 4 are
+      contrasted.
     * :math:`L_{ins}`: SimCLR, PCL or WCL on views 3 and 4.
 
-    Cells are those of the body voxels drawn with the views: at random, where the public code takes every 16th in the
-    order of rows, which on a map 32 wide is two columns.
+    The cells are those of the body voxels drawn at random with the views; the public code takes every 16th in the order
+    of rows, which on a map 32 wide is two columns.
 
     Reads the batch keys ``view_1`` to ``view_4`` of shape ``(B, C, *spatial)``: 1 and 2 differ in intensity, 3 and 4
     are the same two after changes of geometry; ``regions_1``, ``regions_2`` of shape ``(B, *spatial)``; ``voxels_1``,
     ``voxels_2`` of shape ``(N, 1 + spatial_dims)``; for PCL ``position`` of shape ``(B, P)``.
 
     Args:
-        backbone: gives a feature pyramid, finest first; the paper's is the encoder of a U-Net.
+        backbone: what is trained and transferred; the paper's is the encoder of a U-Net.
         hidden_channels: width of the hidden layer of the image projector, and of WCL's second one.
         embedding_channels: width of the image embedding.
-        cell_channels: width of the cell embedding. The public code has no projector for cells, the paper draws one.
-        cell_stride: voxels per cell of the level whose cells are contrasted and averaged, at most; None is 16 in 2D, as
-            in the paper, and 4 in 3D, where a supervoxel has less than one cell of 16.
+        cell_channels: width of the cell embedding; the paper draws a projector for cells, the public code has none.
+        cell_stride: largest stride of the level whose cells are contrasted and averaged; None is 16 in 2D, as in the
+            paper, and 4 in 3D, where a supervoxel is smaller than a cell of stride 16.
         temperature: of all contrasts. The public code also multiplies the losses by ``temperature / 0.07``.
         instance_loss: ``"pcl"``, as for the slices of scans in the paper, ``"wcl"`` or ``"simclr"``.
-        threshold: of positions, see `medssl.methods.pcl.PCL`.
+        threshold: for positions, see `medssl.methods.pcl.PCL`.
         divisor: see `medssl.ops.regions.pool_regions`.
         instance_weight: :math:`\lambda_1`.
         intra_weight: :math:`\lambda_2`.
@@ -69,7 +70,7 @@ class SuperCL(nn.Module):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         hidden_channels: int = 512,
         embedding_channels: int = 512,
         cell_channels: int = 128,
@@ -83,6 +84,7 @@ class SuperCL(nn.Module):
         inter_weight: float = 0.5,
     ) -> None:
         super().__init__()
+        require_backbone(backbone)
         if instance_loss not in ("pcl", "wcl", "simclr"):
             raise ValueError(f"instance_loss must be pcl, wcl or simclr, got {instance_loss!r}.")
         widths = backbone.level_channels
@@ -125,12 +127,12 @@ class SuperCL(nn.Module):
         }
         return {"loss": loss, **detached, **distances}
 
-    # The number of cells differs from batch to batch, and a compiled graph holds for one.
+    # The number of cells differs from batch to batch, and each would need a compiled graph of its own.
     @torch.compiler.disable
     def _within_images(
         self, maps: Sequence[Tensor], regions: Sequence[Tensor], voxels: Sequence[Tensor]
     ) -> tuple[Tensor, float]:
-        """Return the mean loss of images, the cells that hold the voxels being contrasted, and its collapse value."""
+        """Return the mean loss over images of the cells that hold the voxels, and its value at collapse."""
         stride = self.backbone.strides[self.level]
         cells = [torch.cat([v[:, :1], v[:, 1:] // stride], dim=1).unique(dim=0) for v in voxels]
         features = torch.cat([gather_levels([m], c, [1])[0] for m, c in zip(maps, cells, strict=True)])
@@ -144,7 +146,7 @@ class SuperCL(nn.Module):
 
     @torch.compiler.disable
     def alike(self, maps: Sequence[Tensor], regions: Sequence[Tensor]) -> Tensor:
-        """Return which images are alike, a bool mask of shape ``(2N, 2N)`` over both views of those of all ranks.
+        """Return which images are similar, a bool mask ``(2N, 2N)`` over both views of the images of all ranks.
 
         Args:
             maps: features of the cells of both views, shape ``(B, C, *cells)``.

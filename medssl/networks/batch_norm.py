@@ -1,4 +1,4 @@
-"""Batch norm over the batch of all ranks on the CPU, where torch has none."""
+"""Batch norm over the batch of all ranks on the CPU, where torch has no such layer."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class GlobalBatchNorm(_BatchNorm):
-    """Normalise by the mean and variance of the batches of all ranks together, forward and backward.
+    """Batch norm whose mean and variance, forward and backward, are over the batches of all ranks together.
 
-    It computes what torch's `SyncBatchNorm`, which refuses tensors on the CPU, does on CUDA. Ranks may have different
-    numbers of rows. The running statistics are the same on all ranks, and those of one process that has the whole
-    batch. In evaluation, and in a single process, it is torch's batch norm, whose state it has.
+    The counterpart on the CPU of torch's `SyncBatchNorm`, which runs on CUDA alone. Ranks may have different numbers of
+    rows. The running statistics are the same on all ranks, and equal those of one process with the whole batch. In
+    evaluation, and in a single process, it is torch's batch norm; its state is the same in all cases.
 
     Raises:
-        ValueError: in training, if all ranks together have one value a channel.
+        ValueError: in training, if all ranks together have a single value per channel.
 
     Example:
         >>> x = torch.rand(4, 3, 5, 5)
@@ -57,7 +57,7 @@ class _Normalise(torch.autograd.Function):
         if count < 2:
             raise ValueError(f"Batch norm in training needs more than one value a channel, got {tuple(x.shape)}.")
         mean = sums[:-1] / count
-        # The mean of squares less the squared mean would cancel; a second round keeps the digits.
+        # The mean of squares minus the squared mean would cancel; a second pass keeps the digits.
         squares = _sum((values - _spread(mean, x)).square())
         dist.all_reduce(squares)
         variance = squares / count
@@ -73,7 +73,7 @@ class _Normalise(torch.autograd.Function):
         x, weight, mean, scale, count = ctx.saved_tensors
         gradient = gradient.float()
         normalised = (x.float() - _spread(mean, x)) * _spread(scale, x)
-        # The gradients of weight and bias stay those of this rank: they are averaged with all others.
+        # The gradients of weight and bias stay local: they are averaged over the ranks with all others.
         of_bias, of_weight = _sum(gradient), _sum(gradient * normalised)
         means = torch.stack([of_bias, of_weight])
         dist.all_reduce(means)
@@ -94,7 +94,7 @@ def _spread(values: Tensor, like: Tensor) -> Tensor:
 
 
 def synchronise_batch_norm(module: nn.Module) -> None:
-    """Make every batch norm below a module one over all ranks, in place; parameters and state keys stay the same.
+    """Replace every batch norm in a module by one over all ranks, in place; parameters and state keys stay the same.
 
     Example:
         >>> network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
@@ -112,6 +112,6 @@ def synchronise_batch_norm(module: nn.Module) -> None:
 
 def _global(norm: _BatchNorm) -> GlobalBatchNorm:
     made = GlobalBatchNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-    # The same tensors, so that an optimizer that was made before still trains them.
+    # The same tensors, so that an optimizer made before still trains them.
     made._parameters, made._buffers = norm._parameters, norm._buffers
     return made.train(norm.training)

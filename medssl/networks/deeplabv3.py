@@ -13,7 +13,7 @@ _LINEAR = {2: "bilinear", 3: "trilinear"}
 
 
 def _convolution(spatial_dims: int, in_channels: int, out_channels: int, rate: int = 0) -> Convolution:
-    """Return a 3-wide convolution of a dilation rate, or a 1-wide one for rate 0, before batch norm and ReLU."""
+    """Return a 3-wide convolution with a dilation rate, or a 1-wide one for rate 0, then batch norm and ReLU."""
     return Convolution(
         spatial_dims,
         in_channels,
@@ -27,20 +27,20 @@ def _convolution(spatial_dims: int, in_channels: int, out_channels: int, rate: i
 
 
 class ASPP(nn.Module):
-    """Give features that see several scales at once, at the same size: atrous spatial pyramid pooling.
+    """Atrous spatial pyramid pooling: features that see several scales at once, at the same size.
 
-    Side by side a 1-wide convolution, a 3-wide one per dilation rate, and the mean over the image; then a 1-wide
-    convolution of them all. Each has batch norm and ReLU (Chen et al., 2017, https://arxiv.org/abs/1706.05587,
+    In parallel a 1-wide convolution, a 3-wide one per dilation rate, and the mean over the image; then a 1-wide
+    convolution of all of them. Each has batch norm and ReLU (Chen et al., 2017, https://arxiv.org/abs/1706.05587,
     section 3.3).
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels of the features.
-        channels: of every branch and of the result.
+        channels: channels of each branch and of the result.
         rates: dilation rates.
 
     Raises:
-        ValueError: in training, for a batch of one image, whose mean batch norm cannot normalise.
+        ValueError: in training with a batch of one image, because batch norm cannot normalise its mean.
 
     Example:
         >>> ASPP(2, in_channels=8, channels=4)(torch.zeros(2, 8, 5, 5)).shape
@@ -70,12 +70,12 @@ class ASPP(nn.Module):
 
 
 class DeepLabV3Head(nn.Module):
-    """Give logits of shape ``(B, num_classes, *spatial)`` as DeepLabV3 does, at the finest level's size.
+    """The head of DeepLabV3: logits of shape ``(B, num_classes, *spatial)``, at the finest level's size.
 
     `ASPP` and a linear map to classes on one level, then linear upsampling (Chen et al., 2017,
     https://arxiv.org/abs/1706.05587). The level is the coarsest whose stride is at most 16, the paper's output stride.
-    The paper gets there by dilating the backbone's last stage in place of its stride of 32; here the backbone keeps the
-    layers that it was pretrained with, so what lies beyond stride 16 is not used, and gets no gradient.
+    The paper dilates the backbone's last stage, which would have stride 32; here the backbone keeps the layers it was
+    pretrained with, so its levels beyond stride 16 are not used and get no gradient.
 
     Args:
         spatial_dims: 2 or 3.
@@ -86,7 +86,7 @@ class DeepLabV3Head(nn.Module):
         rates: dilation rates of the ASPP.
 
     Attributes:
-        level: number of the level that is used.
+        level: index of the level that is used.
 
     Raises:
         ValueError: if the finest level is coarser than stride 16.

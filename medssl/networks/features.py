@@ -3,12 +3,14 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medssl.networks.backbone import Backbone
+
 
 class DenseFeatures(nn.Module):
-    """Give a unit feature vector for every voxel, shape ``(B, C_0, *spatial)``: the finest level of the pyramid,
-    repeated where it is coarser than the image.
+    """A unit feature vector for every voxel, shape ``(B, C_0, *spatial)``: the finest level of the pyramid, repeated
+    where it is coarser than the image.
 
-    The dot product of two voxels' vectors is their cosine similarity. Its parameters are named as those of
+    The dot product of two voxels' vectors is their cosine similarity. Parameters have the names they have in
     `SegmentationNetwork`, so that weights move between the two by name.
 
     Args:
@@ -22,7 +24,7 @@ class DenseFeatures(nn.Module):
         (torch.Size([1, 4, 8, 8]), True)
     """
 
-    def __init__(self, backbone: nn.Module) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
 

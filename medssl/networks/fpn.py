@@ -8,19 +8,21 @@ from monai.networks.layers.factories import Conv, Norm, Pool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medssl.networks.backbone import Backbone
+from medssl.networks.levels import halving_levels
 from medssl.networks.recomputing import recomputed
 from medssl.ops.pyramid import crop_like
 
 
 class ResidualBlock(nn.Module):
-    """Give features of the same shape: two normalised, activated convolutions around an identity.
+    """A residual block: features of the same shape, plus two normalised, activated convolutions of them.
 
     Pre-activation order (norm, ReLU, convolution; twice), as in vox2vec (Goncharov et al., 2023).
 
     Args:
         spatial_dims: 2 or 3.
         channels: channels in and out.
-        kernel_size: 3, or 1 for a block that never mixes neighbours.
+        kernel_size: 3, or 1 for a block that does not mix neighbours.
     """
 
     def __init__(self, spatial_dims: int, channels: int, kernel_size: int = 3) -> None:
@@ -41,7 +43,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualStack(nn.Sequential):
-    """Give features of the same shape: residual blocks one after another.
+    """Residual blocks one after another: features of the same shape.
 
     Args:
         spatial_dims: 2 or 3.
@@ -49,7 +51,7 @@ class ResidualStack(nn.Sequential):
         num_blocks: number of blocks.
 
     Attributes:
-        recomputes: True keeps none of the activations within for the backward pass, which computes them again.
+        recomputes: True keeps none of the activations inside for the backward pass, which computes them again.
     """
 
     def __init__(self, spatial_dims: int, channels: int, num_blocks: int = 2) -> None:
@@ -57,7 +59,7 @@ class ResidualStack(nn.Sequential):
         self.recomputes = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the features behind the last block."""
+        """Return the features after the last block."""
         if not torch.jit.is_scripting() and self.recomputes and torch.is_grad_enabled():
             return recomputed(self._blocks, self, x)
         return self._blocks(x)
@@ -69,7 +71,7 @@ class ResidualStack(nn.Sequential):
 
 
 class FPN(nn.Module):
-    """Give the feature pyramid of an image, finest level first.
+    """A feature pyramid network: the feature maps of an image, finest level first.
 
     A stem, an encoder that halves the size (rounding up) and doubles the channels from level to level, and a
     decoder that adds the upsampled coarser level to a lateral projection. Level ``i`` has ``base_channels * 2**i``
@@ -81,11 +83,6 @@ class FPN(nn.Module):
         in_channels: channels of the image.
         base_channels: channels of the finest level.
         num_levels: number of levels.
-
-    Attributes:
-        level_channels: channels of each level, finest first.
-        strides: voxels of the image per cell of each level and axis.
-        first_centres: voxel at the centre of the first cell of each level, the same along each axis.
 
     Raises:
         ValueError: if there is less than one level.
@@ -100,15 +97,10 @@ class FPN(nn.Module):
         self, spatial_dims: int = 3, in_channels: int = 1, base_channels: int = 32, num_levels: int = 5
     ) -> None:
         super().__init__()
-        if num_levels < 1:
-            raise ValueError(f"num_levels must be at least 1, got {num_levels}.")
-        conv, pool = Conv[Conv.CONV, spatial_dims], Pool[Pool.MAX, spatial_dims]
-        widths = [base_channels * 2**i for i in range(num_levels)]
         self.spatial_dims = spatial_dims
-        self.level_channels = tuple(widths)
-        self.strides = tuple(2**i for i in range(num_levels))
-        self.first_centres = tuple((stride - 1) / 2 for stride in self.strides)
-
+        self.level_channels, self.strides, self.first_centres = halving_levels(base_channels, num_levels)
+        widths = self.level_channels
+        conv, pool = Conv[Conv.CONV, spatial_dims], Pool[Pool.MAX, spatial_dims]
         self.stem = conv(in_channels, base_channels, 3, padding=1)
         self.encoder = nn.ModuleList(ResidualStack(spatial_dims, width) for width in widths[:-1])
         self.downs = nn.ModuleList(
@@ -126,7 +118,7 @@ class FPN(nn.Module):
         """Return the feature maps of ``x`` of shape ``(B, C, *spatial)``, finest first."""
         x = self.stem(x)
         skips: list[Tensor] = []
-        for stage, down in zip(self.encoder, self.downs):  # noqa: B905 (TorchScript knows no strict)
+        for stage, down in zip(self.encoder, self.downs):  # noqa: B905 (TorchScript has no strict)
             x = stage(x)
             skips.append(x)
             x = down(x)
@@ -141,15 +133,15 @@ class FPN(nn.Module):
 
 
 class LevelProjections(nn.Module):
-    """Give every level the same number of channels, by one linear map per level.
+    """Projects every level to the same number of channels, by one linear map per level.
 
-    Only the finest level has a bias, so that the sum over levels has exactly one (Kats et al., 2024, section 2.2).
+    Only the finest level has a bias, so that a sum over levels has exactly one (Kats et al., 2024, section 2.2).
 
     Args:
         spatial_dims: 2 or 3.
         level_channels: channels of each level, finest first.
         out_channels: channels of every projected level.
-        trainable: False keeps the random initial maps, which is what the authors' published code does.
+        trainable: False keeps the random initial maps, as the authors' published code does.
     """
 
     def __init__(
@@ -171,23 +163,23 @@ class LevelProjections(nn.Module):
 
     @torch.jit.unused
     def rows(self, rows: Sequence[Tensor]) -> list[Tensor]:
-        """Return projected rows for rows of shape ``(N, C_i)``, gathered from the levels.
+        """Return the projections of rows of shape ``(N, C_i)`` that were gathered from the levels.
 
-        Projecting the few sampled rows equals sampling the projected maps, and skips all other voxels.
+        Equal to gathering from the projected maps, but all other voxels are skipped.
         """
         return [F.linear(row, conv.weight.flatten(1), conv.bias) for row, conv in zip(rows, self.convs, strict=True)]
 
 
 class BalancedPyramid(nn.Module):
-    """Give a feature pyramid whose levels all have the same number of channels, finest first.
+    """A feature pyramid whose levels all have the same number of channels, finest first.
 
-    A backbone with `LevelProjections` behind it: the hierarchically balanced architecture of Kats et al. (2024),
-    section 2.2, where the backbone is an `FPN`. What is transferred is ``backbone``; the projections serve pretraining.
+    A backbone followed by `LevelProjections`: the hierarchically balanced architecture of Kats et al. (2024),
+    section 2.2, where the backbone is an `FPN`. Only ``backbone`` is transferred; the projections serve pretraining.
 
     Args:
         backbone: maps an image to a pyramid.
         level_channels: channels of every level after projection.
-        trainable: False keeps the projections at their random start (the authors' code).
+        trainable: False keeps the projections at their random start, as the authors' published code does.
 
     Example:
         >>> network = BalancedPyramid(FPN(spatial_dims=2, base_channels=4, num_levels=3), level_channels=6)
@@ -195,7 +187,7 @@ class BalancedPyramid(nn.Module):
         [(1, 6, 8, 8), (1, 6, 4, 4), (1, 6, 2, 2)]
     """
 
-    def __init__(self, backbone: nn.Module, level_channels: int = 32, trainable: bool = True) -> None:
+    def __init__(self, backbone: Backbone, level_channels: int = 32, trainable: bool = True) -> None:
         super().__init__()
         self.backbone = backbone
         self.projections = LevelProjections(backbone.spatial_dims, backbone.level_channels, level_channels, trainable)

@@ -1,4 +1,4 @@
-"""One vector an image from several levels of its pyramid."""
+"""One vector per image from several levels of its pyramid."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,13 @@ from torch import Tensor, nn
 
 
 class GatedFusion(nn.Module):
-    r"""Give one vector of shape ``(B, sum(level_channels))`` an image: gated means of the levels of its pyramid.
+    r"""One vector per image, shape ``(B, sum(level_channels))``: gated means of the levels of its pyramid.
 
-    Each level is averaged over space to :math:`F_i`, weighed channel by channel with a learned :math:`P_i`, and
+    Each level is averaged over space to :math:`F_i`, weighted per channel by a learned :math:`P_i`, and
     concatenated: :math:`G_i = \sigma(F_i) \cdot P_i` (MatSSL, Nguyen et al., equation 1).
 
     Args:
-        level_channels: channels of the levels that are fused, finest first. Of a longer pyramid, these are the
-            coarsest.
+        level_channels: channels of the levels that are fused, finest first; the coarsest ones of a longer pyramid.
         reference: True gates the other way round, :math:`G_i = \sigma(P_i) \cdot F_i`, as the authors' code does.
 
     Example:

@@ -12,7 +12,7 @@ from medssl.ops.pyramid import crop_like
 
 
 class Projector(nn.Sequential):
-    """Give embeddings of shape ``(N, out_channels)`` for concatenated features of shape ``(N, sum(level_channels))``.
+    """Maps concatenated features of shape ``(N, sum(level_channels))`` to embeddings ``(N, out_channels)``.
 
     Two hidden layers of the input width with batch norm and ReLU, then a linear layer: the three-layer network of
     Kats et al. (2024), section 2.3. The embeddings are not normalised; the loss does that.
@@ -41,9 +41,9 @@ class Projector(nn.Sequential):
 
 
 class RestorationHead(nn.Sequential):
-    """Give the restored image of shape ``(B, out_channels, *spatial)`` from the finest feature map.
+    """Restores the image, of shape ``(B, out_channels, *spatial)``, from the finest feature map.
 
-    Two convolutions (3 then 1 wide), each behind batch norm and ReLU: the restoration head of Kats et al. (2024),
+    Two convolutions (3-wide, then 1-wide), each after batch norm and ReLU: the restoration head of Kats et al. (2024),
     section 2.3.
 
     Args:
@@ -115,11 +115,11 @@ class LinearHead(nn.Module):
 
 
 class NonLinearHead(nn.Module):
-    """Give logits of shape ``(B, num_classes, *spatial)`` by a U-Net decoder of 1-wide convolutions.
+    """A U-Net decoder of 1-wide convolutions: logits of shape ``(B, num_classes, *spatial)``.
 
     From the coarsest level up: a residual block, then for every finer level a channel-halving convolution, nearest
-    upsampling, the added lateral level and a residual block. No layer mixes neighbouring voxels, so that the
-    context can come from the pyramid alone (vox2vec, Goncharov et al., 2023, section 3).
+    upsampling, the added lateral level and a residual block. No layer mixes neighbouring voxels, so all
+    context comes from the pyramid (vox2vec, Goncharov et al., 2023, section 3).
 
     Args:
         spatial_dims: 2 or 3.

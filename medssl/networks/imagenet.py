@@ -14,11 +14,11 @@ _COUNTER = ".num_batches_tracked"
 
 
 def with_imagenet_weights(backbone: ResNet, path: str | None) -> ResNet:
-    """Give the backbone with the weights of torchvision's network of its depth, or as it is if there is no file.
+    """Return the backbone with the weights of torchvision's network of its depth, or unchanged if no file is given.
 
     Args:
-        backbone: of ``spatial_dims=2``, changed in place.
-        path: of a state dict with torchvision's names, written by ``torch.save``; None for a random start.
+        backbone: one with ``spatial_dims=2``, changed in place.
+        path: file with a state dict in torchvision's names, written by ``torch.save``; None for a random start.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -34,7 +34,7 @@ def with_imagenet_weights(backbone: ResNet, path: str | None) -> ResNet:
     try:
         tensors, _ = torchvision_tensors(read_state_dict(Path(path)), backbone, Path(path))
     except (FileNotFoundError, ValueError) as error:
-        hint = "It names a state dict of torchvision for a 2D ResNet of the same depth, with 1 or 3 channels."
+        hint = "It should name a state dict of torchvision for a 2D ResNet of the same depth, with 1 or 3 channels."
         raise type(error)(f"imagenet_weights: {error} {hint}") from error
     backbone.load_state_dict(tensors)
     return backbone
@@ -43,16 +43,16 @@ def with_imagenet_weights(backbone: ResNet, path: str | None) -> ResNet:
 def torchvision_tensors(
     state: Mapping[str, Tensor], network: ResNet, path: Path
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the state dict of a network from one of torchvision, and by name what was done to a tensor.
+    """Return a network's state dict from one of torchvision, and what was changed, by the name of the tensor.
 
-    Every weight is taken over but those of the classifier ``fc``. The network of colour images serves one channel too:
-    the sum of the three channels of its first kernels gives on a grey image what they give on three copies of it. Files
-    from before batch norms counted their batches are taken too.
+    All weights are taken over except those of the classifier ``fc``. A network for colour images serves one channel
+    too: on a grey image the sum of its first kernels over the three channels gives what they give on three copies of
+    it. Files from before batch norms counted their batches are accepted.
 
     Args:
         state: with torchvision's names.
-        network: that the tensors must fit, in 2D.
-        path: of the file, for messages.
+        network: the 2D network that the tensors must fit.
+        path: the file, for messages.
 
     Raises:
         ValueError: if the tensors are those of another network.

@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 
 class MLP(nn.Sequential):
-    """Give embeddings of shape ``(N, out_channels)`` for vectors of shape ``(N, in_channels)``.
+    """Maps vectors of shape ``(N, in_channels)`` to embeddings of shape ``(N, out_channels)``.
 
     Hidden layers with batch norm and ReLU, then a linear layer.
 
     Args:
         in_channels: length of a vector.
-        hidden_channels: width of each hidden layer; none makes the map linear.
+        hidden_channels: width of each hidden layer; an empty list makes the map linear.
         out_channels: length of an embedding.
-        final_norm: True puts a batch norm without parameters behind the last layer.
+        final_norm: True adds a batch norm without parameters after the last layer.
 
     Example:
         >>> import torch
@@ -28,8 +28,8 @@ class MLP(nn.Sequential):
     ) -> None:
         widths = [in_channels, *hidden_channels]
         layers: list[nn.Module] = []
-        for before, behind in pairwise(widths):
-            layers += [nn.Linear(before, behind), nn.BatchNorm1d(behind), nn.ReLU()]
+        for before, after in pairwise(widths):
+            layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU()]
         layers.append(nn.Linear(widths[-1], out_channels))
         if final_norm:
             layers.append(nn.BatchNorm1d(out_channels, affine=False))
@@ -39,7 +39,7 @@ class MLP(nn.Sequential):
         """Return the embeddings of ``x``.
 
         Raises:
-            ValueError: if batch statistics are asked of a single vector.
+            ValueError: in training, if there is a single vector, which batch norm cannot normalise.
         """
         if self.training and len(x) == 1 and any(isinstance(layer, nn.BatchNorm1d) for layer in self):
             raise ValueError("The projector's batch norm needs more than one vector; set pairs_per_batch to 2 or more.")
@@ -47,7 +47,7 @@ class MLP(nn.Sequential):
 
 
 def two_layers(in_channels: int, hidden_channels: int, out_channels: int) -> nn.Sequential:
-    """Give a projector without batch norm: a linear layer, ReLU and a linear layer.
+    """Return a projector without batch norm: a linear layer, ReLU and a linear layer.
 
     Args:
         in_channels: length of a vector.

@@ -1,10 +1,10 @@
-"""From a pyramid to one vector an image."""
+"""From a pyramid to one vector per image."""
 
 from torch import Tensor, nn
 
 
 class GlobalMean(nn.Module):
-    """Give one vector of shape ``(B, C)`` an image: the mean over space of the coarsest level of its pyramid.
+    """One vector per image, shape ``(B, C)``: the mean over space of the coarsest level of its pyramid.
 
     Example:
         >>> import torch

@@ -1,4 +1,4 @@
-"""A queue of embeddings."""
+"""A queue of the latest embeddings."""
 
 import torch
 from torch import Tensor, nn
@@ -6,14 +6,14 @@ from torch.nn import functional as F
 
 
 class Queue(nn.Module):
-    """Keep the latest unit embeddings as a buffer ``rows`` of shape ``(size, channels)``, part of the state.
+    """The latest unit embeddings, in a buffer ``rows`` of shape ``(size, channels)`` that is part of the state.
 
     The dictionary of MoCo (He et al., 2020, https://arxiv.org/abs/1911.05722, section 3.1). It starts with random
     unit vectors.
 
     Args:
         channels: length of an embedding.
-        size: number of embeddings.
+        size: number of embeddings kept.
 
     Example:
         >>> queue = Queue(channels=2, size=3)
@@ -32,13 +32,13 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def push(self, rows: Tensor) -> None:
-        """Put embeddings in the place of the oldest ones.
+        """Replace the oldest embeddings.
 
         Args:
-            rows: shape ``(N, channels)``; they are normalised.
+            rows: new embeddings, shape ``(N, channels)``; they are normalised here.
 
         Raises:
-            ValueError: if there are more than fit.
+            ValueError: if there are more than the queue holds.
         """
         size = len(self.rows)
         if len(rows) > size:

@@ -9,15 +9,15 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recomputed(run: Callable[[Tensor], Tensor], module: nn.Module, x: Tensor) -> Tensor:
-    """Give ``run(x)`` without keeping what it computes on the way: the backward pass runs it again.
+    """Return ``run(x)`` without keeping its activations: the backward pass runs it again.
 
     Same values and gradients, less memory, more time (https://arxiv.org/abs/1604.06174). The batch norms see every
-    batch once: the second run leaves their running statistics alone. What runs must draw no random numbers.
+    batch once: the second run leaves their running statistics alone. `run` must not draw random numbers.
 
     Args:
-        run: what is computed by the layers of `module`.
+        run: computes something with the layers of `module`.
         module: the layers.
-        x: input of `run`.
+        x: the input of `run`.
 
     Example:
         >>> import torch
@@ -37,8 +37,8 @@ def recomputed(run: Callable[[Tensor], Tensor], module: nn.Module, x: Tensor) ->
 
 @contextmanager
 def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    # The second run writes to copies. Running without statistics would do too, but saves other tensors than the first
-    # run did, which `checkpoint` refuses.
+    # The second run writes to copies. Turning the statistics off would also do, but then it saves other tensors than
+    # the first run did, which `checkpoint` refuses.
     norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
     kept = [dict(norm._buffers) for norm in norms]
     for norm, buffers in zip(norms, kept, strict=True):

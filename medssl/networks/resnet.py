@@ -8,7 +8,7 @@ _BOTTLENECKS = (50,)
 
 
 class ResNet(monai_resnet.ResNet):
-    """Give the feature pyramid of an image, finest level first: the stem and the four stages of a residual network.
+    """A residual network: the feature maps of its stem and its four stages, finest level first.
 
     The network of He et al. (2016, https://arxiv.org/abs/1512.03385) from MONAI's blocks, in 2D and 3D. A level of
     stride ``s`` has the size ``ceil(size / s)``. In 2D its state dict has the names and shapes of torchvision's
@@ -22,13 +22,11 @@ class ResNet(monai_resnet.ResNet):
 
     Attributes:
         depth: as given.
-        level_channels: channels of each level, finest first.
-        strides: voxels of the image per cell of each level and axis.
-        first_centres: voxel at the centre of the first cell of each level: 0, as every layer with a stride is padded so
-            that its first output is centred on its first input.
+        first_centres: 0 for each level, because every layer with a stride is padded so that its first output is
+            centred on its first input.
 
     Raises:
-        ValueError: if there is no such depth.
+        ValueError: if `depth` is none of these.
 
     Example:
         >>> import torch

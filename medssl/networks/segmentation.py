@@ -3,18 +3,20 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medssl.networks.backbone import Backbone, require_backbone
+
 
 class SegmentationNetwork(nn.Module):
-    """Give logits of shape ``(B, num_classes, *spatial)`` for images of shape ``(B, C, *spatial)``.
+    """Maps images of shape ``(B, C, *spatial)`` to logits of shape ``(B, num_classes, *spatial)``.
 
-    One logit a foreground class (sigmoid, no background channel). Where the finest level of the backbone is coarser
-    than the image, the logits are interpolated to the image linearly.
+    One logit per foreground class (sigmoid, no background channel). If the finest level of the backbone is coarser than
+    the image, the logits are interpolated linearly to the size of the image.
 
     Args:
         backbone: maps an image to a feature pyramid, finest first.
         head: maps a pyramid to logits.
-        frozen: True trains the head alone; the backbone then stays in evaluation mode, its batch-norm statistics
-            included, whatever `train` is told.
+        frozen: True trains the head alone; the backbone then stays in evaluation mode, batch-norm statistics included,
+            even when `train` is called.
 
     Example:
         >>> import torch
@@ -28,8 +30,9 @@ class SegmentationNetwork(nn.Module):
         torch.Size([1, 3, 8, 8])
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, frozen: bool = False) -> None:
+    def __init__(self, backbone: Backbone, head: nn.Module, frozen: bool = False) -> None:
         super().__init__()
+        require_backbone(backbone)
         self.backbone = backbone
         self.head = head
         self.frozen = frozen

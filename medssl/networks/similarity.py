@@ -1,4 +1,4 @@
-"""Similarity of every voxel to one voxel, in the features of a backbone."""
+"""The similarity of every voxel to one voxel, by the features of a backbone."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medssl.networks.backbone import Backbone
 from medssl.ops.pyramid import crop_like, gather_levels
 
 
 class PointSimilarity(nn.Module):
-    """Give the similarity, in [-1, 1], of every voxel to one voxel: the mean over levels of the cosine of the features.
+    """The similarity, in [-1, 1], of every voxel to one voxel: the mean over levels of the cosine of the features.
 
-    After Pix2Rep (Seince et al., "Dense self-supervised learning for medical image segmentation", MIDL 2024),
-    figure 2, on a pyramid: every level counts alike, whatever the length of its
-    features. The cosine of a level is taken on its own grid and then upsampled (nearest), which is equal and cheaper.
+    After Pix2Rep (Seince et al., "Dense self-supervised learning for medical image segmentation", MIDL 2024), figure 2,
+    on a pyramid: every level counts the same, however long its features are. The cosine of a level is taken on its own
+    grid and then upsampled (nearest), which gives the same and is cheaper.
 
     Args:
         backbone: maps an image to a feature pyramid, finest first.
-        anchors: features of the voxel at every level, each of shape ``(C_i,)``, as `anchor_features` gives them.
+        anchors: features of the voxel at each level, each of shape ``(C_i,)``, from `anchor_features`.
 
     Example:
         >>> from medssl.networks.fpn import FPN
@@ -28,14 +29,14 @@ class PointSimilarity(nn.Module):
         (torch.Size([1, 1, 8, 8]), 1.0)
     """
 
-    def __init__(self, backbone: nn.Module, anchors: Sequence[Tensor]) -> None:
+    def __init__(self, backbone: Backbone, anchors: Sequence[Tensor]) -> None:
         super().__init__()
         self.backbone = backbone
         self.anchors = list(anchors)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Return the map of shape ``(B, 1, *spatial)`` of images ``(B, C, *spatial)``."""
+        """Return the map, of shape ``(B, 1, *spatial)``, for images ``(B, C, *spatial)``."""
         pyramid = self.backbone(x)
         total = torch.zeros_like(x[:, :1])
         for stride, features, anchor in zip(self.backbone.strides, pyramid, self.anchors, strict=True):
@@ -48,13 +49,13 @@ class PointSimilarity(nn.Module):
 
 
 @torch.no_grad()
-def anchor_features(backbone: nn.Module, image: Tensor, voxel: Sequence[int]) -> list[Tensor]:
-    """Return the features of one voxel at every level, finest first, each of shape ``(C_i,)``.
+def anchor_features(backbone: Backbone, image: Tensor, voxel: Sequence[int]) -> list[Tensor]:
+    """Return the features of one voxel at each level, finest first, each of shape ``(C_i,)``.
 
     Args:
         backbone: maps an image to a feature pyramid, finest first.
         image: shape ``(1, C, *spatial)``.
-        voxel: its index.
+        voxel: its index along each axis.
     """
     rows = gather_levels(backbone(image), torch.tensor([[0, *voxel]], device=image.device), backbone.strides)
     return [row[0] for row in rows]

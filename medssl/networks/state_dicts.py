@@ -65,17 +65,17 @@ def _require_tensors(content: Any, path: str | os.PathLike[str], what: str) -> d
 def require_fit(
     network: nn.Module, tensors: Mapping[str, Tensor], theirs: Mapping[str, str], what: str, path: Path
 ) -> None:
-    """Refuse tensors that are not those of a network, by name and shape.
+    """Check that tensors are those of a network, by name and shape.
 
     Args:
-        network: that they must fit.
-        tensors: its state dict, if they do.
-        theirs: name of every tensor in the checkpoint.
+        network: the network that they must fit.
+        tensors: its state dict, if they fit.
+        theirs: the name of each tensor in the checkpoint.
         what: the network, for the message.
-        path: of the checkpoint.
+        path: the checkpoint.
 
     Raises:
-        ValueError: with the tensor that gave the other network away, or the first that is missing.
+        ValueError: naming the first tensor that does not fit or is missing.
     """
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     for name, value in tensors.items():

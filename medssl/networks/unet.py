@@ -9,11 +9,12 @@ from monai.networks.layers.factories import Pool
 from monai.networks.nets.basic_unet import TwoConv
 from torch import Tensor, nn
 
+from medssl.networks.levels import halving_levels
 from medssl.ops.pyramid import crop_like
 
 
 def two_convolutions(spatial_dims: int, in_channels: int, out_channels: int) -> TwoConv:
-    """Give two 3-wide convolutions that keep the size, each before batch norm and ReLU.
+    """Return two 3-wide convolutions that keep the size, each followed by batch norm and ReLU.
 
     Example:
         >>> two_convolutions(2, 1, 4)(torch.zeros(2, 1, 8, 8)).shape
@@ -23,9 +24,9 @@ def two_convolutions(spatial_dims: int, in_channels: int, out_channels: int) -> 
 
 
 class UpBlock(nn.Module):
-    """Give features at the size of a finer level: the coarser one upsampled, beside the finer, then two convolutions.
+    """One step of a decoder: coarser features upsampled, concatenated with finer ones, then two convolutions.
 
-    A transposed convolution doubles the size; where the finer size is odd, its last cells are cut off.
+    A transposed convolution doubles the size; if the finer size is odd, its last cells are cut off.
 
     Args:
         spatial_dims: 2 or 3.
@@ -40,17 +41,17 @@ class UpBlock(nn.Module):
         self.convs = two_convolutions(spatial_dims, (num_skips + 1) * channels, channels)
 
     def forward(self, coarse: Tensor, skips: list[Tensor]) -> Tensor:
-        """Return the features for coarser ones and those of the finer size."""
+        """Return features of the finer size for coarser ones and a list of finer ones."""
         up = crop_like(self.upsample(coarse), skips[0])
-        return self.convs(torch.cat(skips + [up], dim=1))  # noqa: RUF005 (TorchScript knows no unpacking)
+        return self.convs(torch.cat(skips + [up], dim=1))  # noqa: RUF005 (TorchScript has no unpacking)
 
 
 class UNetUps(nn.Module):
-    """Give the pyramid of a U-Net's decoder from that of any encoder: same channels and sizes, coarsest unchanged.
+    """A U-Net's decoder behind any encoder: a pyramid of the same channels and sizes, its coarsest level unchanged.
 
     Args:
         spatial_dims: 2 or 3.
-        level_channels: channels of each level, finest first, each half as wide as the one before (rounded up).
+        level_channels: channels of each level, finest first; a level has half the size of the one before (rounded up).
 
     Example:
         >>> ups = UNetUps(2, level_channels=(4, 8))
@@ -60,7 +61,7 @@ class UNetUps(nn.Module):
 
     def __init__(self, spatial_dims: int, level_channels: Sequence[int]) -> None:
         super().__init__()
-        # Coarsest first: the order in which they are computed.
+        # Coarsest first, in the order of computation.
         self.blocks = nn.ModuleList(
             UpBlock(spatial_dims, coarse, fine) for coarse, fine in itertools.pairwise(reversed(level_channels))
         )
@@ -75,9 +76,9 @@ class UNetUps(nn.Module):
 
 
 class UNetEncoder(nn.Module):
-    """Give the pyramid of a U-Net's encoder, finest level first.
+    """The encoder of a U-Net: the feature maps of an image, finest level first.
 
-    Every level is two convolutions with batch norm and ReLU; a max pooling before each but the first halves the size
+    Every level is two convolutions with batch norm and ReLU; max pooling before each but the first halves the size
     (rounding up), and the channels double. Level ``i`` has ``base_channels * 2**i`` channels and the size
     ``ceil(size / 2**i)``. The encoder of Ronneberger et al. (2015), https://arxiv.org/abs/1505.04597, with padded
     convolutions and batch norm.
@@ -87,11 +88,6 @@ class UNetEncoder(nn.Module):
         in_channels: channels of the image.
         base_channels: channels of the finest level.
         num_levels: number of levels.
-
-    Attributes:
-        level_channels: channels of each level, finest first.
-        strides: voxels of the image per cell of each level and axis.
-        first_centres: voxel at the centre of the first cell of each level, the same along each axis.
 
     Raises:
         ValueError: if there is less than one level.
@@ -106,12 +102,8 @@ class UNetEncoder(nn.Module):
         self, spatial_dims: int = 3, in_channels: int = 1, base_channels: int = 32, num_levels: int = 5
     ) -> None:
         super().__init__()
-        if num_levels < 1:
-            raise ValueError(f"num_levels must be at least 1, got {num_levels}.")
         self.spatial_dims = spatial_dims
-        self.level_channels = tuple(base_channels * 2**i for i in range(num_levels))
-        self.strides = tuple(2**i for i in range(num_levels))
-        self.first_centres = tuple((stride - 1) / 2 for stride in self.strides)
+        self.level_channels, self.strides, self.first_centres = halving_levels(base_channels, num_levels)
         self.pool = Pool[Pool.MAX, spatial_dims](2, ceil_mode=True)
         self.stages = nn.ModuleList(
             two_convolutions(spatial_dims, *widths)
@@ -128,7 +120,7 @@ class UNetEncoder(nn.Module):
 
 
 class UNet(nn.Module):
-    """Give the pyramid of a U-Net's decoder, finest level first; the coarsest is the bottom of the encoder.
+    """A U-Net: the feature maps of its decoder, finest level first; the coarsest is the bottom of the encoder.
 
     Channels and sizes are those of `UNetEncoder`. The U-Net of Ronneberger et al. (2015) with padded convolutions,
     batch norm and transposed convolutions, as in Pix2Rep (Seince et al., 2024), whose encoder is ``base_channels=64,
@@ -139,11 +131,6 @@ class UNet(nn.Module):
         in_channels: channels of the image.
         base_channels: channels of the finest level.
         num_levels: number of levels.
-
-    Attributes:
-        level_channels: channels of each level, finest first.
-        strides: voxels of the image per cell of each level and axis.
-        first_centres: voxel at the centre of the first cell of each level, the same along each axis.
 
     Raises:
         ValueError: if there is less than one level.

@@ -9,10 +9,10 @@ from medssl.networks.unet import UNetUps
 
 
 class UNetDecoder(nn.Module):
-    """Give logits of shape ``(B, num_classes, *spatial)`` by the decoder of a U-Net, at the finest level's size.
+    """The decoder of a U-Net: logits of shape ``(B, num_classes, *spatial)``, at the finest level's size.
 
-    From the coarsest level up: a transposed convolution, the finer level beside it, two convolutions (Ronneberger et
-    al., 2015, https://arxiv.org/abs/1505.04597); then a linear map to classes.
+    From the coarsest level up: a transposed convolution, concatenation with the finer level, two convolutions
+    (Ronneberger et al., 2015, https://arxiv.org/abs/1505.04597); then a linear map to classes.
 
     Args:
         spatial_dims: 2 or 3.

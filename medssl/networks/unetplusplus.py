@@ -9,7 +9,7 @@ from medssl.networks.unet import UpBlock
 
 
 class UNetPlusPlusDecoder(nn.Module):
-    """Give logits of shape ``(B, num_classes, *spatial)`` by the decoder of U-Net++, at the finest level's size.
+    """The decoder of U-Net++: logits of shape ``(B, num_classes, *spatial)``, at the finest level's size.
 
     Node ``(i, j)`` sees all nodes ``(i, 0)`` to ``(i, j - 1)`` of its level and the upsampled node ``(i + 1, j - 1)``,
     where ``(i, 0)`` is level ``i`` of the pyramid; the last node of the finest level is mapped to classes (Zhou et al.,
@@ -42,7 +42,7 @@ class UNetPlusPlusDecoder(nn.Module):
         """Return the logits for a pyramid, finest first."""
         rows: list[list[Tensor]] = [[level] for level in pyramid]
         for column in self.columns:
-            # The row below is still that of the column before, because finer rows go first.
+            # Finer rows go first, so the row below still ends with the previous column.
             for i, node in enumerate(column):
                 rows[i].append(node(rows[i + 1][-1], rows[i]))
         return self.classify(rows[0][-1])

@@ -13,6 +13,7 @@ from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
 from medssl.files import file_sha256, write_json
+from medssl.networks.backbone import backbone_of
 from medssl.networks.state_dicts import read_weights
 from medssl.packaging.checks.preflight import check_bundle
 from medssl.packaging.checks.rehearsal import rehearse
@@ -141,8 +142,9 @@ def _write_models(folder: Path, network: nn.Module) -> None:
 
 
 def _strides(network: nn.Module, config: Mapping[str, Any]) -> Sequence[int]:
-    if hasattr(network, "backbone"):
-        return network.backbone.strides
+    backbone = backbone_of(network)
+    if backbone is not None:
+        return backbone.strides
     if "strides" not in config:
         raise ValueError(f"{type(network).__name__} does not say its strides; set them in the recipe.")
     return config["strides"]

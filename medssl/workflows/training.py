@@ -19,7 +19,7 @@ from medssl.runs.record import finish_run_record, read_run_record, run_record
 from medssl.runs.start import begin_run, no_start_left_behind
 from medssl.workflows.backbones import backbone_settings, require_fitting_backbone
 from medssl.workflows.preprocessing import require_same_preprocessing
-from medssl.workflows.recipes import find_recipe, merge, run_config
+from medssl.workflows.recipes import find_recipe, merge, run_config, with_bases
 
 
 @joined_ranks()
@@ -239,7 +239,7 @@ def _run(
         kind="segmentation" if "setting" in config else "pretrain",
         setting=config.get("setting"),
         method=config["name"],
-        recipe=[*recipe, *layers],
+        recipe=[*with_bases(recipe), *layers],
         seed=config["seed"],
         steps=config["max_epochs"] * config["steps_per_epoch"],
         datalist=config["datalist"],

@@ -3,7 +3,7 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
-from medssl.engines.weights import LoadBackbone, read_backbone
+from medssl.engines.weights import LoadBackbone, SaveWeights, load_backbone, read_backbone
 
 
 @pytest.mark.parametrize("prefix", ["", "backbone."])
@@ -22,3 +22,28 @@ def test_weights_of_another_network_are_refused(tmp_path):
     torch.save(nn.Linear(2, 4).state_dict(), tmp_path / "w.pt")
     with pytest.raises(ValueError, match=r"w\.pt does not fit the network: .*size mismatch"):
         LoadBackbone(nn.Linear(2, 3), str(tmp_path / "w.pt"))(Engine(lambda e, b: None))
+
+
+def test_a_backbone_without_pretrained_weights_stays_as_it_is():
+    backbone = nn.Linear(2, 3)
+    before = backbone.weight.detach().clone()
+    assert load_backbone(backbone, None) is backbone
+    assert torch.equal(backbone.weight, before)
+
+
+def test_weights_are_saved_when_training_is_done_and_not_before(tmp_path):
+    module, path = nn.Linear(2, 3), tmp_path / "backbone.pt"
+    seen = []
+
+    def step(engine, _):
+        seen.append(path.exists())
+        nn.init.ones_(module.weight)
+
+    engine = Engine(step)
+    SaveWeights(module, str(path)).attach(engine)
+    engine.run([0, 1])
+    weights = torch.load(path, weights_only=True)
+    assert seen == [False, False]
+    assert weights.keys() == module.state_dict().keys()
+    assert torch.equal(weights["weight"], torch.ones(3, 2))
+    assert [file.name for file in tmp_path.iterdir()] == ["backbone.pt"]

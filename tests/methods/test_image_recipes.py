@@ -10,6 +10,7 @@ from monai.transforms import Compose
 
 from medssl.engines.losses import StopOnBadLoss
 from medssl.packaging.sources import source_bundles
+from medssl.workflows.recipes import find_recipe, merge
 from medssl.workflows.training import pretrain
 from tests.recipes import DATA, STEPS, run_method
 from tests.slices import write_slices
@@ -80,7 +81,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(name, tmp_path, mon
 
 def test_turned_views_have_no_places_in_common():
     folder = source_bundles() / "pretrain/configs"
-    paths = [str(folder / name) for name in ("train.yaml", "methods/simclr.yaml", "affine.yaml")]
+    names = ("train.yaml", "image_level.yaml", "methods/simclr.yaml", "affine.yaml")
+    paths = [str(folder / name) for name in names]
     parser = ConfigParser(ConfigParser.load_config_files(paths))
     turn = Compose(parser.get_parsed_content("augmentation")[-2:])
     places = {"affine_1": torch.eye(2, 3), "voxels_2": torch.zeros(1, 2), "regions_1": torch.zeros(8, 8)}
@@ -121,7 +123,7 @@ def test_a_batch_of_one_names_its_setting(tmp_path):
     ],
 )
 def test_numbers_are_those_of_the_paper(name, depth, settings):
-    path = source_bundles() / "pretrain/configs/methods" / f"{name}.yaml"
-    config = ConfigParser(ConfigParser.load_config_file(str(path)))
+    recipe = [find_recipe("pretrain/configs", "train"), find_recipe("pretrain/configs/methods", name)]
+    config = ConfigParser(merge(recipe, {}))
     assert {key: config[key] for key in settings} == settings
     assert config["backbone_def::depth"] == depth

@@ -26,3 +26,15 @@ def test_gives_no_gradients_and_trains_no_parameter():
     teacher = Teacher(nn.Linear(3, 2))
     assert not teacher(torch.rand(4, 3, requires_grad=True)).requires_grad
     assert not any(p.requires_grad for p in teacher.parameters())
+
+
+def test_follows_several_modules_one_after_another():
+    parts = nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1)
+    teacher = Teacher(*parts)
+    with torch.no_grad():
+        parts[2].bias.add_(1.0)
+    x = torch.rand(4, 3)
+    assert not torch.allclose(teacher(x), nn.Sequential(*parts)(x))
+    teacher.update(*parts, momentum=0.0)
+    assert torch.equal(teacher(x), nn.Sequential(*parts)(x))
+    assert list(teacher.state_dict()) == [f"network.{i}.{name}" for i in (0, 2) for name in ("weight", "bias")]

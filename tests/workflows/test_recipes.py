@@ -8,7 +8,7 @@ import yaml
 from monai.transforms import Transform
 
 from medssl.runs.folder import read_config
-from medssl.workflows.recipes import find_recipe, merge, parse_overrides, run_config
+from medssl.workflows.recipes import find_recipe, merge, parse_overrides, run_config, with_bases
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,46 @@ def test_an_unknown_recipe_lists_what_there_is():
 def test_a_missing_recipe_file_is_named():
     with pytest.raises(FileNotFoundError, match=r"no recipe file mine\.yaml"):
         find_recipe("data", "mine.yaml")
+
+
+def write_recipes(folder, **texts):
+    for name, text in texts.items():
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return [folder / f"{name}.yaml" for name in texts]
+
+
+def test_what_a_recipe_extends_is_merged_before_it_and_the_key_is_gone(tmp_path):
+    base, middle, own = write_recipes(
+        tmp_path,
+        base="{a: {x: 1, y: 1}, b: 1, c: 1}",
+        middle="{extends: base.yaml, b: 2, c: 2}",
+        own="{extends: [middle.yaml], c: 3, 'a::y': 3}",
+    )
+    assert with_bases([own]) == [base, middle, own]
+    assert merge([own], {}) == {"a": {"x": 1, "y": 3}, "b": 2, "c": 3}
+
+
+def test_a_base_that_is_already_there_is_not_merged_again(tmp_path):
+    base, between, own = write_recipes(tmp_path, base="a: 1", between="a: 2", own="{extends: base.yaml, b: 3}")
+    assert merge([base, between, own], {}) == {"a": 2, "b": 3}
+
+
+def test_a_recipe_elsewhere_extends_one_of_the_bundle_by_name(tmp_path):
+    (own,) = write_recipes(tmp_path, own="{extends: image_level, jitter: 0.1}")
+    config = merge([find_recipe("pretrain/configs", "train"), own], {})
+    assert config["jitter"] == 0.1 and config["blur"] == [0.1, 2.0]
+
+
+def test_a_missing_base_is_named(tmp_path):
+    (own,) = write_recipes(tmp_path, own="extends: image_levle")
+    with pytest.raises(FileNotFoundError, match="no recipe 'image_levle'"):
+        merge([own], {})
+
+
+def test_recipes_that_extend_each_other_are_refused(tmp_path):
+    first, _ = write_recipes(tmp_path, first="extends: second.yaml", second="extends: first.yaml")
+    with pytest.raises(ValueError, match=r"first\.yaml extends itself; take it out of 'extends' in .*second\.yaml"):
+        merge([first], {})
 
 
 def test_a_recipe_can_be_a_file_of_the_user(tmp_path):

@@ -11,6 +11,7 @@ from monai.bundle.properties import InferProperties, TrainProperties
 from torch import nn
 
 from medssl.files import file_sha256
+from medssl.networks.backbone import backbone_of
 from medssl.networks.state_dicts import read_weights
 from medssl.packaging.checks.config_faults import config_faults, transform_faults
 from medssl.packaging.checks.metadata_faults import metadata_faults
@@ -146,7 +147,7 @@ def _output_faults(bundle: Path, network: nn.Module, metadata: Mapping[str, Any]
 def _sizes(spatial_shape: Sequence[Any], network: nn.Module) -> list[int]:
     sizes = [int(str(size).removesuffix("*n")) for size in spatial_shape]
     # A pyramid takes one voxel more than a multiple of its stride too: the size at which rounding differs by level.
-    return [size + 1 for size in sizes] if hasattr(network, "backbone") else sizes
+    return [size + 1 for size in sizes] if backbone_of(network) is not None else sizes
 
 
 def _hash_faults(bundle: Path, provenance: Mapping[str, Any]) -> Iterator[str]:
