@@ -1,1 +1,5 @@
-"""Data lists, their checks and splits, sampling, and the embedded phantom."""
+"""Data lists, their checks and splits, sampling and stored volumes."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
