@@ -1,1 +1,5 @@
-"""The little that the MONAI trainer needs to run a method."""
+"""What MONAI's trainer needs to run a method."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import torch
+from einops import einsum, rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,8 +15,32 @@ from medssl.ops.distributed import gather_rows, logsumexp_over_ranks, rank_and_s
 _MAX_EXPONENT = 80.0
 
 
+def plain_info_nce(z1: Tensor, z2: Tensor, temperature: float = 0.1) -> Tensor:
+    """The mean InfoNCE loss of paired embeddings, written as in the paper: what `InfoNCELoss` computes in tiles.
+
+    Read it first. It holds the whole similarity matrix, works in the precision of its input and in one process, and is
+    the reference that the tests compare `InfoNCELoss` with (Kats et al., 2024, equation 1; Chen et al., 2020).
+
+    Args:
+        z1: embeddings of view 1, shape ``(N, C)``.
+        z2: embeddings of view 2, shape ``(N, C)``; row ``i`` of both is a positive pair.
+        temperature: above 0.
+
+    Example:
+        >>> z = torch.eye(4)
+        >>> torch.allclose(plain_info_nce(z, z, 0.5), InfoNCELoss(temperature=0.5)(z, z))
+        True
+    """
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    similarity = einsum(z, z, "anchor c, other c -> anchor other") / temperature
+    similarity.fill_diagonal_(-torch.inf)
+    partner = torch.arange(len(z), device=z.device).roll(len(z1))
+    positive = similarity.take_along_dim(partner[:, None], dim=1).squeeze(1)
+    return (similarity.logsumexp(dim=1) - positive).mean()
+
+
 class InfoNCELoss(nn.Module):
-    r"""Give the mean InfoNCE loss of paired embeddings, a scalar.
+    r"""The mean InfoNCE loss of paired embeddings, a scalar: `plain_info_nce` for many rows, ranks and low precision.
 
     Row ``i`` of both inputs is a positive pair; all other rows of both are its negatives. With
     :math:`s(a, b) = \langle a, b\rangle / \tau` of the normalised embeddings, an anchor :math:`z` with partner
@@ -30,14 +55,14 @@ class InfoNCELoss(nn.Module):
     multiplied in bfloat16, unless there is only one or `temperature` is so small that float32 is needed (see
     `log_sum_of_negatives`). The loss can be differentiated once.
 
-    In a process group of several ranks the loss is that of the pairs of all ranks, whose numbers may differ: every
-    rank returns the same value, computes its share of the tiles, and gets gradients for `DistributedDataParallel` to
-    average (`medssl.ops.distributed.gather_rows`). All ranks must call it.
+    In a process group of several ranks the loss is that of the pairs of all ranks; ranks may hold different numbers of
+    pairs. Every rank returns the same value, computes its share of the tiles, and gets gradients for
+    `DistributedDataParallel` to average (`medssl.ops.distributed.gather_rows`). All ranks must call it.
 
     Args:
         temperature: :math:`\tau`, above 0.
-        block_size: rows of a tile, or None for 512 on a CPU, which measured fastest, and 4,096 elsewhere, where many
-            small tiles would wait for their launches.
+        block_size: rows of a tile; None is 512 on a CPU, which measured fastest, and 4,096 elsewhere, where launching
+            many small tiles would take too long.
 
     Raises:
         ValueError: if the temperature or the block size is not above 0, the inputs differ in shape, or there are fewer
@@ -68,7 +93,7 @@ class InfoNCELoss(nn.Module):
             pairs = gather_rows(torch.cat([z1, z2], dim=1).float())
             _check(z1, z2, len(pairs) > 1)
             # The root of the temperature in every embedding makes their products the similarities.
-            z = F.normalize(torch.cat(pairs.chunk(2, dim=1)), dim=1) * self.temperature**-0.5
+            z = F.normalize(rearrange(pairs, "n (view c) -> (view n) c", view=2), dim=1) * self.temperature**-0.5
             if len(z) <= block_size:
                 partner = torch.arange(len(z), device=z.device).roll(len(pairs))
                 return F.cross_entropy((z @ z.T).fill_diagonal_(-torch.inf), partner)
@@ -85,7 +110,7 @@ def _check(z1: Tensor, z2: Tensor, good: bool) -> None:
 
 
 def collapse_value(num_pairs: int) -> float:
-    """Give the InfoNCE loss of embeddings that are all equal: ``ln(2 N - 1)``.
+    """The InfoNCE loss of embeddings that are all equal: ``ln(2 N - 1)``.
 
     A loss that stays here has collapsed, whatever the temperature.
 
@@ -102,11 +127,11 @@ def collapse_value(num_pairs: int) -> float:
 # torch.compile would unroll the loop over the tiles, of which there are hundreds.
 @torch.compiler.disable
 def log_sum_of_negatives(z: Tensor, bound: float, block_size: int, low_precision: bool = False) -> Tensor:
-    """Give ``log(sum_b(exp(<z_a, z_b>)))`` of every row ``a`` over all rows ``b`` but itself and its partner.
+    """``log(sum_b(exp(<z_a, z_b>)))`` of every row ``a`` over all rows ``b`` except itself and its partner.
 
-    Tiles of the upper triangle serve both their rows and their columns, as the matrix is symmetric. While
-    ``exp(bound)`` fits float32, exponentials are summed as they are; beyond, as for a temperature below about 0.014,
-    each tile goes through log-sum-exp, in float32.
+    The matrix is symmetric, so a tile of the upper triangle serves both its rows and its columns. While ``exp(bound)``
+    fits float32, exponentials are summed as they are; beyond that, as for a temperature below about 0.014, each tile
+    goes through log-sum-exp in float32.
 
     Args:
         z: float32, shape ``(2 N, C)``; row ``i + N`` is the partner of row ``i``. The same on all ranks.
@@ -152,7 +177,7 @@ class _LogSumOfNegatives(torch.autograd.Function):
 
 
 class _Tiles:
-    """The share of this rank in the upper triangle of ``z z^T``, one tile at a time and always in the same memory.
+    """The rank's share of the upper triangle of ``z z^T``, one tile at a time in the same memory.
 
     A tile comes as its rows, its columns and its values, with ``-inf`` where a row meets itself or its partner.
     """
@@ -165,7 +190,7 @@ class _Tiles:
         self.memory = self.buffer()
 
     def buffer(self) -> Tensor:
-        """Give memory for the largest tile."""
+        """Memory for the largest tile."""
         return self.z.new_empty(max((_size(*place) for place in self.places), default=0))
 
     def __iter__(self):
@@ -208,7 +233,7 @@ def _stable_log_sums(tiles: _Tiles) -> Tensor:
 
 
 def _weights(tiles: _Tiles, log_sums: Tensor, gradient: Tensor):
-    """Give the tiles of P + P^T, where row a of P is the gradient of ``log_sums[a]`` times ``gradient[a]``."""
+    """Yield the tiles of P + P^T, where row a of P is the gradient of ``log_sums[a]`` times ``gradient[a]``."""
     share = (gradient * torch.exp(-log_sums)).to(tiles.z.dtype)
     memory = tiles.buffer()
     for rows, columns, tile in tiles:

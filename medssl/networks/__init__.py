@@ -1,1 +1,5 @@
-"""Backbones that give a feature pyramid, and heads that take one."""
+"""Backbones that return a feature pyramid, and heads that take one."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

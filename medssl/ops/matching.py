@@ -4,6 +4,7 @@ Of ``N`` and ``M`` cells, ``N M`` distances are held at a time, and fewer where 
 """
 
 import torch
+from einops import repeat
 from torch import Tensor
 
 _MOST_DISTANCES = 1 << 24
@@ -81,7 +82,7 @@ def take_cells(cells: Tensor, index: Tensor) -> Tensor:
         >>> take_cells(torch.tensor([[[1.0], [2.0]], [[3.0], [4.0]]]), torch.tensor([[1], [0]])).tolist()
         [[[2.0]], [[3.0]]]
     """
-    return cells.gather(1, index[..., None].expand(-1, -1, cells.shape[2]))
+    return cells.gather(1, repeat(index, "b k -> b k c", c=cells.shape[2]))
 
 
 @torch.no_grad()

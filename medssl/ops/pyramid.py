@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 
@@ -129,12 +130,13 @@ class _Gather(torch.autograd.Function):
         ctx.save_for_backward(*index)
         # Shape and strides without the memory.
         ctx.level = torch.empty_like(level, device="meta")
-        return level.movedim(1, -1)[index]
+        return rearrange(level, "b c ... -> b ... c")[index]
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         index = ctx.saved_tensors
         filled = torch.zeros_like(ctx.level, device=gradient.device)
-        filled.movedim(1, -1).index_put_(index, gradient, accumulate=True)
+        # A reordering of axes is a view, so this fills the map itself.
+        rearrange(filled, "b c ... -> b ... c").index_put_(index, gradient, accumulate=True)
         return filled, *(None for _ in index)

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor
 
 
@@ -54,12 +55,12 @@ def pool_regions(features: Tensor, regions: Tensor, divisor: Literal["region", "
         )
     if divisor not in ("region", "image"):
         raise ValueError(f"divisor must be 'region' or 'image', got {divisor!r}.")
-    values = features.float().flatten(2)
-    # Ids become consecutive over the batch, so that the sums are no larger than they need be.
-    flat = regions.flatten(1)
-    image = torch.arange(len(flat), device=flat.device)[:, None].expand_as(flat)
-    kinds, index = torch.unique(torch.stack([image, flat]).flatten(1), dim=1, return_inverse=True)
-    sums = values.new_zeros(kinds.shape[1], values.shape[1]).index_add(0, index, values.movedim(1, 2).flatten(0, 1))
-    counts = torch.bincount(index)[:, None] if divisor == "region" else flat.shape[1]
-    pooled = (sums / counts)[index].unflatten(0, flat.shape).movedim(2, 1)
+    cells = rearrange(features.float(), "b c ... -> (b ...) c")
+    cells_per_image = regions[0].numel()
+    # Ids become consecutive over the batch, so that there are no more sums than regions.
+    image = repeat(torch.arange(len(regions), device=regions.device), "b -> (b n)", n=cells_per_image)
+    ids, index = torch.unique(torch.stack([image, regions.flatten()]), dim=1, return_inverse=True)
+    sums = cells.new_zeros(ids.shape[1], cells.shape[1]).index_add(0, index, cells)
+    counts = torch.bincount(index)[:, None] if divisor == "region" else cells_per_image
+    pooled = rearrange((sums / counts)[index], "(b n) c -> b c n", n=cells_per_image)
     return pooled.reshape(features.shape)

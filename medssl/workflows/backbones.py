@@ -1,48 +1,79 @@
 """Where a pretrained backbone comes from: the folder of a run, or a bundle."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 from monai.bundle import ConfigParser
+from torch import nn
 
+from medssl.networks.state_dicts import read_state_dict, require_fit
 from medssl.packaging.sources import source_bundles
-from medssl.runs.folder import read_config
-from medssl.workflows.recipes import merge, resolved
+from medssl.workflows.recipes import merge
 
 NETWORK_KEYS = ("spatial_dims", "in_channels", "base_channels", "num_levels")
+_ADVICE = "give the folder of a finished pretraining run or of a pretraining bundle"
+
+
+def load_backbone(source: str | os.PathLike[str]) -> nn.Module:
+    """A pretrained backbone: the network that a pretraining saved, with its weights, on the CPU and in evaluation mode.
+
+    It maps images of shape ``(B, C, *spatial)`` to a pyramid of feature maps, finest first. `level_channels` and
+    `strides` describe the levels. The files are read as data: no code in them runs. Recipes, which build the network
+    themselves, load weights into it with `medssl.engines.weights.load_backbone`.
+
+    Args:
+        source: the folder of a finished pretraining run, or of a pretraining bundle.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or it holds no pretrained backbone.
+        ValueError: if a file is damaged, the weights are those of another network, or the bundle is of a segmentation.
+    """
+    folder = _folder_of(source)
+    settings = backbone_settings(folder)
+    path = Path(settings["backbone_weights"])
+    backbone = _built(settings["backbone_def"], folder)
+    weights = read_state_dict(path)
+    require_fit(backbone, weights, {name: name for name in weights}, f"the backbone of {folder}", path)
+    backbone.load_state_dict(weights)
+    return backbone.eval()
 
 
 def backbone_settings(folder: Path) -> dict[str, Any]:
-    """Give the settings of a segmentation recipe that take over a backbone: its network, its weights, its method.
+    """The settings of a segmentation recipe that take over a backbone: its network, its weights, its method.
 
     Args:
         folder: of a finished pretraining run, or of a pretraining bundle.
 
     Raises:
         FileNotFoundError: if the folder holds neither.
-        ValueError: if it is a bundle of something else.
+        ValueError: if it is a bundle of something else, a file is damaged, or the network is not given by plain values.
     """
-    if (folder / "configs" / "train.json").is_file():
-        config = _read_json(folder / "configs" / "train.json")
-        if _read_json(folder / "provenance.json")["kind"] != "pretrain":
-            raise ValueError(f"{folder} is a segmentation bundle; --backbone takes a run or bundle of a pretraining.")
+    path = folder / "configs" / "train.json"
+    if path.is_file():
+        if _read_json(folder / "provenance.json").get("kind") != "pretrain":
+            raise ValueError(f"{folder} is a segmentation bundle, which has no backbone to start from; {_ADVICE}.")
         weights = folder / "models" / "model.pt"
     else:
-        config = read_config(folder)
-        weights = folder / "backbone.pt"
+        path, weights = folder / "config.json", folder / "backbone.pt"
+    config = _read_json(path)
+    missing = [key for key in ("backbone_def", "name") if key not in config]
+    if missing:
+        raise ValueError(f"{path} has no {missing[0]!r}, so it does not describe a backbone; {_ADVICE}.")
     if not weights.is_file():
-        raise FileNotFoundError(f"{folder} holds no {weights.name}: it is not of a finished pretraining run.")
+        raise FileNotFoundError(f"{folder} holds no {weights.name}; {_ADVICE}.")
     settings = {key: config[key] for key in NETWORK_KEYS if key in config}
-    settings["backbone_def"] = resolved(ConfigParser(config), "backbone_def")
+    settings["backbone_def"] = _plain(ConfigParser(config), "backbone_def", path)
     return {**settings, "backbone_weights": str(weights.resolve()), "name": config["name"]}
 
 
 def require_fitting_backbone(
     folder: Path, backbone: Mapping[str, Any], recipe: Sequence[Path], overrides: Mapping[str, Any]
 ) -> None:
-    """Return nothing if a backbone takes the images of a segmentation recipe, and no other network is in it.
+    """Raises ValueError if a backbone does not take the images of a segmentation recipe, or the recipe has a network.
 
     Args:
         folder: of the backbone, for the message.
@@ -51,7 +82,7 @@ def require_fitting_backbone(
         overrides: of the user.
 
     Raises:
-        ValueError: if the backbone takes images of other axes or channels, or the recipe brings a network.
+        ValueError: if the backbone takes images of other axes or channels, or the recipe brings its own network.
     """
     for path in recipe:
         if path.parent == source_bundles() / "networks":
@@ -65,5 +96,60 @@ def require_fitting_backbone(
             )
 
 
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _folder_of(source: str | os.PathLike[str]) -> Path:
+    if not Path(source).is_dir():
+        raise FileNotFoundError(f"There is no folder {source}; {_ADVICE}.")
+    return Path(source)
+
+
+def _plain(parser: ConfigParser, name: str, path: Path) -> Any:
+    """A part of a configuration with references followed; expressions, which are code of whoever wrote it, are not run.
+
+    Raises:
+        ValueError: if there is an expression or a broken reference.
+    """
+    try:
+        value = parser[name]
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"{path} refers to {name!r}, which it does not have; {_ADVICE}.") from error
+    if isinstance(value, dict):
+        return {key: _plain(parser, f"{name}::{key}", path) for key in value}
+    if isinstance(value, list):
+        return [_plain(parser, f"{name}::{index}", path) for index in range(len(value))]
+    if isinstance(value, str) and value.startswith("@"):
+        return _plain(parser, value[1:], path)
+    if isinstance(value, str) and value.startswith(("$", "%")):
+        raise ValueError(
+            f"{path} gives the backbone by the expression {name} = {value!r}, which is not run; write its value there."
+        )
+    return value
+
+
+def _built(definition: Any, folder: Path) -> nn.Module:
+    """The network of a resolved definition, with random weights; only classes of networks are called."""
+    if not isinstance(definition, dict) or not isinstance(definition.get("_target_"), str):
+        raise ValueError(f"The backbone_def of {folder} names no class under '_target_'; {_ADVICE}.")
+    target = definition["_target_"]
+    try:
+        network = locate(target)
+    except ErrorDuringImport as error:
+        raise ValueError(f"The backbone of {folder}, {target}, cannot be imported: {error.value}") from error
+    if not isinstance(network, type) or not issubclass(network, nn.Module):
+        raise ValueError(f"The backbone of {folder}, {target}, is not a network class; install the package it is from.")
+    settings = {key: value for key, value in definition.items() if key != "_target_"}
+    try:
+        return network(**settings)
+    except TypeError as error:
+        raise ValueError(f"The backbone_def of {folder} does not fit {target}: {error}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.parent} holds no {path.name}; {_ADVICE}.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); copy the folder again.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged (it holds no settings); copy the folder again.")
+    return content

@@ -3,9 +3,11 @@ import shutil
 
 import pytest
 import torch
+from torch import nn
 
+from medssl.networks.fpn import FPN
 from medssl.packaging.pack import pack
-from medssl.workflows.backbones import backbone_settings
+from medssl.workflows.backbones import backbone_settings, load_backbone
 from medssl.workflows.training import train_segmentation
 from tests.tiny import NETWORK, SEGMENTATION
 
@@ -51,3 +53,89 @@ def test_a_backbone_of_other_axes_than_the_data_is_refused(pretrained, ct_list, 
 def test_a_network_beside_the_one_of_the_backbone_is_refused(pretrained, ct_list, tmp_path):
     with pytest.raises(ValueError, match="--with resnet18 is a network"):
         train_segmentation("fine_tune", ct_list, ["ct"], tmp_path / "run", pretrained, layers=["resnet18"])
+
+
+def run_folder(folder, definition, weights=None):
+    """The folder of a finished pretraining, as far as a backbone needs it."""
+    folder.mkdir(exist_ok=True)
+    config = {"name": "kats", "dims": 2, "backbone_def": definition}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    torch.save(weights or {}, folder / "backbone.pt")
+    return folder
+
+
+def test_the_backbone_of_a_run_and_of_its_bundle_has_the_pretrained_weights(bundle, pretrained):
+    expected = torch.load(pretrained / "backbone.pt", weights_only=True)
+    for source in (pretrained, str(pretrained), bundle):
+        backbone = load_backbone(source)
+        assert isinstance(backbone, FPN) and not any(module.training for module in backbone.modules())
+        actual = backbone.state_dict()
+        assert actual.keys() == expected.keys()
+        assert all(torch.equal(actual[name], value) for name, value in expected.items())
+
+
+def test_a_backbone_is_used_in_a_network_of_ones_own(pretrained):
+    backbone = load_backbone(pretrained)
+    pyramid = backbone(torch.zeros(1, 1, 8, 8, 8))
+    head = nn.Conv3d(backbone.level_channels[0], 3, 1)
+    assert head(pyramid[0]).shape == (1, 3, 8, 8, 8)
+
+
+def test_references_of_a_configuration_are_followed(tmp_path):
+    definition = {"_target_": "torch.nn.Linear", "in_features": "@dims", "out_features": 3, "bias": False}
+    weights = {"weight": torch.arange(6.0).reshape(3, 2)}
+    assert torch.equal(load_backbone(run_folder(tmp_path, definition, weights)).weight, weights["weight"])
+
+
+@pytest.mark.parametrize(
+    ("definition", "message"),
+    [
+        ({"_target_": "os.mkdir", "path": "MADE"}, r"os\.mkdir, is not a network class"),
+        ({"_target_": "torch.nn.Linear", "in_features": "$__import__('os').mkdir('MADE')"}, "is not run; write its"),
+        ({"_target_": "torch.nn.Linear", "in_features": "%MADE.yaml"}, "is not run; write its value"),
+        ({"_target_": "torch.nn.Nowhere"}, r"torch\.nn\.Nowhere, is not a network class"),
+        ({"_target_": "torch.nn.Linear", "out_features": "@dims"}, r"does not fit torch\.nn\.Linear.*in_features"),
+        ({"_target_": "torch.nn.Linear", "in_features": "@size"}, r"config\.json refers to 'size'"),
+        ({"in_features": 2}, "names no class under '_target_'"),
+    ],
+)
+def test_a_definition_that_is_not_a_plain_network_is_refused_and_runs_nothing(
+    definition, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=message):
+        load_backbone(run_folder(tmp_path / "run", definition))
+    assert not (tmp_path / "MADE").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error", "message"),
+    [
+        ("backbone.pt", None, FileNotFoundError, r"run holds no backbone\.pt; give the folder of a finished"),
+        ("backbone.pt", b"garbage", ValueError, r"backbone\.pt is damaged"),
+        ("config.json", None, FileNotFoundError, r"run holds no config\.json; give the folder"),
+        ("config.json", b'{"name": ', ValueError, r"config\.json is damaged .*copy the folder again"),
+        ("config.json", b"[]", ValueError, r"config\.json is damaged .*copy the folder again"),
+        ("config.json", b"{}", ValueError, r"config\.json has no 'backbone_def'"),
+    ],
+)
+def test_a_damaged_run_is_refused_by_the_name_of_the_file(name, content, error, message, tmp_path):
+    folder = run_folder(tmp_path / "run", {"_target_": "torch.nn.Identity"})
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content)
+    with pytest.raises(error, match=message):
+        load_backbone(folder)
+
+
+def test_weights_of_another_network_are_refused_by_name(tmp_path):
+    definition = {"_target_": "torch.nn.Linear", "in_features": 2, "out_features": 3, "bias": False}
+    folder = run_folder(tmp_path, definition, {"weight": torch.zeros(3, 4)})
+    with pytest.raises(ValueError, match=r"backbone\.pt is of another network: weight has the shape \(3, 4\)"):
+        load_backbone(folder)
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere; give the folder of a finished pretraining run"):
+        load_backbone(tmp_path / "nowhere")

@@ -1,0 +1,17 @@
+from . import cli as cli
+from . import data as data
+from . import engines as engines
+from . import evaluation as evaluation
+from . import losses as losses
+from . import methods as methods
+from . import networks as networks
+from . import ops as ops
+from . import packaging as packaging
+from . import phantom as phantom
+from . import probe as probe
+from . import runs as runs
+from . import scans as scans
+from . import speed as speed
+from . import transforms as transforms
+from . import workflows as workflows
+from .workflows.backbones import load_backbone as load_backbone

@@ -1,0 +1,12 @@
+from .byol import BYOL as BYOL
+from .densecl import DenseCL as DenseCL
+from .hierarchical import Hierarchical as Hierarchical
+from .matssl import MatSSL as MatSSL
+from .moco import MoCo as MoCo
+from .pcl import PCL as PCL
+from .pix2rep import Pix2Rep as Pix2Rep
+from .simclr import SimCLR as SimCLR
+from .supercl import SuperCL as SuperCL
+from .vicreg import VICReg as VICReg
+from .vicregl import VICRegL as VICRegL
+from .wcl import WCL as WCL

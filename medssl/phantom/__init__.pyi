@@ -1,0 +1,3 @@
+from .anatomy import LABELS as LABELS
+from .dataset import write_phantom as write_phantom
+from .scan import phantom_case as phantom_case

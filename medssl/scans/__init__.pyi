@@ -1,0 +1,14 @@
+from .geometry import Problem as Problem
+from .geometry import header_problems as header_problems
+from .geometry import pair_problems as pair_problems
+from .headers import VolumeHeader as VolumeHeader
+from .headers import read_header as read_header
+from .integrity import check_file as check_file
+from .labels import read_label as read_label
+from .loading import VerifiedLoadImage as VerifiedLoadImage
+from .loading import VerifiedLoadImaged as VerifiedLoadImaged
+from .loading_2d import LoadImages2Dd as LoadImages2Dd
+from .loading_2d import load_label as load_label
+from .nifti import read_nifti as read_nifti
+from .pictures import read_picture as read_picture
+from .readers import read_volume as read_volume

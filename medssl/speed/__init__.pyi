@@ -1,0 +1,2 @@
+from .gate import RequireGradientParity as RequireGradientParity
+from .switches import Accelerated as Accelerated

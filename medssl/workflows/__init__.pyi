@@ -1,0 +1,16 @@
+from .backbones import load_backbone as load_backbone
+from .demo import run_demo as run_demo
+from .importing import import_weights as import_weights
+from .importing import inspect_weights as inspect_weights
+from .labelling import LabelledScan as LabelledScan
+from .labelling import Labelling as Labelling
+from .preparing import Prepared as Prepared
+from .preparing import prepare as prepare
+from .protocol import run_protocol as run_protocol
+from .recipes import find_recipe as find_recipe
+from .recipes import merge as merge
+from .recipes import run_config as run_config
+from .similarity import heat_map as heat_map
+from .training import evaluate as evaluate
+from .training import pretrain as pretrain
+from .training import train_segmentation as train_segmentation
