@@ -28,8 +28,8 @@ from medssl.networks.rows import LinearHeadOnRows
 from medssl.networks.segmentation import SegmentationNetwork
 from medssl.ops.pyramid import gather_voxels
 from medssl.phantom.dataset import write_phantom
-from medssl.probe.features import FeatureCache
-from medssl.probe.voxel_probe import fit_linear_probe
+from medssl.probe.cache import FeatureCache
+from medssl.probe.fit import fit_linear_probe
 from medssl.workflows.training import evaluate, pretrain, train_segmentation
 
 STAGE = "probe"

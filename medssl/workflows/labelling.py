@@ -20,10 +20,11 @@ from medssl.networks.segmentation import SegmentationNetwork
 from medssl.networks.state_dicts import read_weights
 from medssl.packaging.loading import load_bundle
 from medssl.packaging.weights import load_strictly
-from medssl.probe.scan_features import ScanFeatures, module_sha256
+from medssl.probe.cache import ScanFeatures, module_digest
+from medssl.probe.dice import dice_of_classes
+from medssl.probe.fit import fit_linear_probe
+from medssl.probe.rows import VoxelRows
 from medssl.probe.versions import newest_probe, write_probe
-from medssl.probe.voxel_features import VoxelRows
-from medssl.probe.voxel_probe import dice_of_classes, fit_linear_probe
 from medssl.scans.geometry import pair_problems
 from medssl.scans.integrity import verified_header
 from medssl.transforms.labels import InvertToLabeld
@@ -73,7 +74,7 @@ class Labelling:
             raise ValueError(f"{bundle} names no labels; give them, such as 1=liver,2=spleen.")
         self.labels = check_labels(labels or own)
         self.folder = folder
-        self._sha256 = module_sha256(self.backbone)
+        self._sha256 = module_digest(self.backbone).hexdigest()
         self._bundle_segments = own is not None and check_labels(own) == self.labels
 
     def report(self) -> dict[str, Any] | None:

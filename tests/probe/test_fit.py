@@ -1,13 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from monai.metrics import DiceMetric
 
-from medssl.losses.dice_bce import DiceBCELoss, RowTargets
+from medssl.losses.dice_bce import DiceBCELoss
 from medssl.networks.heads import LinearHead
-from medssl.probe.voxel_features import VoxelRows, collate_volumes
-from medssl.probe.voxel_probe import RowDice, fit_linear_probe, prepare_rows
-from medssl.transforms.labels import LogitsToLabeld
+from medssl.probe.fit import fit_linear_probe
+from medssl.probe.rows import VoxelRows
 
 
 def rows_of_classes(num_rows=60, seed=0):
@@ -17,34 +15,6 @@ def rows_of_classes(num_rows=60, seed=0):
     features = rng.normal(size=(num_rows, 4)).astype(np.float32)
     features[:, :2] += 4 * np.eye(3)[labels][:, 1:]
     return VoxelRows(features.astype(np.float16), labels, np.ones(num_rows, np.float32), np.array([num_rows]))
-
-
-def test_dice_of_all_voxels_is_that_of_monai():
-    generator = torch.Generator().manual_seed(0)
-    metric, monai = RowDice(), DiceMetric(include_background=False, num_classes=4)
-    # The second case lacks class 3.
-    for num_classes in (4, 3):
-        logits = torch.randn(3, 40, generator=generator)
-        label = torch.randint(0, num_classes, (40,), generator=generator)
-        metric.update((logits.T, RowTargets(label, torch.ones(40), [40])))
-        predicted = LogitsToLabeld("pred")({"pred": logits})["pred"]
-        monai(predicted[None], label[None, None])
-    assert metric.compute() == pytest.approx(monai.aggregate().item(), rel=1e-6)
-
-
-def test_a_case_without_any_class_does_not_count():
-    metric = RowDice()
-    metric.update((torch.ones(4, 2), RowTargets(torch.zeros(4, dtype=torch.long), torch.ones(4), [4])))
-    assert np.isnan(metric.compute())
-
-
-def test_rows_reach_the_network_as_float32_with_their_patches():
-    first, second = rows_of_classes(5), rows_of_classes(3, seed=1)
-    batch = collate_volumes([{"case": "a", "rows": first}, {"case": "b", "rows": second}])
-    rows, targets, (weight,), _ = prepare_rows(batch, torch.device("cpu"), non_blocking=False)
-    assert (rows.dtype, rows.shape, targets.counts) == (torch.float32, (8, 4), [5, 3])
-    assert torch.equal(weight, targets.weight)
-    assert targets.label.tolist() == [*first.labels, *second.labels]
 
 
 @pytest.mark.parametrize("standardize", [False, True])

@@ -10,7 +10,8 @@ from medssl.networks.heads import LinearHead
 from medssl.networks.resnet import ResNet
 from medssl.networks.rows import LinearHeadOnRows
 from medssl.networks.segmentation import SegmentationNetwork
-from medssl.probe.frozen_rows import central_features, random_corners, random_patch_rows, volume_rows
+from medssl.probe.rows import random_corners, random_patch_rows, volume_rows
+from medssl.probe.windows import central_features
 
 PATCH = (8, 8, 4)
 

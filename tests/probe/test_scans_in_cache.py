@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from medssl.networks.fpn import FPN
-from medssl.probe.scan_features import ScanFeatures, module_sha256
+from medssl.probe.cache import ScanFeatures, module_digest
 
 
 class Counting(torch.nn.Module):
@@ -93,7 +93,7 @@ def test_features_are_those_of_the_network_in_its_windows(tmp_path):
 
 def test_a_damaged_file_is_computed_again(tmp_path, scan):
     features_of(tmp_path, Counting()).rows("scan", *scan)
-    (path,) = tmp_path.glob("*.npz")
+    (path,) = tmp_path.glob("*.features.npy")
     path.write_bytes(path.read_bytes()[:100])
     features = features_of(tmp_path, Counting())
     features.rows("scan", *scan)
@@ -110,6 +110,6 @@ def test_features_that_are_not_finite_are_refused(tmp_path, scan):
 
 def test_the_hash_follows_the_weights():
     network = torch.nn.Linear(2, 2)
-    before = module_sha256(network)
+    before = module_digest(network).hexdigest()
     network.weight.data[0, 0] += 1
-    assert module_sha256(network) != before
+    assert module_digest(network).hexdigest() != before

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from medssl.networks.fpn import FPN
-from medssl.probe import features as module
-from medssl.probe.features import FeatureCache, FeatureCases
+from medssl.probe import cache as module
+from medssl.probe.cache import FeatureCache
 from tests.tiny import files_of
 
 OPTIONS = {"patch_size": (8, 8), "num_classes": 2, "num_patches": 3, "rows_per_patch": 20, "rows_per_volume": 40}
@@ -86,12 +86,12 @@ def test_batch_norm_statistics_are_part_of_the_key_and_not_changed(case, count_p
     assert count_passes(FeatureCache(tmp_path, backbone, **OPTIONS), "patches", *case) == 3
 
 
-@pytest.mark.parametrize("killed_before", [".features.npy", ".voxels.npy", ".json"])
+@pytest.mark.parametrize("killed_before", [".features.npy", ".counts.npy", ".json"])
 def test_after_a_kill_while_writing_features_are_computed_again(killed_before, case, count_passes, tmp_path):
     cache = FeatureCache(tmp_path, make_backbone(), **OPTIONS)
     whole = cache.patches("a", *case)
     expected = [np.array(part) for part in whole]
-    order = [".features.npy", ".voxels.npy", ".json"]
+    order = [".features.npy", ".counts.npy", ".json"]
     for ending in order[order.index(killed_before) :]:
         next(tmp_path.glob(f"*{ending}")).unlink()
     assert count_passes(cache, "patches", *case) == 3
@@ -112,17 +112,3 @@ def test_features_that_are_not_finite_are_an_error_and_not_kept(case, tmp_path):
     with pytest.raises(FloatingPointError, match="case a that are not finite"):
         FeatureCache(tmp_path, backbone, **OPTIONS).patches("a", *case)
     assert files_of(tmp_path) == {}
-
-
-def test_a_case_is_preprocessed_on_its_own(case, tmp_path):
-    cache = FeatureCache(tmp_path, make_backbone(), **OPTIONS)
-    seen = []
-
-    def preprocessing(listed):
-        seen.append(listed["case"])
-        return {"image": case[0] + len(seen), "label": case[1]}
-
-    cases = FeatureCases([{"case": "b"}, {"case": "c"}], preprocessing, cache.volume)
-    assert seen == [cases[0]["case"], cases[1]["case"]] == ["b", "c"]
-    assert len(cases) == 2
-    assert not np.array_equal(cases[0]["rows"].features, cases[1]["rows"].features)

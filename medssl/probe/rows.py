@@ -1,0 +1,120 @@
+"""Rows of numbers that a linear probe learns from: frozen features of chosen voxels, and what they should be."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from monai.transforms.utils import generate_label_classes_crop_centers, map_classes_to_indices
+from torch import Tensor, nn
+
+from medssl.data.sampling import background_and_class_ratios
+from medssl.probe.choose import at_random, choose_voxels
+from medssl.probe.windows import central_features, window_features
+
+
+class VoxelRows(NamedTuple):
+    """Features of voxels of one or several patches, one patch after the other.
+
+    Attributes:
+        features: shape ``(N, C)``.
+        labels: class of every row, 0 is background, shape ``(N,)``.
+        weights: number of voxels of its patch that every row stands for, shape ``(N,)``.
+        counts: number of rows of every patch, shape ``(P,)``.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    weights: np.ndarray
+    counts: np.ndarray
+
+
+def random_patch_rows(
+    backbone: nn.Module,
+    image: Tensor,
+    label: np.ndarray,
+    patch_size: Sequence[int],
+    num_classes: int,
+    num_patches: int,
+    rows_per_patch: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> VoxelRows:
+    """Give rows of random patches: those that training on images draws, half centred on background, half on a class.
+
+    Args:
+        backbone: maps a patch to a feature pyramid.
+        image: shape ``(C, *spatial)``, no axis shorter than the patch.
+        label: integer map of shape ``spatial``.
+        patch_size: spatial size.
+        num_classes: number of foreground classes.
+        num_patches: that are drawn.
+        rows_per_patch: the most that are kept, see `medssl.probe.choose.choose_voxels`.
+        seed: of patches and voxels.
+        device: where features are computed.
+    """
+    rng = np.random.default_rng(seed)
+    parts = []
+    for corner in random_corners(label, patch_size, num_classes, num_patches, seed):
+        patch = tuple(slice(first, first + size) for first, size in zip(corner, patch_size, strict=True))
+        flat, weights = choose_voxels(label[patch], rows_per_patch, at_random(rng))
+        voxels = np.stack(np.unravel_index(flat, tuple(patch_size)), axis=1)
+        features = window_features(backbone, image[(slice(None), *patch)], voxels, device)
+        parts.append((features, label[patch].ravel()[flat], weights, [len(flat)]))
+    return VoxelRows(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def random_corners(
+    label: np.ndarray, patch_size: Sequence[int], num_classes: int, num_patches: int, seed: int
+) -> list[list[int]]:
+    """Give the first voxels of random patches, placed as MONAI's ``RandCropByLabelClassesd`` does in `train.yaml`.
+
+    Args:
+        label: integer map.
+        patch_size: spatial size.
+        num_classes: number of foreground classes.
+        num_patches: that are drawn.
+        seed: of the patches.
+
+    Example:
+        >>> random_corners(np.eye(4, dtype=int), (2, 4), num_classes=1, num_patches=4, seed=0)
+        [[1, 0], [2, 0], [0, 0], [1, 0]]
+    """
+    centres = generate_label_classes_crop_centers(
+        patch_size,
+        num_patches,
+        label.shape,
+        map_classes_to_indices(label[None], num_classes + 1),
+        background_and_class_ratios(num_classes),
+        np.random.RandomState(np.random.SeedSequence(seed).generate_state(4)),
+        warn=False,
+    )
+    return [[int(c) - size // 2 for c, size in zip(centre, patch_size, strict=True)] for centre in centres]
+
+
+def volume_rows(
+    backbone: nn.Module,
+    image: Tensor,
+    label: np.ndarray,
+    window_size: Sequence[int],
+    overlap: float,
+    num_voxels: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+) -> VoxelRows:
+    """Give rows of a whole volume, as one patch, with the features that sliding-window inference sees.
+
+    Args:
+        backbone: maps a window to a feature pyramid.
+        image: shape ``(C, *spatial)``, no axis shorter than the window.
+        label: integer map of shape ``spatial``.
+        window_size: spatial size.
+        overlap: of neighbouring windows, as a part of their size.
+        num_voxels: the most that are kept, see `medssl.probe.choose.choose_voxels`.
+        seed: of the voxels.
+        device: where features are computed.
+    """
+    flat, weights = choose_voxels(label, num_voxels, at_random(np.random.default_rng(seed)))
+    voxels = np.stack(np.unravel_index(flat, label.shape), axis=1)
+    features = central_features(backbone, image, voxels, window_size, overlap, device)
+    return VoxelRows(features, label.ravel()[flat], weights, np.array([len(flat)]))
