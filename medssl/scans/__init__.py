@@ -1,1 +1,1 @@
-"""Reading and judging the files of scans."""
+"""Read the files of scans, and decide whether they can be trusted."""

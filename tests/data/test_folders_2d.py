@@ -39,7 +39,7 @@ def test_an_unlisted_colour_is_found_when_the_list_is_made(folders):
 
 
 def test_colour_masks_without_colours_are_an_error(folders):
-    with pytest.raises(ValueError, match=r"s1_a_mask\.png is a mask of colours; say in label_colours"):
+    with pytest.raises(ValueError, match=r"s1_a_mask\.png is a mask in colours; say in label_colours"):
         build(folders, label_colours=None)
 
 
