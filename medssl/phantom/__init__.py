@@ -1,1 +1,1 @@
-"""Phantom scans: an embedded data set with exact labels."""
+"""Phantom scans: a synthetic data set with exact labels."""

@@ -92,5 +92,5 @@ def test_jpeg_masks_are_named_as_such(folders):
 
 
 def test_a_modality_that_nobody_knows_is_an_error(folders):
-    with pytest.raises(ValueError, match="no modality 'PET'; choose CT, MR, image"):
+    with pytest.raises(ValueError, match="no modality 'PET'; choose one of CT, MR, image"):
         build(folders, modality="PET")
