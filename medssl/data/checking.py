@@ -16,14 +16,14 @@ _HELD_OUT = ("validation", "test")
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a case of a data list.
+    """One problem of a case in a data list.
 
     Attributes:
-        case: its id.
-        section: of the list.
-        severity: an error must be mended before training; a warning may be as it should.
-        file: that has the problem.
-        problem: one sentence: what is wrong and what to do.
+        case: id of the case.
+        section: its section of the list.
+        severity: an error must be fixed before training; a warning may be harmless.
+        file: the file that has the problem.
+        problem: one sentence that says what is wrong and what to do.
     """
 
     case: str
@@ -39,20 +39,20 @@ def check_datalist(
     spacing: Sequence[float] | None = None,
     in_channels: int | None = None,
 ) -> list[Finding]:
-    """Return all that is wrong with the cases of a data list, in the order of the list; nothing if all is well.
+    """List all problems of the cases of a data list, in the order of the list.
 
-    Every file is read to its end. Tested are its stream, header, geometry and voxels, the label against its image and
-    the declared values, and whether the same voxels are listed twice: across training, validation and test that is a
-    leak.
+    Every file is read to its end. Checked are its stream, header, geometry and voxels, each label against its image and
+    the declared values, and whether the same voxels are listed twice, which is a leak across training, validation and
+    test.
 
     Args:
         path: the data list.
-        patch_size: voxels of a training patch, axes in RAS; smaller volumes are warned of.
-        spacing: mm to which volumes are resampled before patches are cut; ``None``: they are not.
-        in_channels: of the network that is to see them; ``None``: not compared.
+        patch_size: voxels of a training patch along each axis, in RAS; smaller volumes cause a warning.
+        spacing: mm to which volumes are resampled before patches are cut; ``None``: no resampling.
+        in_channels: channels of the network's input; ``None``: not compared.
 
     Raises:
-        ValueError: if the list itself is wrong; see `read_datalist`.
+        ValueError: if the list itself is invalid; see `read_datalist`.
     """
     datalist = read_datalist(path)
     findings: list[Finding] = []
@@ -92,7 +92,7 @@ def _case_problems(
 def _label_problems(image: WholeVolume, label: WholeVolume, names: Mapping[int, str]) -> list[Problem]:
     if label.voxels is None:
         return label.problems
-    # What is unusual about a grid was said of the image; the label of a sound image has the same grid.
+    # Oddities of the grid have been reported for the image; the label of a sound image has the same grid.
     problems = pair_problems(image.header, label.header) if image.voxels is not None else label.problems
     return [*problems, *label_problems(label.voxels, names)]
 
@@ -105,7 +105,7 @@ def _duplicates(digest: str, case: str, section: str, seen: dict[str, tuple[str,
     leaks = section != other_section and bool({section, other_section} & set(_HELD_OUT))
     text = f"it has the same voxels as case {other} in {other_section}; keep it in one place"
     return [
-        Problem("error", f"{text}, or the results are not of unseen scans.")
+        Problem("error", f"{text}, or the results will not be those of unseen scans.")
         if leaks
         else Problem("warning", f"{text}.")
     ]

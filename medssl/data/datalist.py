@@ -1,4 +1,4 @@
-"""The data list: which scans there are, which are labelled, and which are held out."""
+"""The data list: which scans exist, which are labelled, and which are held out."""
 
 import json
 import os
@@ -23,17 +23,17 @@ class Datalist:
     """A data list in MONAI's decathlon style.
 
     Attributes:
-        name: of the data set.
+        name: name of the data set.
         modality: ``"CT"``, ``"MR"``, or ``"image"`` for micrographs and other pictures.
-        labels: name of every label value from 0 = background on, without gaps.
-        sections: ``{"case", "image", "label"}`` of every case by section, with absolute paths; the cases of
-            ``unlabeled`` have no label. Cases with the same ``"group"``, such as the slices of a scan or the images of
-            a specimen, are never divided between sections or folds. ``"position"`` is where a slice is in its scan,
-            from 0 to 1, as a text.
-        licence: of the data, if it is known.
-        path: the JSON file, if it was read from one.
-        spatial_dims: axes of the images, 2 or 3.
-        label_colours: of the label values where masks are pictures of colours (see `medssl.scans.colours`).
+        labels: name of every label value, starting at 0 = background, without gaps.
+        sections: ``{"case", "image", "label"}`` of every case by section, with absolute paths; cases in ``unlabeled``
+            have no label. Cases with the same ``"group"``, such as the slices of a scan or the images of a specimen,
+            are never split across sections or folds. ``"position"`` is the place of a slice in its scan, from 0 to 1,
+            as text.
+        licence: licence of the data, if known.
+        path: the JSON file, if the list was read from one.
+        spatial_dims: number of spatial axes of the images, 2 or 3.
+        label_colours: colour of each label value, where masks are colour pictures (see `medssl.scans.colours`).
     """
 
     name: str
@@ -49,10 +49,10 @@ class Datalist:
         """Return the cases of a section, or of several joined by ``+``.
 
         Args:
-            name: such as ``"test"`` or ``"training+unlabeled"``.
+            name: section, such as ``"test"`` or ``"training+unlabeled"``.
 
         Raises:
-            ValueError: if there is no such section, or no case in it.
+            ValueError: if the section does not exist or is empty.
         """
         parts = name.split("+")
         source = self.path or f"Data list {self.name}"
@@ -66,23 +66,23 @@ class Datalist:
 
 
 def read_datalist(path: str | os.PathLike[str]) -> Datalist:
-    """Return the data list of a JSON file, checked; whether its files exist is left to `medssl.scans.integrity`.
+    """Read and check the data list in a JSON file; `medssl.scans.integrity` checks the files that it names.
 
     Args:
-        path: of the JSON file; paths in it may be relative to its folder.
+        path: the JSON file; paths in it may be relative to its folder.
 
     Raises:
-        ValueError: if the file is no such list; the message names the file and the key.
-        FileNotFoundError: if there is no file.
+        ValueError: if the file is not a valid list; the message names the file and the key.
+        FileNotFoundError: if the file does not exist.
     """
     path = Path(path)
     content = _read_json(path)
     for key, value in content.items():
         if key not in SECTIONS and isinstance(value, list) and any(isinstance(item, dict) for item in value):
-            raise ValueError(f"{path}: '{key}' is no section; the sections are {', '.join(SECTIONS)}.")
+            raise ValueError(f"{path}: '{key}' is not a section; the sections are {', '.join(SECTIONS)}.")
     sections = {name: _read_section(path, name, content.get(name, [])) for name in SECTIONS}
     if not any(sections.values()):
-        raise ValueError(f"{path}: there is no case; list some in one of {', '.join(SECTIONS)}.")
+        raise ValueError(f"{path}: there are no cases; list some in one of {', '.join(SECTIONS)}.")
     _require_unique_cases(path, sections)
     require_whole_groups(sections, path)
     labels = _read_labels(path, content, sections)
@@ -100,13 +100,13 @@ def read_datalist(path: str | os.PathLike[str]) -> Datalist:
 
 
 def write_datalist(datalist: Datalist, path: str | os.PathLike[str]) -> Path:
-    """Return the JSON file to which a data list was written, whole or not at all.
+    """Write a data list to a JSON file, completely or not at all, and return its path.
 
     Files below its folder are listed relative to it, so that the folder can be moved.
 
     Args:
-        datalist: to write.
-        path: of the JSON file; its folder is made, a former file is replaced.
+        datalist: the list to write.
+        path: the JSON file; its folder is created, an existing file is replaced.
     """
     path = Path(path).absolute()
     content: dict[str, Any] = {"name": datalist.name, "modality": datalist.modality}
@@ -126,14 +126,14 @@ def write_datalist(datalist: Datalist, path: str | os.PathLike[str]) -> Path:
 
 
 def load_section(path: str | os.PathLike[str], section: str) -> list[dict[str, str]]:
-    """Return the cases of a section of a data list, with absolute paths.
+    """Load the cases of a section of a data list, with absolute paths.
 
-    Where a case of the list has a group, every case has one: its own name where it has none. Where the list has colours
-    of labels, each case has them as ``label_colours``, a text that `medssl.scans.colours.parse_label_colours` reads.
+    If any case of the list has a group, every case gets one: by default its own name. If the list has label colours,
+    each case holds them as ``label_colours``, text that `medssl.scans.colours.parse_label_colours` reads.
 
     Args:
-        path: of the JSON file.
-        section: such as ``"test"`` or ``"training+unlabeled"``.
+        path: the JSON file.
+        section: section, such as ``"test"`` or ``"training+unlabeled"``.
     """
     datalist = read_datalist(path)
     return _loadable(datalist, datalist.section(section))
@@ -142,16 +142,16 @@ def load_section(path: str | os.PathLike[str], section: str) -> list[dict[str, s
 def load_few_labels(
     path: str | os.PathLike[str], section: str, num_labels: int | None, fold: int
 ) -> list[dict[str, str]]:
-    """Return the cases of a section that a run with few labels may learn from.
+    """Load the cases of a section that a run with few labels may learn from.
 
-    The cases for 2 labels are among those for 5 labels of the same fold. All cases of a group, such as the slices of a
+    In one fold, the cases for 2 labels are among those for 5 labels. All cases of a group, such as the slices of a
     scan, count as one.
 
     Args:
-        path: of the JSON file.
-        section: such as ``"training"``.
-        num_labels: how many cases, or groups where there are any; ``None``: all.
-        fold: which seeded choice.
+        path: the JSON file.
+        section: section, such as ``"training"``.
+        num_labels: number of cases, or of groups where there are any; ``None``: all.
+        fold: number of the draw, which seeds it.
 
     Raises:
         ValueError: if the section has fewer cases.
@@ -171,9 +171,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
     except FileNotFoundError:
-        raise FileNotFoundError(f"There is no data list {path}; `medssl datalist` makes one.") from None
+        raise FileNotFoundError(f"There is no data list {path}; `medssl datalist` creates one.") from None
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no valid JSON: {error}.") from error
+        raise ValueError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a JSON object with keys such as 'name' and 'training'.")
     return content
@@ -182,14 +182,14 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
     if twice:
-        raise ValueError(f"the key '{twice[0]}' comes twice")
+        raise ValueError(f"the key '{twice[0]}' appears twice")
     return dict(pairs)
 
 
 def _text(path: Path, content: Mapping[str, Any], key: str) -> str:
     value = content.get(key)
     if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise ValueError(f"{path}: '{key}' must be a text, not {value!r}.")
+        raise ValueError(f"{path}: '{key}' must be text, not {value!r}.")
     return value
 
 
@@ -233,24 +233,24 @@ def _read_entry(path: Path, place: str, section: str, entry: Any) -> dict[str, s
 
 
 def _position(path: Path, place: str, value: Any) -> str:
-    # A text as all of an entry is.
+    # Text, like everything in an entry.
     try:
         if 0 <= float(value) <= 1:
             return str(value)
     except (TypeError, ValueError):
         pass
-    raise ValueError(f"{path}: '{place}' must be a number from 0 to 1, where the slice is in its scan, not {value!r}.")
+    raise ValueError(f"{path}: '{place}' must be a number from 0 to 1, the slice's place in its scan, not {value!r}.")
 
 
 def _require_unique_cases(path: Path, sections: Mapping[str, tuple[dict[str, str], ...]]) -> None:
     places: dict[str, str] = {}
     for name, cases in sections.items():
         for index, entry in enumerate(cases):
-            # Two ids that differ only in case are one file on some systems.
+            # Ids that differ only in upper and lower case are one file on some systems.
             case, place = entry["case"].casefold(), f"{name}[{index}]"
             if case in places:
                 raise ValueError(
-                    f"{path}: case '{entry['case']}' is in '{places[case]}' and '{place}'; ids are unique."
+                    f"{path}: case '{entry['case']}' is in '{places[case]}' and '{place}'; ids must be unique."
                 )
             places[case] = place
 
@@ -276,7 +276,7 @@ def _read_colours(path: Path, content: Mapping[str, Any], labels: Mapping[int, s
 
 
 def _loadable(datalist: Datalist, cases: Iterable[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Give what transforms read of cases: the same keys for all cases of a list, so that they can be a batch."""
+    """Return what transforms read of cases, with the same keys for all, so that they can form a batch."""
     listed = [case for section in datalist.sections.values() for case in section]
     has_groups = any("group" in case for case in listed)
     has_positions = all("position" in case for case in listed)

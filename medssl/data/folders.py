@@ -1,4 +1,4 @@
-"""From folders of scans and labels to a data list."""
+"""Data lists from folders of scans and labels."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping
@@ -35,33 +35,33 @@ def build_datalist(
     label_colours: str | Mapping[int, Colour | str] | None = None,
     group: str | None = None,
 ) -> Datalist:
-    r"""Return a data list of all scans in a folder; those without a label are ``unlabeled``.
+    r"""Build a data list of all scans in a folder; those without a label become ``unlabeled``.
 
-    A scan is a file (NIfTI, NRRD, MetaImage; in 2D also PNG, TIFF, BMP) or a sub-folder with one DICOM series;
-    sub-folders with several are an error, for a case is the path of its folder. A case is named as its file without
-    ending, or as its sub-folder. Its label is the file of that name, also with a suffix such as ``_seg``, ``_mask`` or
-    ``-label``. Hidden files and files of other kinds are passed over. Validation and test cases are drawn from the
-    labelled ones.
+    A scan is a file (NIfTI, NRRD, MetaImage; in 2D also PNG, TIFF, BMP) or a sub-folder with one DICOM series; a
+    sub-folder with several is an error, since a case is the path of its folder. A case is named after its file without
+    the ending, or after its sub-folder. Its label is the file of the same name, or with a suffix such as ``_seg``,
+    ``_mask`` or ``-label``. Hidden files and files of other kinds are ignored. Validation and test cases are drawn from
+    the labelled ones.
 
     Args:
         images: folder of the scans.
-        labels: folder of the labels; it may be that of the scans, where labels then need a suffix.
-        name: of the data set.
+        labels: folder of the labels; may be that of the scans if the labels have a suffix.
+        name: name of the data set.
         modality: ``CT``, ``MR`` or ``image``; ``None``: ``image`` for pictures, ``CT`` for anything else.
-        label_names: names of the values, as ``{1: "liver"}`` or ``"1=liver,2=spleen"``; ``None``: every value that the
-            labels hold becomes ``label_1``, ``label_2``, …
-        seed: of the choice of validation and test cases.
-        num_validation: how many labelled cases, or groups where there are any, go to ``validation``.
-        num_test: how many labelled cases or groups go to ``test``.
-        label_colours: of the label values where masks are pictures of colours, as ``{1: (255, 0, 0)}`` or
+        label_names: names of the values, as ``{1: "liver"}`` or ``"1=liver,2=spleen"``; ``None``: the values in the
+            labels become ``label_1``, ``label_2``, …
+        seed: seed of the draw of validation and test cases.
+        num_validation: number of labelled cases, or of groups where there are any, that go to ``validation``.
+        num_test: number of labelled cases or groups that go to ``test``.
+        label_colours: colours of the label values, where masks are colour pictures, as ``{1: (255, 0, 0)}`` or
             ``"0=else,1=#ff0000"``.
-        group: regular expression whose first group, in the name of a case, says which patient or specimen it is of,
-            such as ``(patient\d+)_``; cases of one are never divided between sections, and those without a label are
-            left out where others of their group are held out.
+        group: regular expression whose first group, in the name of a case, identifies its patient or specimen, such as
+            ``(patient\d+)_``; cases of one group are never split across sections, and those without a label are left
+            out where others of their group are held out.
 
     Raises:
-        ValueError: if there is no scan, two have one name, a label fits no scan or several fit one, a name does not
-            match ``group``, or no labelled case would be left for training.
+        ValueError: if there is no scan, two scans have the same name, a label fits no scan, several labels fit one, a
+            name does not match ``group``, or no labelled case would be left for training.
     """
     is_mixed = labels is not None and images.resolve() == labels.resolve()
     scans, own_labels = _split_by_suffix(_volumes(images, labels), is_mixed)
@@ -85,13 +85,13 @@ def build_datalist(
 
 
 def parse_label_names(text: str) -> dict[int, str]:
-    """Return the names of label values from ``VALUE=NAME,VALUE=NAME``; 0 is the background if it is not given.
+    """Parse ``VALUE=NAME,VALUE=NAME`` into the names of label values; 0 is the background unless named.
 
     Args:
-        text: to parse.
+        text: the text to parse.
 
     Raises:
-        ValueError: if a part is not of that form, or a value comes twice.
+        ValueError: if a part has another form, or a value appears twice.
 
     Example:
         >>> parse_label_names("1=liver, 2=left kidney")
@@ -111,7 +111,7 @@ def parse_label_names(text: str) -> dict[int, str]:
 def _volumes(folder: Path, apart: Path | None) -> list[Path]:
     """List the volume files and DICOM folders in a folder, except the folder ``apart``."""
     if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; give the folder that holds the scans or labels.")
+        raise ValueError(f"{folder} is not a folder; give the folder that holds the scans or labels.")
     items = sorted(item for item in folder.iterdir() if not item.name.startswith("."))
     volumes = [item for item in items if item.is_file() and item.name.lower().endswith(_ENDINGS)]
     series = [item for item in items if item.is_dir() and (apart is None or item.resolve() != apart.resolve())]
@@ -147,7 +147,7 @@ def _match(scans: dict[str, Path], files: list[Path]) -> dict[str, Path]:
         names = [_stem(file), _LABEL_SUFFIX.sub("", _stem(file))]
         case = next((name for name in names if name in scans), None)
         if case is None:
-            raise ValueError(f"{file} fits no scan: there is no case '{names[-1]}'; rename the label or move it away.")
+            raise ValueError(f"{file} fits no scan: there is no case '{names[-1]}'; rename or move the label.")
         fitting.setdefault(case, []).append(file)
     for case, several in fitting.items():
         if len(several) > 1:
@@ -163,7 +163,7 @@ def _colours(given: str | Mapping[int, Colour | str] | None) -> dict[int, Colour
 
 
 def _groups(cases: Iterable[str], pattern: str | None) -> dict[str, str]:
-    """Give the group of every case; its own name where there are none."""
+    """Return the group of every case; without a pattern, its own name."""
     if pattern is None:
         return {case: case for case in cases}
     try:
@@ -174,7 +174,7 @@ def _groups(cases: Iterable[str], pattern: str | None) -> dict[str, str]:
         return {case: match[1] for case, match in matches.items()}
     except (re.error, LookupError) as error:
         raise ValueError(
-            f"The group '{pattern}' must be a regular expression with one pair of brackets that every case matches, "
+            f"The group '{pattern}' must be a regular expression with one pair of brackets that matches every case, "
             rf"such as (patient\d+)_ ({error})."
         ) from error
 
@@ -182,7 +182,7 @@ def _groups(cases: Iterable[str], pattern: str | None) -> dict[str, str]:
 def _choose(
     labelled: Iterable[str], groups: Mapping[str, str], seed: int, num_validation: int, num_test: int
 ) -> dict[str, Collection[str]]:
-    """Give the cases of each section, drawn by groups."""
+    """Draw the cases of each section by groups."""
     order = shuffled_cases({groups[case] for case in labelled}, seed)
     held_out = num_validation + num_test
     things = "cases" if all(case == group for case, group in groups.items()) else "groups"
@@ -203,7 +203,7 @@ def _modality(given: str | None, files: Iterable[Path]) -> Literal["CT", "MR", "
         return "image" if all(map(is_picture, files)) else "CT"
     known = {modality.casefold(): modality for modality in MODALITIES}
     if given.casefold() not in known:
-        raise ValueError(f"There is no modality '{given}'; choose {', '.join(MODALITIES)}.")
+        raise ValueError(f"There is no modality '{given}'; choose one of {', '.join(MODALITIES)}.")
     return known[given.casefold()]
 
 
@@ -214,7 +214,7 @@ def _spatial_dims(files: Iterable[Path]) -> Literal[2, 3]:
     try:
         return 2 if read_header(first).spatial_dims == 2 else 3
     except ValueError:
-        # A damaged file is for `medssl check` to name.
+        # `medssl check` reports damaged files.
         return 3
 
 
@@ -243,8 +243,8 @@ def _names(
         values = {0}.union(*found)
         if dims == 2 and values != set(range(len(values))):
             raise ValueError(
-                f"{folder}: the masks hold the values {sorted(values)}, and labels are 0 = background, 1, 2, … without "
-                "gaps; say which colour is which, as in --label-colours 0=#000000,1=#ffffff, or renumber them."
+                f"{folder}: the masks hold the values {sorted(values)}, but labels must be 0 = background, 1, 2, … "
+                "without gaps; assign the colours, as in --label-colours 0=#000000,1=#ffffff, or renumber them."
             )
         names = {value: f"label_{value}" if value else "background" for value in sorted(values)}
     require_labels(names, folder or "Label names")
@@ -255,8 +255,8 @@ def _values(file: Path, colours: Mapping[int, Colour | str] | None, spatial_dims
     require_whole(file)
     voxels = read_label(file, colours, spatial_dims)
     if not np.isfinite(voxels).all():
-        raise ValueError(f"{file} holds NaN or Inf; export the label again.")
-    # A listed colour that no mask has is a label all the same.
+        raise ValueError(f"{file} contains NaN or Inf; export the label again.")
+    # A listed colour is a label even if no mask contains it.
     return set(label_counts(voxels)) | set(colours or ())
 
 

@@ -7,15 +7,15 @@ from medssl.data.splits import by_group, group_of, k_folds
 
 
 def fold_datalists(datalist: Datalist, num_folds: int, seed: int = 0) -> list[Datalist]:
-    """Return one data list per fold: every case of ``training`` and ``test`` is a test case in exactly one of them.
+    """Split a data list into one per fold: each case of ``training`` and ``test`` is a test case in exactly one.
 
-    The cases of a group are dealt out together. Validation and unlabeled cases stay where they are, so that the best
-    weights are never chosen on test cases; unlabeled ones of a group that is tested are left out of that fold.
+    The cases of a group stay together. Validation and unlabeled cases stay where they are, so that the best weights are
+    never chosen on test cases; a fold leaves out unlabeled cases of the groups that it tests.
 
     Args:
-        datalist: its labelled cases are dealt out anew.
-        num_folds: at least 2.
-        seed: another seed gives other folds.
+        datalist: list whose labelled cases are redistributed.
+        num_folds: number of folds, at least 2.
+        seed: seed of the draw.
 
     Raises:
         ValueError: if there are fewer cases than folds.

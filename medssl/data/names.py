@@ -1,4 +1,4 @@
-"""Names of labels and cases that every program can use."""
+"""Names of labels and cases that work in every program."""
 
 import os
 import re
@@ -11,14 +11,14 @@ _CASE = re.compile(r"\w[\w .,()+=@-]{0,126}[\w)+=@-]|\w")
 
 
 def require_labels(labels: Mapping[int, str], source: str | os.PathLike[str]) -> None:
-    """Return nothing if labels are named from 0 = background on, without gaps, every name once.
+    """Require that label values start at 0 = background and have no gaps, and that names are unique and not empty.
 
     Args:
         labels: name of every value.
-        source: what to name in an error.
+        source: what the error message names.
 
     Raises:
-        ValueError: if they are not.
+        ValueError: if they do not.
     """
     if sorted(labels) != list(range(len(labels))):
         raise ValueError(
@@ -28,16 +28,16 @@ def require_labels(labels: Mapping[int, str], source: str | os.PathLike[str]) ->
     twice = [name for name, count in names.items() if count > 1]
     if twice or "" in names:
         raise ValueError(
-            f"{source}: 'labels' has the name '{(twice or [''])[0]}' twice or empty; name every value once."
+            f"{source}: 'labels' has the name '{(twice or [''])[0]}' twice or empty; give every value its own name."
         )
 
 
 def require_safe_case(case: Any, source: str | os.PathLike[str]) -> None:
-    """Return nothing if a case id can be part of a file name.
+    """Require that a case id can be part of a file name.
 
     Args:
         case: the id.
-        source: what to name in an error.
+        source: what the error message names.
 
     Raises:
         ValueError: if it cannot.

@@ -12,9 +12,9 @@ from torch.utils.data import Dataset, Sampler, default_collate
 
 
 class StepSampler(Sampler[int]):
-    """Give the numbers of the training steps, from `start` on, without end.
+    """Yield the numbers of the training steps, from `start` on, endlessly.
 
-    A resumed run sets `start` to the steps already done.
+    A resumed run sets `start` to the number of steps already done.
     """
 
     def __init__(self, start: int = 0) -> None:
@@ -25,21 +25,21 @@ class StepSampler(Sampler[int]):
 
 
 class StepBatches(Dataset):
-    """Give the batch of a training step.
+    """The batch of every training step.
 
-    The random state of every sample comes from (seed, step, position in the batch) alone, so a batch is the same
-    whatever the number of workers and wherever a run was resumed. Use it with ``DataLoader(batch_size=None,
+    The random state of a sample depends only on (seed, step, position in the batch), so a batch is the same whatever
+    the number of workers and wherever a run was resumed. Use it with ``DataLoader(batch_size=None,
     sampler=StepSampler())``.
 
     Args:
         volumes: preprocessed cases, a sequence of dictionaries (a MONAI dataset).
         transform: random transform from a case to a sample.
-        seed: of the whole run.
+        seed: seed of the whole run.
         batch_size: samples in a batch.
         volumes_per_batch: number of cases, drawn without replacement, that the samples of one batch come from;
-            1 is the batch of vox2vec and of Kats et al. (2024). Samples are spread evenly over them.
-        rank: number of this process; the batch has its samples only, a block of ``batch_size / num_ranks``. The
-            batches of all ranks, joined in their order, are the batch of one process.
+            vox2vec and Kats et al. (2024) use 1. Samples are spread evenly over them.
+        rank: number of this process; its batch holds only its samples, a block of ``batch_size / num_ranks``. The
+            batches of all ranks, joined in order, are the batch of a single process.
         num_ranks: number of processes that share the batch.
 
     Raises:
@@ -96,7 +96,7 @@ class StepBatches(Dataset):
 
 
 def positions_of_rank(batch_size: int, rank: int, num_ranks: int) -> range:
-    """Give the positions in the batch whose samples a rank computes: a block of the same size for every rank.
+    """Return the positions in the batch that a rank computes: a block of the same size for every rank.
 
     Args:
         batch_size: samples in the batch of all ranks.
@@ -104,7 +104,7 @@ def positions_of_rank(batch_size: int, rank: int, num_ranks: int) -> range:
         num_ranks: number of processes.
 
     Raises:
-        ValueError: if the batch does not divide by the number of ranks.
+        ValueError: if the number of ranks does not divide the batch.
 
     Example:
         >>> positions_of_rank(8, rank=1, num_ranks=2)
@@ -120,7 +120,7 @@ def positions_of_rank(batch_size: int, rank: int, num_ranks: int) -> range:
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Give one batch for samples: tensors stacked, voxel indices joined, everything else as a list.
+    """Collate samples into a batch: tensors are stacked, voxel indices joined, everything else listed.
 
     Voxels of shape ``(N_b, spatial_dims)`` under keys ``voxels_*`` become one tensor of shape
     ``(sum N_b, 1 + spatial_dims)`` whose first column is the position of the sample in the batch.
@@ -136,7 +136,7 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         if key.startswith("voxels_"):
             batch[key] = torch.cat([torch.cat([torch.full_like(v[:, :1], b), v], dim=1) for b, v in enumerate(values)])
         elif isinstance(values[0], torch.Tensor):
-            # In a worker this stacks into the memory that it shares with the training, which saves a copy.
+            # In a worker this stacks into memory shared with the training process, which saves a copy.
             batch[key] = default_collate([v.as_tensor() if isinstance(v, MetaTensor) else v for v in values])
         else:
             batch[key] = values
@@ -144,10 +144,10 @@ def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def background_and_class_ratios(num_classes: int) -> list[float]:
-    """Give the ratios with which half of the patches are centred on background and half on a class, drawn evenly.
+    """Ratios that centre half of the patches on background and half on a class, all classes alike.
 
-    For the ``ratios`` of MONAI's `RandCropByLabelClassesd`; the sampling of vox2vec (Goncharov et al., 2023), whose
-    other half is uniform over the volume.
+    For the ``ratios`` of MONAI's `RandCropByLabelClassesd`. It follows the sampling of vox2vec (Goncharov et al.,
+    2023), whose first half is uniform over the volume instead.
 
     Example:
         >>> background_and_class_ratios(2)

@@ -1,4 +1,4 @@
-"""Seeded choices of cases, and groups of cases that belong together: few-label subsets and folds."""
+"""Seeded draws of few-label subsets and folds, and groups of cases that belong together."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,14 +9,14 @@ import numpy as np
 
 
 def shuffled_cases(cases: Iterable[str], seed: int) -> list[str]:
-    """Return the cases in an order that depends on their names and the seed, not on the order they came in.
+    """Shuffle cases into an order that depends on their names and the seed, not on their former order.
 
     Args:
         cases: unique ids.
-        seed: of the shuffle.
+        seed: seed of the shuffle.
 
     Raises:
-        ValueError: if an id comes twice.
+        ValueError: if an id appears twice.
 
     Example:
         >>> shuffled_cases(["a", "b", "c"], seed=0) == shuffled_cases(["c", "a", "b"], seed=0)
@@ -25,19 +25,19 @@ def shuffled_cases(cases: Iterable[str], seed: int) -> list[str]:
     ordered = sorted(cases)
     twice = sorted({first for first, second in pairwise(ordered) if first == second})
     if twice:
-        raise ValueError(f"These cases come twice: {', '.join(twice)}.")
+        raise ValueError(f"These cases appear twice: {', '.join(twice)}.")
     return [ordered[index] for index in np.random.default_rng(seed).permutation(len(ordered))]
 
 
 def nested_few_label_subsets(cases: Iterable[str], counts: Sequence[int], seed: int) -> dict[int, list[str]]:
-    """Return a subset of the cases for every count, each part of the next larger one.
+    """Draw a subset of the cases for every count, each contained in the next larger one.
 
-    So a result with 5 labels differs from one with 2 labels by 3 more labels and by nothing else.
+    So a result with 5 labels differs from one with 2 only by the 3 additional labels.
 
     Args:
         cases: unique ids.
         counts: sizes of the subsets.
-        seed: another seed gives other subsets.
+        seed: seed of the draw.
 
     Raises:
         ValueError: if a count is below 1 or above the number of cases.
@@ -51,18 +51,18 @@ def nested_few_label_subsets(cases: Iterable[str], counts: Sequence[int], seed: 
     for count in counts:
         if not 1 <= count <= len(order):
             raise ValueError(
-                f"{count} labelled cases are asked for, but there are {len(order)}; ask for 1 to that many."
+                f"{count} labelled cases are asked for, but there are {len(order)}; ask for 1 to {len(order)}."
             )
     return {count: order[:count] for count in counts}
 
 
 def k_folds(cases: Iterable[str], num_folds: int, seed: int) -> list[list[str]]:
-    """Return disjoint folds that together hold every case and differ in size by at most one.
+    """Split cases into disjoint folds whose sizes differ by at most one.
 
     Args:
         cases: unique ids.
-        num_folds: at least 2.
-        seed: another seed gives other folds.
+        num_folds: number of folds, at least 2.
+        seed: seed of the draw.
 
     Raises:
         ValueError: if there are fewer cases than folds.
@@ -73,12 +73,12 @@ def k_folds(cases: Iterable[str], num_folds: int, seed: int) -> list[list[str]]:
     """
     order = shuffled_cases(cases, seed)
     if not 2 <= num_folds <= len(order):
-        raise ValueError(f"{num_folds} folds cannot be made of {len(order)} cases; make 2 to that many.")
+        raise ValueError(f"{num_folds} folds cannot be made of {len(order)} cases; choose 2 to {len(order)} folds.")
     return [order[first::num_folds] for first in range(num_folds)]
 
 
 def group_of(case: Mapping[str, str]) -> str:
-    """Return what a case belongs to: its ``group``, or itself.
+    """Return the group of a case: its ``group``, or by default its own name.
 
     Example:
         >>> group_of({"case": "anna_z012", "group": "anna"}), group_of({"case": "ben"})
@@ -88,7 +88,7 @@ def group_of(case: Mapping[str, str]) -> str:
 
 
 def by_group(cases: Iterable[Mapping[str, str]]) -> dict[str, list[dict[str, str]]]:
-    """Return the cases of every group, groups and cases in the order they came in.
+    """Collect the cases of every group; groups and cases keep their order.
 
     Args:
         cases: entries of a data list.
@@ -100,16 +100,16 @@ def by_group(cases: Iterable[Mapping[str, str]]) -> dict[str, list[dict[str, str
 
 
 def require_whole_groups(sections: Mapping[str, Iterable[Mapping[str, str]]], source: Any) -> None:
-    """Return nothing if no group is divided between training, validation and test.
+    """Require that no group is split across training, validation and test.
 
-    Cases without labels may share a group with ``training``.
+    Unlabeled cases may share a group with ``training``.
 
     Args:
         sections: entries by section.
-        source: what to name in an error.
+        source: what the error message names.
 
     Raises:
-        ValueError: if one is; names the group and the sections.
+        ValueError: if a group is split; the message names the group and the sections.
     """
     places: dict[str, str] = {}
     for name in ("training", "unlabeled", "validation", "test"):
@@ -118,5 +118,5 @@ def require_whole_groups(sections: Mapping[str, Iterable[Mapping[str, str]]], so
             if {former, name} & {"validation", "test"} and former != name:
                 raise ValueError(
                     f"{source}: group '{group}' is in '{former}' and in '{name}'; keep it in one section, or the "
-                    "results are not of unseen cases."
+                    "results will not be those of unseen cases."
                 )

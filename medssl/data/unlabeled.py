@@ -14,16 +14,16 @@ KEYS = ("unlabeled", "unlabeled_noisy")
 def load_unlabeled(
     path: str | os.PathLike[str], num_labels: int | None, fold: int, with_training: bool = False
 ) -> list[dict[str, str]]:
-    """Return the cases of a data list that a semi-supervised run may see without label: ``case`` and ``image``.
+    """Load the cases that a semi-supervised run may see without labels, each as ``case`` and ``image``.
 
-    Those of the section ``unlabeled``, and on demand the cases of ``training`` that are not among the few labelled ones
-    (`load_few_labels`); the labels of these are left out.
+    These are the section ``unlabeled`` and, on request, the cases of ``training`` that are not among the few labelled
+    ones (`load_few_labels`), without their labels.
 
     Args:
-        path: of the JSON file.
-        num_labels: how many cases of ``training`` are labelled; ``None``: all.
-        fold: which seeded choice.
-        with_training: True adds the rest of ``training``.
+        path: the JSON file of the data list.
+        num_labels: number of labelled cases of ``training``; ``None``: all.
+        fold: number of the draw, which seeds it.
+        with_training: add the rest of ``training``.
 
     Raises:
         ValueError: if there is no such case.
@@ -36,20 +36,20 @@ def load_unlabeled(
         rest = (
             "no case of its section 'training' is left without label: lower --labels"
             if with_training
-            else "--unlabeled_training true would take the cases of 'training' beyond --labels"
+            else "--unlabeled_training true would add the cases of 'training' beyond --labels"
         )
         raise ValueError(f"{path} has no case in section 'unlabeled', and {rest}.")
     return [{"case": case["case"], "image": case["image"]} for case in cases]
 
 
 class WithUnlabeled(Dataset):
-    """Give the batch of a training step with the unlabelled patches of another batch beside it.
+    """The batch of every training step, with the unlabelled patches of another batch added.
 
-    A pure function of the step, as both batches are.
+    Like both batches, it is a pure function of the step.
 
     Args:
         labeled: batches by step, such as `medssl.data.sampling.StepBatches`.
-        unlabeled: batches by step, of which the keys ``unlabeled`` and ``unlabeled_noisy`` are taken.
+        unlabeled: batches by step, whose keys ``unlabeled`` and ``unlabeled_noisy`` are added.
 
     Example:
         >>> batches = WithUnlabeled([{"image": 1}], [{"case": ["b"], "unlabeled": 2, "unlabeled_noisy": 3}])

@@ -1,4 +1,4 @@
-"""Phantom scans: an embedded data set with exact labels."""
+"""Phantom scans: a synthetic data set with exact labels."""
 
 import lazy_loader
 

@@ -1,7 +1,7 @@
 """The anatomy of the phantom: an upper abdomen in mm, drawn from solids.
 
-Coordinates are those of a grown patient: x grows to the right side of the patient, y to the front, z to the head, and
-the origin lies in the middle of the body at the height of the first lumbar vertebra.
+Coordinates are those of an adult patient: x grows to the patient's right, y to the front, z to the head, and the
+origin lies in the middle of the body at the level of the first lumbar vertebra.
 """
 
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ LABELS = {
     9: "spine",
 }
 _LABEL = {name: label for label, name in LABELS.items()}
-_WALL = 11.0  # thickness of the muscles of the wall, mm
+_WALL = 11.0  # thickness of the muscles of the abdominal wall, mm
 
 
 class Patient:
-    """One patient: the anatomy with a shape and position of its own for every organ.
+    """One patient, in whom every organ has its own shape and position.
 
     Args:
         points: coordinates of the voxels in mm, shape ``(3, ...)``; see the module for the axes.
-        noise: smooth noise of unit variance, shape of the image; it shapes loops of bowel and lobules.
+        noise: smooth noise of unit variance in the shape of the image; forms loops of bowel and lobules.
         rng: source of all variation.
     """
 
@@ -43,7 +43,7 @@ class Patient:
         self.breath = rng.uniform(-12, 12)
 
     def draw(self, canvas: Canvas) -> None:
-        """Paint the whole patient, from the skin to the small parts."""
+        """Paint the whole patient, from the skin to the smallest organs."""
         self._trunk(canvas)
         self._chest(canvas)
         self._bowel(canvas)
@@ -57,7 +57,7 @@ class Patient:
         self._adrenals(canvas)
 
     def _ellipsoid(self, centre: Sequence[float], axes: Sequence[float], turn: Sequence[float] = (0, 0, 0)) -> Array:
-        """Return the distance to an ellipsoid whose place, size and pose vary between patients."""
+        """Return the distance to an ellipsoid whose position, size and orientation vary between patients."""
         rng = self.rng
         return ellipsoid(
             self.points,
@@ -67,13 +67,13 @@ class Patient:
         )
 
     def _tube(self, path: Sequence[Sequence[float]], radii: Sequence[float], vary: float = 6.0) -> Array:
-        """Return the distance to a tube whose corners vary by up to `vary` mm between patients."""
+        """Return the distance to a tube whose corners move by up to `vary` mm between patients."""
         path = np.asarray(path) + self.rng.uniform(-vary, vary, (len(path), 3))
         return tube(self.points, path, np.asarray(radii) * self.rng.uniform(0.9, 1.1))
 
     @cached_property
     def cavity(self) -> Array:
-        """Distance to the inside of the abdominal wall: an oval cylinder with a waist."""
+        """Distance to the inner side of the abdominal wall, an oval cylinder with a waist."""
         waist = 1 + 0.04 * np.cos((self.z - 45) / 45)
         a, b, power = 119 * self.width * waist, 79 * self.depth * waist, 2.4
         u, v = np.abs(self.x) / a, np.abs(self.y) / b
@@ -86,11 +86,11 @@ class Patient:
         """Signed height above the diaphragm in mm: two domes, the right one higher."""
         right = 98 - 110 * (((self.x - 58) / 112) ** 2 + ((self.y - 8) / 92) ** 2)
         left = 88 - 110 * (((self.x + 58) / 105) ** 2 + ((self.y - 8) / 92) ** 2)
-        # The domes are steep at their sides: heights overstate distances there.
+        # The domes are steep at their sides, where heights overstate distances.
         return 0.7 * (self.z + self.breath - np.maximum(right, left))
 
     def _trunk(self, canvas: Canvas) -> None:
-        """Paint skin, fat under the skin, muscles of wall and back, and the fat inside."""
+        """Paint the skin, the fat under it, the muscles of wall and back, and the inner fat."""
         skin = self.cavity - _WALL - self.fat - 8 * np.clip(-self.y / 80, 0, 1)
         canvas.paint(skin, "muscle")
         canvas.paint(skin + 2.5, "fat")
@@ -139,7 +139,7 @@ class Patient:
         canvas.paint(np.maximum(stomach + 5, level - self.y), "gas")
 
     def _liver(self, canvas: Canvas) -> None:
-        """Paint the liver with its veins, and the gallbladder in its bed below."""
+        """Paint the liver with its veins, and the gallbladder in its bed below it."""
         right = self._ellipsoid((70, -4, 32), (72, 80, 76), (0, 8, 0))
         left = self._ellipsoid((2, 42, 58), (80, 36, 36), (0, -14, 10))
         liver = blend(right, left, 30)
@@ -166,7 +166,7 @@ class Patient:
         """Paint ribs, hips and spine."""
         slanted = self.z + 0.45 * self.y + 0.4 * np.abs(self.x) + self.rng.uniform(0, 32)
         rib = np.maximum(np.abs((slanted % 32) - 16) - 5.5, np.abs(self.cavity - 5) - 4.5)
-        # The costal margin rises to the front; ribs begin beside the spine.
+        # The costal margin rises towards the front; ribs start beside the spine.
         rib = np.maximum(rib, np.maximum(0.85 * (0.7 * self.y + 8 - self.z), 30 - np.abs(self.x)))
         canvas.paint(rib, "bone")
         canvas.paint(rib + 2.5, "marrow")
@@ -237,7 +237,7 @@ class Patient:
         canvas.paint(aorta, "aorta", _LABEL["aorta"])
 
     def _adrenals(self, canvas: Canvas) -> None:
-        """Paint the adrenal glands: a body in front and two limbs behind, above either kidney."""
+        """Paint the adrenal glands above the kidneys: a body in front and two limbs behind."""
         for apex in ((34, -24, 48), (-30, -22, 42)):
             side, apex = np.sign(apex[0]), apex + self.rng.uniform(-3, 3, 3)
             inner = self._tube([apex, np.add(apex, (2 * side, -24, -8))], [4.5, 3.6], 1.5)

@@ -1,4 +1,4 @@
-"""The embedded data set: scans of abdomens that never were, with exact labels."""
+"""The embedded data set: synthetic scans of abdomens with exact labels."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from medssl.phantom.scan import phantom_case
 __all__ = ["phantom_case", "write_phantom"]
 
 _log = logging.getLogger(__name__)
-# Seeds of cases that one set may use.
+# Number of seeds reserved for one set.
 _MAX_CASES = 10_000
 
 
@@ -34,23 +34,23 @@ def write_phantom(
 ) -> Path:
     """Write a set of phantoms with its data list, and return the path of the list, ``datalist.json``.
 
-    Cases that are in none of the three sections with labels make the section ``unlabeled``; their labels are not
-    written. The spacing of every case is up to 8 % off the given one. The folder is filled at the end, at once: a run
-    that stops early leaves nothing.
+    Cases outside the three labelled sections form the section ``unlabeled``; their labels are not written. The spacing
+    of every case differs from the given one by up to 8 %. The folder is filled only at the end, so a run that stops
+    early leaves nothing.
 
     Args:
         output_dir: new or empty folder.
-        num_cases: in all sections together, at most 10 000.
-        num_labelled: cases of the section ``training``.
-        num_validation: cases of the section ``validation``.
-        num_test: cases of the section ``test``.
+        num_cases: number of cases in all sections together, at most 10 000.
+        num_labelled: cases in the section ``training``.
+        num_validation: cases in the section ``validation``.
+        num_test: cases in the section ``test``.
         modality: ``CT`` or ``MR``.
-        shape: of every volume, in voxels.
+        shape: voxels of every volume.
         spacing: size of a voxel in mm.
-        seed: of the whole set; sets with different seeds share no case.
+        seed: seed of the whole set; sets with different seeds share no case.
 
     Raises:
-        FileExistsError: if the folder holds something.
+        FileExistsError: if the folder is not empty.
         ValueError: if the sections do not fit into `num_cases`, or a phantom cannot be made (see `phantom_case`).
 
     Example:
@@ -74,7 +74,7 @@ def write_phantom(
             ]
             first += count
         _write_datalist(Path(staging), modality, seed, sections)
-        # The list goes last: a folder with a list is whole.
+        # The list is moved last, so a folder that has a list is complete.
         for name in sorted(os.listdir(staging), reverse=True):
             os.replace(Path(staging) / name, output / name)
     _log.info("Wrote %d phantoms to %s", num_cases, output)
@@ -87,8 +87,8 @@ def _section_counts(num_cases: int, num_labelled: int, num_validation: int, num_
     counts["unlabeled"] = num_cases - sum(counts.values())
     if min(counts.values()) < 0 or not 0 < num_cases <= _MAX_CASES:
         raise ValueError(
-            f"{num_labelled} labelled, {num_validation} validation and {num_test} test cases cannot be had from "
-            f"num_cases={num_cases}: none may be negative, num_cases is at least their sum and in 1..{_MAX_CASES}."
+            f"{num_labelled} labelled, {num_validation} validation and {num_test} test cases do not fit into "
+            f"num_cases={num_cases}; give counts of 0 or more, and num_cases from their sum to {_MAX_CASES}."
         )
     return counts
 

@@ -1,4 +1,4 @@
-"""One scan of the phantom: a patient in a scanner, with the contrasts, grids and noise of CT or MR."""
+"""One scan of the phantom: a patient with the contrast, grid and noise of CT or MR."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,8 @@ from scipy.ndimage import gaussian_filter
 from medssl.phantom.anatomy import Patient
 from medssl.phantom.shapes import Canvas, rotation
 
-# Tissue: HU without and with contrast agent (portal venous phase), T1-weighted MR signal, and the strength of the
-# texture as standard deviation in HU and in MR signal.
+# HU without and with contrast agent (portal venous phase), T1-weighted MR signal, and the standard deviation of the
+# texture in HU and MR signal.
 _TISSUES = {
     "air": (-1000, -1000, 0, 0),
     "adrenal": (32, 82, 390, 5),
@@ -34,31 +34,31 @@ _TISSUES = {
     "spleen": (49, 116, 360, 5),
     "vein": (42, 140, 230, 3),
 }
-# What the field of view must hold of a grown patient, mm: arms are not in it, and the abdomen ends at the hips.
+# Extent of an adult patient that the field of view must cover, mm: no arms, and nothing below the hips.
 _EXTENT = np.array((345.0, 268.0, 255.0))
-# Middle of the field of view in the coordinates of the anatomy, mm.
+# Centre of the field of view in the coordinates of the anatomy, mm.
 _MIDDLE = np.array((0.0, -4.0, -6.0))
 
 
 def phantom_case(
     seed: int, modality: str = "CT", shape: Sequence[int] = (96, 80, 40), spacing: Sequence[float] = (2.35, 2.35, 4.25)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the image, the label map and the affine of one phantom.
+    """Make the image, the label map and the affine of one phantom.
 
-    The field of view is set around the patient, as on a scanner: the anatomy is scaled to it, so that every organ is
-    inside whatever the shape. Equal arguments give equal bits. Four kinds of grid follow one another with `seed`:
-    straight, oblique with the axes of DICOM (to the left, to the back), oblique and left-handed, and straight with the
-    axes of DICOM. CT of the last kind has -2000 outside a round field of view, as some scanners write it.
+    The anatomy is scaled to the field of view, so that every organ is inside whatever the shape. Equal arguments give
+    equal bits. Four kinds of grid take turns with `seed`: straight, oblique with the axes of DICOM (to the left, to the
+    back), oblique and left-handed, and straight with the axes of DICOM. CT of the last kind is -2000 outside a round
+    field of view, as some scanners write it.
 
     Args:
-        seed: of the patient and the scan.
+        seed: seed of the patient and the scan.
         modality: ``CT`` (HU, some contrast agent) or ``MR`` (T1-weighted, arbitrary units, bias field, Rician noise).
-        shape: of the arrays.
+        shape: shape of the arrays.
         spacing: size of a voxel in mm.
 
     Returns:
         The image (int16) and the label map (uint8; see ``LABELS``), both of the given shape, and the affine (4×4) from
-        indices to mm: x to the patient's right, y to the front, z to the head.
+        voxel index to mm: x to the patient's right, y to the front, z to the head.
 
     Raises:
         ValueError: if the modality is neither ``CT`` nor ``MR``, or an axis is too short.
@@ -69,9 +69,9 @@ def phantom_case(
         ((48, 40, 20), 'int16', [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     """
     if modality not in ("CT", "MR"):
-        raise ValueError(f"A phantom has the modality CT or MR, got {modality!r}.")
+        raise ValueError(f"The modality of a phantom must be CT or MR, got {modality!r}.")
     if len(shape) != 3 or min(shape) < 16:
-        raise ValueError(f"A phantom needs three axes of at least 16 voxels, got the shape {tuple(shape)}.")
+        raise ValueError(f"A phantom needs three axes of at least 16 voxels each, got shape {tuple(shape)}.")
     rng = np.random.default_rng(seed)
     affine = _affine(rng, seed % 4, shape, spacing)
     points, scale = _patient_points(rng, affine, shape, spacing)
@@ -87,22 +87,22 @@ def phantom_case(
 
 
 def _affine(rng: np.random.Generator, kind: int, shape: Sequence[int], spacing: Sequence[float]) -> np.ndarray:
-    """Return the affine of one of the four kinds of grid, the middle of the volume somewhere near the origin."""
+    """Return the affine of one of the four kinds of grid, with the centre of the volume near the origin."""
     flips = np.array([(1, 1, 1), (-1, -1, 1), (-1, 1, 1), (-1, -1, 1)][kind])
     turn = rng.uniform(3, 8, 3) * rng.choice((-1, 1), 3) * (kind in (1, 2))
     affine = np.eye(4)
     affine[:3, :3] = rotation(turn) @ np.diag(flips * spacing)
     affine[:3, 3] = rng.uniform(-80, 80, 3) - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    # NIfTI stores single precision; rounding here makes the file and the array agree to the bit.
+    # NIfTI stores float32; rounding here makes file and array agree to the bit.
     return affine.astype(np.float32).astype(np.float64)
 
 
 def _patient_points(
     rng: np.random.Generator, affine: np.ndarray, shape: Sequence[int], spacing: Sequence[float]
 ) -> tuple[np.ndarray, float]:
-    """Return where every voxel lies in the anatomy in mm, smoothly deformed, and the scale of the patient."""
+    """Return the smoothly deformed position of every voxel in the anatomy in mm, and the scale of the patient."""
     scale = float(np.min(np.multiply(shape, spacing) / _EXTENT) * rng.uniform(0.86, 1.0))
-    # Nobody lies exactly in the middle, or exactly straight.
+    # No patient lies exactly centred or exactly straight.
     middle = _MIDDLE + rng.uniform(-1, 1, 3) * (10, 8, 14)
     turned = rotation(rng.uniform(-1, 1, 3) * (2, 2, 7)) @ affine[:3, :3] / scale
     steps = [np.arange(size) - (size - 1) / 2 for size in shape]
@@ -138,13 +138,13 @@ def _tissue_values(rng: np.random.Generator, modality: str) -> tuple[dict[str, f
 
 
 def _acquire_ct(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Return HU with the noise of a scanner, which is a little smooth."""
+    """Return HU with slightly smooth scanner noise."""
     noisy = image + rng.uniform(9, 16) * _correlated(rng, image.shape, (0.6, 0.6, 0.3))
     return np.clip(np.rint(noisy), -1024, 3071).astype(np.int16)
 
 
 def _acquire_mr(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Return magnitudes in arbitrary units: smooth bias of the coil, Rician noise."""
+    """Return magnitudes in arbitrary units with a smooth coil bias and Rician noise."""
     bias = np.exp(0.18 * _correlated(rng, image.shape, np.array(image.shape) / 5))
     real, imaginary = rng.uniform(12, 22) * rng.standard_normal((2, *image.shape), dtype=np.float32)
     magnitude = np.hypot(np.maximum(image, 0) * bias + real, imaginary)
@@ -152,6 +152,6 @@ def _acquire_mr(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 
 def _outside_round_field(shape: Sequence[int]) -> np.ndarray:
-    """Return the columns outside the circle around the longer side of a slice, shape of a slice."""
+    """Return a mask, in the shape of a slice, of what lies outside the circle over its longer side."""
     x, y = np.ogrid[: shape[0], : shape[1]]
     return np.hypot(x - (shape[0] - 1) / 2, y - (shape[1] - 1) / 2) > max(shape[:2]) / 2

@@ -1,4 +1,4 @@
-"""Signed distances of simple solids and the canvas they are painted on."""
+"""Signed distances to simple solids, and the canvas they are painted on."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ def ellipsoid(
 
     Args:
         points: coordinates in mm, shape ``(3, ...)``.
-        centre: in mm.
+        centre: centre in mm.
         axes: the three half axes in mm.
-        turn: turns about x, y and z in degrees, applied to the ellipsoid in this order.
+        turn: rotations of the ellipsoid about x, y and z in degrees, applied in this order.
 
     Example:
         >>> ellipsoid(np.array([[0.0, 12.0], [0.0, 0.0], [5.0, 0.0]]), (0, 0, 0), (10, 5, 5)).round(2).tolist()
@@ -37,7 +37,7 @@ def tube(points: Array, path: Sequence[Sequence[float]], radii: Sequence[float])
     Args:
         points: coordinates in mm, shape ``(3, ...)``.
         path: corners of the polyline in mm.
-        radii: radius at every corner in mm; between two corners it changes linearly.
+        radii: radius at every corner in mm, linear in between.
 
     Example:
         >>> tube(np.array([[0.0, 5.0], [0.0, 3.0], [0.0, 0.0]]), [(0, 0, 0), (10, 0, 0)], [2, 2]).tolist()
@@ -56,13 +56,13 @@ def tube(points: Array, path: Sequence[Sequence[float]], radii: Sequence[float])
 
 
 def blend(first: Array, second: Array, width: float) -> Array:
-    """Return the distance to the union of two solids, the seam between them rounded over `width` mm."""
+    """Return the distance to the union of two solids, with the seam rounded over `width` mm."""
     overlap = np.maximum(width - np.abs(first - second), 0) / width
     return np.minimum(first, second) - overlap**2 * (width / 4)
 
 
 def rotation(turn: Sequence[float]) -> Array:
-    """Return the 3×3 matrix of turns about x, y and z in degrees, applied in this order."""
+    """Return the 3×3 matrix of rotations about x, y and z in degrees, applied in this order."""
     matrix = np.eye(3)
     for axis, angle in enumerate(np.deg2rad(turn)):
         i, j = (axis + 1) % 3, (axis + 2) % 3
@@ -73,13 +73,13 @@ def rotation(turn: Sequence[float]) -> Array:
 
 
 class Canvas:
-    """An image and a label map that solids are painted on, later ones over earlier ones.
+    """An image and a label map on which solids are painted, later ones over earlier ones.
 
     Args:
         values: mean value of every tissue.
-        textures: strength of the texture in every tissue.
-        texture: noise field of unit variance, shape of the image.
-        voxel: size of a voxel in mm: the width over which a border is mixed (partial volume).
+        textures: standard deviation of the texture of every tissue.
+        texture: noise of unit variance in the shape of the image.
+        voxel: size of a voxel in mm, over which tissues mix at a border (partial volume).
     """
 
     def __init__(self, values: dict[str, float], textures: dict[str, float], texture: Array, voxel: float) -> None:
@@ -88,7 +88,7 @@ class Canvas:
         self.label = np.zeros(texture.shape, np.uint8)
 
     def paint(self, distance: Array, tissue: str, label: int = 0) -> None:
-        """Fill the solid with the given signed distance (mm) with a tissue, and with a label."""
+        """Fill the solid of the given signed distance (mm) with a tissue and a label."""
         share = np.clip(0.5 - distance / self._voxel, 0, 1)
         touched = np.nonzero(share)
         share = share[touched]

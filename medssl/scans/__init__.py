@@ -1,4 +1,4 @@
-"""Reading and judging the files of scans."""
+"""Read the files of scans, and decide whether they can be trusted."""
 
 import lazy_loader
 

@@ -15,15 +15,15 @@ Colour = tuple[int, int, int]
 
 
 def parse_label_colours(text: str) -> dict[int, Colour | str]:
-    """Return the colour of every label value from ``VALUE=#RRGGBB,VALUE=#RRGGBB``.
+    """Parse ``VALUE=#RRGGBB,VALUE=#RRGGBB`` into the colour of every label value.
 
-    One value may be ``else``: it stands for every colour that is not listed.
+    One value may be ``else``, which stands for every colour that is not listed.
 
     Args:
-        text: to parse.
+        text: the text to parse.
 
     Raises:
-        ValueError: if a part is not of that form, or a value or colour comes twice.
+        ValueError: if a part has another form, or a value or colour appears twice.
 
     Example:
         >>> parse_label_colours("0=else, 1=#ff0000")
@@ -39,14 +39,17 @@ def parse_label_colours(text: str) -> dict[int, Colour | str]:
 
 
 def require_label_colours(colours: Mapping[int, Any], source: Any) -> dict[int, Colour | str]:
-    """Return the colours of label values if each is ``[red, green, blue]`` or, once, ``else``, and none comes twice.
+    """Require that every colour is ``[red, green, blue]`` or, at most once, ``else``, and that all differ.
 
     Args:
-        colours: by label value.
-        source: what to name in an error.
+        colours: colour of each label value.
+        source: what the error message names.
+
+    Returns:
+        The colours as tuples, ordered by label value.
 
     Raises:
-        ValueError: if they are not.
+        ValueError: if a colour is malformed or used twice.
     """
     checked: dict[int, Colour | str] = {}
     for value, colour in sorted(colours.items()):
@@ -67,7 +70,7 @@ def require_label_colours(colours: Mapping[int, Any], source: Any) -> dict[int, 
 
 
 def format_label_colours(colours: Mapping[int, Colour | str]) -> str:
-    """Return the text that `parse_label_colours` reads.
+    """Format colours as the text that `parse_label_colours` reads.
 
     Example:
         >>> format_label_colours({0: "else", 1: (255, 0, 0)})
@@ -80,15 +83,15 @@ def format_label_colours(colours: Mapping[int, Colour | str]) -> str:
 
 
 def colours_to_labels(pixels: np.ndarray, colours: Mapping[int, Colour | str], source: Any) -> np.ndarray:
-    """Return the label map of a colour mask, uint8 or, beyond 255 labels, int32, shape ``(x, y)``.
+    """Turn a colour mask into a label map of shape ``(x, y)``, uint8, or int32 beyond 255.
 
     Args:
         pixels: uint8, shape ``(x, y, 3)``.
-        colours: of the label values.
-        source: what to name in an error.
+        colours: colour of each label value.
+        source: what the error message names.
 
     Raises:
-        ValueError: if a pixel has a colour that is not listed; names file, colour and pixel.
+        ValueError: if a pixel has an unlisted colour; the message names the file, the colour and the pixel.
 
     Example:
         >>> mask = np.array([[[255, 0, 0], [9, 9, 9]]], np.uint8)
@@ -105,9 +108,9 @@ def colours_to_labels(pixels: np.ndarray, colours: Mapping[int, Colour | str], s
     if unlisted.any() and not others:
         x, y = (int(index) for index in np.argwhere(unlisted)[0])
         raise ValueError(
-            f"{source} has the colour #{bytes(pixels[x, y].tolist()).hex()} at pixel ({x}, {y}) and in "
-            f"{int(unlisted.sum())} pixels a colour that label_colours does not list; list it, or let "
-            f"'0={ELSE}' stand for all others."
+            f"{source} has the colour #{bytes(pixels[x, y].tolist()).hex()} at pixel ({x}, {y}) and, in "
+            f"{int(unlisted.sum())} pixels, a colour that label_colours does not list; list it, or add "
+            f"'0={ELSE}' for all others."
         )
     labels[unlisted] = others[0] if others else 0
     return labels.astype(np.uint8) if labels.max(initial=0) < 256 else labels

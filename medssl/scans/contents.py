@@ -1,4 +1,4 @@
-"""What is wrong with the voxels of a volume or of a label."""
+"""Problems with the voxels of an image or a label."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,43 +7,43 @@ import numpy as np
 
 from medssl.scans.geometry import Problem
 
-# Below it all is air: the crop to the body (Kats et al., 2024, section 3.1) would leave nothing.
+# Anything below is air: the crop to the body (Kats et al., 2024, section 3.1) would leave nothing.
 CT_BODY_HU = -500.0
-# Scanners pad with values down to -3024; above int16 there is no HU.
+# Scanners pad with values down to -3024; no HU exceeds int16.
 CT_RANGE = (-4096.0, 32767.0)
 _LISTED = 5
 
 
 def image_problems(voxels: np.ndarray, modality: str) -> list[Problem]:
-    """Return what is wrong with the voxels of an image.
+    """List the problems of an image's voxels.
 
     Args:
-        voxels: scaled as the header says; HU for CT.
-        modality: decides what an empty image is.
+        voxels: values scaled by the header; HU for CT.
+        modality: decides which values are plausible.
 
     Example:
         >>> image_problems(np.zeros((4, 4, 4)), "MR")[0].text
-        'all its voxels are 0; take the case out or export it again.'
+        'all its voxels are 0; remove the case or export it again.'
     """
     if bad := _not_finite(voxels):
-        return [Problem("error", f"{bad} of its voxels are NaN or Inf; replace them, or take the case out.")]
+        return [Problem("error", f"{bad} of its voxels are NaN or Inf; replace them, or remove the case.")]
     low, high = float(voxels.min()), float(voxels.max())
     if low == high:
-        return [Problem("error", f"all its voxels are {low:g}; take the case out or export it again.")]
+        return [Problem("error", f"all its voxels are {low:g}; remove the case or export it again.")]
     if max(-low, high) > float(np.finfo(np.float32).max):
-        return [Problem("error", f"its values from {low:g} to {high:g} do not fit into float32; correct the scaling.")]
+        return [Problem("error", f"its values from {low:g} to {high:g} do not fit in float32; correct the scaling.")]
     return _hounsfield_problems(low, high) if modality == "CT" else []
 
 
 def channel_problems(voxels: np.ndarray, in_channels: int | None, spatial_dims: int) -> list[Problem]:
-    """Return whether an image has other channels than a network takes.
+    """List a problem if an image does not have the channels that a network takes.
 
-    One channel can be repeated, and three equal ones are one; colours are never mixed to grey.
+    One channel can be repeated, and three equal ones count as one; colours are never mixed to grey.
 
     Args:
         voxels: shape ``(*spatial)`` or ``(*spatial, channels)``.
-        in_channels: of the network; ``None``: not known.
-        spatial_dims: axes in space.
+        in_channels: channels of the network's input; ``None``: unknown.
+        spatial_dims: number of spatial axes.
 
     Example:
         >>> grey = np.ones((4, 4, 3))
@@ -53,12 +53,12 @@ def channel_problems(voxels: np.ndarray, in_channels: int | None, spatial_dims: 
     channels = voxels.shape[spatial_dims] if voxels.ndim > spatial_dims and spatial_dims == 2 else 1
     if in_channels in (None, channels) or channels == 1 or (in_channels == 1 and is_grey(voxels)):
         return []
-    text = f"it has {channels} channels of different values and in_channels is {in_channels}"
+    text = f"it has {channels} channels that differ, and in_channels is {in_channels}"
     return [Problem("error", f"{text}; set in_channels to {channels}, as in image_rgb_2d, or save it as grey.")]
 
 
 def is_grey(pixels: np.ndarray) -> bool:
-    """Tell whether all channels, the last axis, are the same.
+    """Tell whether all channels (the last axis) are equal.
 
     Example:
         >>> is_grey(np.full((2, 2, 3), 7)), is_grey(np.array([[[1, 2, 3]]]))
@@ -68,15 +68,15 @@ def is_grey(pixels: np.ndarray) -> bool:
 
 
 def label_problems(voxels: np.ndarray, names: Mapping[int, str]) -> list[Problem]:
-    """Return what is wrong with the values of a label.
+    """List the problems of a label's voxels.
 
     Args:
-        voxels: integers, up to 0.001.
-        names: of the values that are declared, 0 = background among them.
+        voxels: label values; deviations from integers of up to 0.001 are a warning.
+        names: name of every declared value, including 0 = background.
 
     Example:
         >>> label_problems(np.array([0, 1, 7, 7]), {0: "background", 1: "liver"})[0].text
-        'it holds values that the list does not declare: 7 (2 voxels); declare or remap them.'
+        'it contains values that the list does not declare: 7 (2 voxels); declare or remap them.'
     """
     if bad := _not_finite(voxels):
         return [Problem("error", f"{bad} of its voxels are NaN or Inf; export the label again.")]
@@ -87,16 +87,16 @@ def label_problems(voxels: np.ndarray, names: Mapping[int, str]) -> list[Problem
     unknown = [f"{value} ({count} voxels)" for value, count in counts.items() if value not in names]
     if unknown:
         listed = ", ".join(unknown[:_LISTED]) + (f" and {len(unknown) - _LISTED} more" if unknown[_LISTED:] else "")
-        text = f"it holds values that the list does not declare: {listed}; declare or remap them."
+        text = f"it contains values that the list does not declare: {listed}; declare or remap them."
         problems.append(Problem("error", text))
     if not any(counts.keys() - {0}):
-        text = "the label is empty; if the scan is not labelled, list it as unlabeled."
+        text = "the label is empty; if the scan has not been labelled, list it in 'unlabeled'."
         problems.append(Problem("warning", text))
     return problems
 
 
 def label_counts(voxels: np.ndarray) -> dict[int, int]:
-    """Return how many voxels have each value, rounded to integers, lowest value first.
+    """Count the voxels of each value, rounded to integers, lowest value first.
 
     Args:
         voxels: finite values.
@@ -106,22 +106,22 @@ def label_counts(voxels: np.ndarray) -> dict[int, int]:
     if high - low > np.iinfo(np.uint16).max:
         found, counts = np.unique(values, return_counts=True)
         return {int(value): int(count) for value, count in zip(found, counts, strict=True)}
-    # Much faster than to sort a whole volume.
+    # Much faster than sorting a whole volume.
     counts = np.bincount((values.astype(np.int64) - low).ravel(order="K"))
     return {low + int(offset): int(counts[offset]) for offset in np.flatnonzero(counts)}
 
 
 def content_hash(voxels: np.ndarray) -> str:
-    """Return the SHA-256 of shape and values: the same under another header, voxel type, compression or file format.
+    """SHA-256 of shape and values, which does not depend on header, voxel type, compression or file format.
 
     Args:
-        voxels: scaled as the header says, axes x, y, z.
+        voxels: values scaled by the header, axes x, y, z.
 
     Example:
         >>> content_hash(np.ones((2, 3), np.int16)) == content_hash(np.ones((2, 3), np.float32))
         True
     """
-    # + 0.0 makes -0.0 a 0.0.
+    # Adding 0.0 turns -0.0 into 0.0.
     values = np.asarray(voxels, dtype="<f4", order="F") + np.float32(0.0)
     digest = hashlib.sha256(repr(values.shape).encode())
     digest.update(values.ravel(order="F").data)
@@ -131,23 +131,23 @@ def content_hash(voxels: np.ndarray) -> str:
 def _fraction_problems(voxels: np.ndarray) -> list[Problem]:
     fractions = np.abs(voxels - np.rint(voxels))
     if count := int(np.count_nonzero(fractions > 1e-3)):
-        return [Problem("error", f"{count} of its voxels are no integers; resample labels by nearest neighbour.")]
+        return [Problem("error", f"{count} of its voxels are not integers; resample labels by nearest neighbour.")]
     if count := int(np.count_nonzero(fractions)):
-        text = f"{count} of its voxels are only almost integers; round them, for many programs cut them off."
+        text = f"{count} of its voxels are almost but not exactly integers; round them, since many programs truncate."
         return [Problem("warning", text)]
     return []
 
 
 def _hounsfield_problems(low: float, high: float) -> list[Problem]:
     if high <= CT_BODY_HU:
-        return [Problem("error", f"no voxel is above {CT_BODY_HU:g} HU, so there is no body; take the case out.")]
+        return [Problem("error", f"no voxel is above {CT_BODY_HU:g} HU, so there is no body; remove the case.")]
     problems = []
     if low < CT_RANGE[0] or high > CT_RANGE[1]:
         problems.append(
-            Problem("warning", f"its values from {low:g} to {high:g} are no HU; check slope and intercept.")
+            Problem("warning", f"its values from {low:g} to {high:g} are not HU; check slope and intercept.")
         )
     if low >= 0:
-        text = f"its lowest value is {low:g} where air has -1000 HU"
+        text = f"its lowest value is {low:g}, although air is -1000 HU"
         problems.append(Problem("warning", f"{text}; check that the intercept was applied."))
     return problems
 

@@ -1,7 +1,7 @@
-"""A folder as one DICOM series: its slices in order, and whether they are all there.
+"""DICOM series in folders: the slices in order, and whether any is missing.
 
-DICOM has no checksum. What can be tested is that the folder holds one series, that no slice is left out of it, and that
-the slices are evenly spaced; a damaged slice is found when its pixels are decoded.
+DICOM has no checksum. What can be tested is that a folder holds one series, that every DICOM file belongs to it, and
+that the slices are evenly spaced; a damaged slice is found when its pixels are decoded.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ TOLERANCE_MM = 0.1
 
 @dataclass(frozen=True, eq=False)
 class SliceGeometry:
-    """Where the slices of a series lie, in mm of the patient (LPS).
+    """Positions of the slices of a series, in mm of the patient (LPS).
 
     Attributes:
-        size: columns and rows of a slice.
-        spacing: between columns and between rows.
-        axes: unit vectors along a row, along a column and across the slices, as the columns of ``(3, 3)``.
-        positions: of the first voxel of every slice, shape ``(slices, 3)``, in the order of the files.
+        size: number of columns and rows of a slice.
+        spacing: distance between columns and between rows.
+        axes: unit vectors along a row, along a column and across the slices, as the columns of a ``(3, 3)`` matrix.
+        positions: first voxel of every slice, shape ``(slices, 3)``, in the order of the files.
     """
 
     size: tuple[int, int]
@@ -32,24 +32,24 @@ class SliceGeometry:
 
     @property
     def gaps(self) -> np.ndarray:
-        """Distances between neighbouring slices across them."""
+        """Distances between neighbouring slices, measured along their normal."""
         return np.diff(self.positions @ self.axes[:, 2])
 
     @property
     def drift(self) -> float:
-        """How far the last slice lies from the normal through the first: 0 unless the gantry was tilted."""
+        """Distance of the last slice from the normal through the first: 0 unless the gantry was tilted."""
         way = self.positions[-1] - self.positions[0]
         return float(np.linalg.norm(way - self.axes[:, 2] * (way @ self.axes[:, 2])))
 
 
 def series_files(folder: Path) -> list[str]:
-    """Return the files of the one DICOM series of a folder, in the order of their positions.
+    """List the files of the one DICOM series in a folder, ordered by position.
 
     Args:
-        folder: its own files are read, sub-folders are not.
+        folder: contains the slices directly; sub-folders are not read.
 
     Raises:
-        ValueError: if it holds no series or several: a case is the path of a folder, and so a folder is one series.
+        ValueError: if there is no series or more than one: a case is the path of a folder, so a folder is one series.
     """
     try:
         has_files = any(item.is_file() for item in folder.iterdir())
@@ -57,7 +57,7 @@ def series_files(folder: Path) -> list[str]:
     except RuntimeError as error:
         raise ValueError(f"{folder} holds a damaged DICOM file; copy or export the series again.") from error
     if not found:
-        raise ValueError(f"{folder} holds no DICOM series; give the folder that directly holds the slices.")
+        raise ValueError(f"{folder} holds no DICOM series; give the folder that contains the slices directly.")
     if len(found) > 1:
         counts = ", ".join(f"{uid} ({len(_files(folder, uid))} files)" for uid in found)
         raise ValueError(f"{folder} holds {len(found)} DICOM series; put each into a folder of its own: {counts}.")
@@ -65,38 +65,38 @@ def series_files(folder: Path) -> list[str]:
 
 
 def require_one_series(folder: Path) -> None:
-    """Return nothing if a folder is one DICOM series with no slice left out and even spacing.
+    """Require that a folder holds one complete DICOM series with evenly spaced slices.
 
     Args:
-        folder: of the series.
+        folder: folder of the series.
 
     Raises:
-        ValueError: if there is no series or several, a DICOM file is not part of it, or slices are missing, doubled
-            or unevenly spaced.
+        ValueError: if there is no series or more than one, a DICOM file does not belong to it, or slices are missing,
+            duplicated or unevenly spaced.
     """
     files = series_files(folder)
     left_out = sorted({item for item in folder.iterdir() if _is_dicom(item)} - {Path(file) for file in files})
     if left_out:
-        raise ValueError(f"{left_out[0]} is damaged or not of the same DICOM series; repair it or take it away.")
+        raise ValueError(f"{left_out[0]} is damaged or belongs to another DICOM series; repair or remove it.")
     gaps = slice_geometry(files).gaps
     if not gaps.size:
         return
     usual = float(np.median(gaps))
     if usual < TOLERANCE_MM:
-        raise ValueError(f"{folder} holds several slices at one position; give one slice for every position.")
+        raise ValueError(f"{folder} holds several slices at one position; keep one slice for each position.")
     worst = int(np.argmax(np.abs(gaps - usual)))
     if abs(gaps[worst] - usual) > TOLERANCE_MM:
         raise ValueError(
-            f"{folder} lacks slices or has uneven ones: {gaps[worst]:.2f} mm between {Path(files[worst]).name} and "
-            f"{Path(files[worst + 1]).name}, {usual:.2f} mm elsewhere; export the whole series again."
+            f"{folder} lacks slices or spaces them unevenly: {gaps[worst]:.2f} mm between {Path(files[worst]).name} "
+            f"and {Path(files[worst + 1]).name}, but {usual:.2f} mm elsewhere; export the whole series again."
         )
 
 
 def slice_geometry(files: list[str]) -> SliceGeometry:
-    """Return where the slices of a series lie, from the tags of every file.
+    """Read the positions of the slices of a series from the tags of every file.
 
     Args:
-        files: in the order of their positions.
+        files: slices, ordered by position.
 
     Raises:
         ValueError: if a file has no position or orientation, or differs from the first in size or orientation.
@@ -109,16 +109,16 @@ def slice_geometry(files: list[str]) -> SliceGeometry:
         size, spacing = reader.GetSize()[:2], reader.GetSpacing()[:2]
         first = first or SliceGeometry(size, spacing, axes, np.empty((0, 3)))
         if size != first.size or not np.allclose(axes, first.axes, atol=1e-3):
-            raise ValueError(f"{file} differs in size or orientation from {files[0]}; take it out of the series.")
+            raise ValueError(f"{file} differs in size or orientation from {files[0]}; remove it from the series.")
         positions.append(_numbers(reader, _POSITION, 3, file))
     return SliceGeometry(first.size, first.spacing, first.axes, np.array(positions))
 
 
 def damaged_slice(files: list[str]) -> str | None:
-    """Return the first file whose pixels cannot be decoded.
+    """Find the first file whose pixels cannot be decoded; ``None`` if all can.
 
     Args:
-        files: of the series.
+        files: slices of the series.
     """
     for file in files:
         try:
@@ -145,7 +145,7 @@ def _header(file: str) -> sitk.ImageFileReader:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise ValueError(f"{file} is no readable DICOM slice; copy or download it again.") from error
+        raise ValueError(f"{file} is not a readable DICOM slice; copy or download it again.") from error
     return reader
 
 

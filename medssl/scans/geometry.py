@@ -1,4 +1,4 @@
-"""What is wrong with the geometry of a volume, and of a label beside its image."""
+"""Problems with the geometry of a volume, and of a label compared with its image."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -14,11 +14,11 @@ TOLERANCE_MM = 0.1
 
 
 class Problem(NamedTuple):
-    """What is wrong with a file.
+    """One problem of a file.
 
     Attributes:
-        severity: an error must be mended; a warning may be as it should.
-        text: one sentence: what is wrong and what to do.
+        severity: an error must be fixed; a warning may be harmless.
+        text: one sentence that says what is wrong and what to do.
     """
 
     severity: Literal["error", "warning"]
@@ -26,29 +26,29 @@ class Problem(NamedTuple):
 
 
 def header_problems(header: VolumeHeader, spatial_dims: int | None = 3) -> list[Problem]:
-    """Return what is wrong with the header of a volume or 2D image; errors that make others pointless come alone.
+    """List the problems of the header of a volume or 2D image, without those that only follow from others.
 
     Args:
-        header: of the volume or image.
-        spatial_dims: axes in space that it should have, 2 or 3; ``None``: either.
+        header: header of the volume or image.
+        spatial_dims: number of spatial axes it should have, 2 or 3; ``None``: either.
     """
     dims = spatial_dims or max(header.spatial_dims, 2)
     return _kind_problems(header, dims) or _affine_errors(header) or _affine_warnings(header)
 
 
 def pair_problems(image: VolumeHeader, label: VolumeHeader) -> list[Problem]:
-    """Return how the grid of a label differs from that of its image.
+    """List how the grid of a label differs from that of its image.
 
-    Both are compared as turned to RAS, for so they are loaded: a label that is stored in another order of axes, at the
-    same place, is no fault.
+    Both are turned to RAS first, as they are when loaded: a label that is stored in another order of axes at the same
+    place is not an error.
 
     Args:
-        image: its header, free of errors.
-        label: its header, free of errors.
+        image: header of the image, free of errors.
+        label: header of the label, free of errors.
     """
     (image_shape, image_affine), (label_shape, label_affine) = (_turned_to_ras(header) for header in (image, label))
     if image_shape != label_shape:
-        text = f"its label is of {_sizes(label_shape)} where the image is of {_sizes(image_shape)} (axes turned to RAS)"
+        text = f"its label is {_sizes(label_shape)} but the image is {_sizes(image_shape)} (axes turned to RAS)"
         return [Problem("error", f"{text}; resample the label onto the grid of the image.")]
     distance = corner_distance((*image_shape, 1)[:3], image_affine, label_affine)
     if distance > TOLERANCE_MM * min(1.0, image.spacing.min()):
@@ -56,26 +56,26 @@ def pair_problems(image: VolumeHeader, label: VolumeHeader) -> list[Problem]:
         return [Problem("error", f"{text}; resample the label onto the image, or correct its header.")]
     codes = ["".join(nib.aff2axcodes(header.affine)[: header.spatial_dims]) for header in (image, label)]
     if codes[0] != codes[1] and image.is_nifti and label.is_nifti:
-        text = f"the label is stored as {codes[1]} and the image as {codes[0]}"
-        return [Problem("warning", f"{text}, at the same place; look at one overlay for a left-right swap.")]
+        text = f"the label is stored as {codes[1]} but the image as {codes[0]}"
+        return [Problem("warning", f"{text}, at the same place; check one overlay for a left-right swap.")]
     return []
 
 
 def patch_problems(
     header: VolumeHeader, patch_size: Sequence[int], spacing: Sequence[float] | None = None
 ) -> list[Problem]:
-    """Return by how much a volume must be padded to hold one patch.
+    """Say by how much a volume must be padded to hold one patch, if at all.
 
     Args:
-        header: of the volume, free of errors.
-        patch_size: voxels of a patch, axes in RAS.
-        spacing: mm to which volumes are resampled before patches are cut; ``None``: they are not.
+        header: header of the volume, free of errors.
+        patch_size: voxels of a patch along each axis, in RAS.
+        spacing: mm to which volumes are resampled before patches are cut; ``None``: no resampling.
     """
     shape, affine = _turned_to_ras(header)
     size = np.array(shape)
     if len(patch_size) != len(size):
-        text = f"it has {len(size)} axes and the patch of {_sizes(patch_size)} has {len(patch_size)}"
-        return [Problem("error", f"{text}; choose a data recipe of {len(size)} axes.")]
+        text = f"it has {len(size)} axes, but the patch of {_sizes(patch_size)} has {len(patch_size)}"
+        return [Problem("error", f"{text}; choose a data recipe with {len(size)} axes.")]
     if spacing is not None:
         lengths = np.linalg.norm(affine[:3, :3], axis=0)[: len(size)]
         size = np.maximum(1, np.rint(size * lengths / spacing).astype(int))
@@ -88,10 +88,10 @@ def patch_problems(
 
 
 def corner_distance(shape: Sequence[int], first: np.ndarray, second: np.ndarray) -> float:
-    """Return the largest distance in mm between the corners of one grid under two affines.
+    """Largest distance in mm between the corners of one grid under two affines.
 
     Args:
-        shape: of the grid, three axes.
+        shape: voxels along the three axes of the grid.
         first: affine of shape ``(4, 4)``.
         second: affine of shape ``(4, 4)``.
 
@@ -119,10 +119,10 @@ def _kind_problems(header: VolumeHeader, spatial_dims: int) -> list[Problem]:
         return [_error(f"its header says {_sizes(shape)} voxels; save it again")]
     if len(shape) < spatial_dims:
         return [
-            _error(f"it has {len(shape)} axes where a volume has 3; give the volume, not a slice, or a 2D data recipe")
+            _error(f"it has {len(shape)} axes, but a volume has 3; give the volume, not a slice, or a 2D data recipe")
         ]
     if spatial_dims == 2 and len(shape) > 2:
-        return [_error(f"it has {len(shape)} axes where an image has 2; cut it with `medssl slices`")]
+        return [_error(f"it has {len(shape)} axes, but an image has 2; cut it with `medssl slices`")]
     if any(size > 1 for size in shape[3:]):
         return [_error(f"it holds several volumes ({_sizes(shape)}); split it and list each as a case")]
     return []
@@ -130,13 +130,13 @@ def _kind_problems(header: VolumeHeader, spatial_dims: int) -> list[Problem]:
 
 def _affine_errors(header: VolumeHeader) -> list[Problem]:
     if not np.isfinite(header.affine).all():
-        return [_error("its affine holds NaN or Inf; set it from the original scan")]
+        return [_error("its affine contains NaN or Inf; restore it from the original scan")]
     if header.qform is None and _leaves_sform(header):
-        text = "its pixdim contradicts its sform, and readers would take the qform, which it does not set"
+        text = "its pixdim contradicts its sform, and readers would use the qform, which is not set"
         return [_error(f"{text}; set pixdim to the spacing of the sform")]
     spacing, dims = header.spacing, header.spatial_dims
     if abs(np.linalg.det(header.affine[:dims, :dims])) <= 1e-6 * np.prod(spacing):
-        return [_error(f"its affine is singular (spacing {_millimetres(spacing)}); set it from the original scan")]
+        return [_error(f"its affine is singular (spacing {_millimetres(spacing)}); restore it from the original scan")]
     if spacing.min() < SMALLEST_SPACING:
         return [_error(f"its spacing is {_millimetres(spacing)}: metres? Convert it to millimetres")]
     if spacing.max() > LARGEST_SPACING:
@@ -152,21 +152,21 @@ def _form_warnings(header: VolumeHeader) -> list[Problem]:
     if not header.is_nifti:
         return []
     if header.sform is None and header.qform is None:
-        return [_warning("it has neither sform nor qform: place and orientation are guessed; set them from the scan")]
+        return [_warning("it has neither sform nor qform, so its place and orientation are a guess; set them")]
     if header.sform is None or header.qform is None:
         return []
     distance = corner_distance(header.grid, header.sform, header.qform)
     if not np.isfinite(distance):
-        return [_warning("its qform is no rotation, and other programs than this take it; set it from the sform")]
+        return [_warning("its qform is not a rotation, and other programs use it; set it from the sform")]
     if distance <= TOLERANCE_MM:
         return []
     used, other = ("qform", "sform") if _leaves_sform(header) else ("sform", "qform")
-    text = f"its sform and qform lie {distance:.2f} mm apart; the {used} is used, other programs take the {other}"
-    return [_warning(f"{text}: keep the right one only")]
+    text = f"its sform and qform lie {distance:.2f} mm apart; the {used} is used here, other programs use the {other}"
+    return [_warning(f"{text}; keep only the right one")]
 
 
 def _leaves_sform(header: VolumeHeader) -> bool:
-    """Tell whether MONAI sets the sform aside, as it does when the spacing of the header contradicts it."""
+    """Tell whether MONAI ignores the sform, as it does when the spacing of the header contradicts it."""
     stored = header.sform
     return stored is not None and corner_distance(header.grid, stored, header.affine) > TOLERANCE_MM
 
@@ -183,11 +183,11 @@ def _grid_warnings(header: VolumeHeader) -> list[Problem]:
         text = f"its slices drift sideways by {header.gantry_drift:.1f} mm (tilted gantry), which readers ignore"
         problems.append(_warning(f"{text}; resample it to a straight grid"))
     if min(header.shape[:3]) == 1:
-        problems.append(_warning("it is a single slice; nothing in depth can be learnt from it"))
+        problems.append(_warning("it is a single slice, which teaches a network nothing about depth"))
     if header.spacing.max() > 10 * header.spacing.min():
         problems.append(
             _warning(
-                f"its voxels are 10 times longer than wide: {_millimetres(header.spacing)}; choose a fitting spacing"
+                f"its voxels are over 10 times as long as wide ({_millimetres(header.spacing)}); choose a new spacing"
             )
         )
     return problems
@@ -195,15 +195,13 @@ def _grid_warnings(header: VolumeHeader) -> list[Problem]:
 
 def _scaling_warnings(header: VolumeHeader) -> list[Problem]:
     slope, intercept = header.scaling
-    # Slope 0, and in nibabel's own files NaN, is the standard's "not scaled".
+    # By the standard a slope of 0 means "not scaled"; nibabel writes NaN.
     if slope == 0 or np.isnan(slope):
         unused = intercept not in (0.0, 1.0) and np.isfinite(intercept)
-        text = (
-            f"its intercept {intercept:g} is ignored, for its slope is {slope:g}; set the slope to 1 if it should count"
-        )
+        text = f"its intercept {intercept:g} is ignored, since its slope is {slope:g}; set the slope to 1 to apply it"
         return [_warning(text)] if unused else []
     if abs(slope) > 1e6 or not np.isfinite(intercept):
-        return [_warning(f"its slope {slope:g} and intercept {intercept:g} are hardly meant; check the values")]
+        return [_warning(f"its slope {slope:g} and intercept {intercept:g} are implausible; check the values")]
     return []
 
 

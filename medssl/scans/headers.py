@@ -1,4 +1,4 @@
-"""What a header says about a volume or image, in one form for NIfTI, NRRD, MetaImage, DICOM and pictures."""
+"""Headers of volumes and images in one form for NIfTI, NRRD, MetaImage, DICOM and pictures."""
 
 import os
 from dataclasses import dataclass
@@ -19,18 +19,18 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 @dataclass(frozen=True, eq=False)
 class VolumeHeader:
-    """What a header says.
+    """The contents of a header.
 
     Attributes:
-        path: of the file or folder.
-        shape: voxels along every stored axis; 4D files have 4, 2D files and pictures 2.
-        components: numbers in one voxel; 3 for RGB.
-        is_complex: whether the numbers are complex.
-        affine: voxel index to RAS mm, shape ``(4, 4)``, as MONAI will use it; it may be singular or not finite.
+        path: the file or folder.
+        shape: voxels along every stored axis; 4 axes for 4D files, 2 for 2D files and pictures.
+        components: number of values in one voxel; 3 for RGB.
+        is_complex: whether the values are complex.
+        affine: voxel index to RAS mm, shape ``(4, 4)``, as MONAI will use it; may be singular or not finite.
         sform: affine of the NIfTI sform, ``None`` without one.
         qform: affine of the NIfTI qform, ``None`` without one.
         scaling: slope and intercept of NIfTI, ``(1, 0)`` elsewhere.
-        gantry_drift: mm that the last DICOM slice lies beside the normal through the first.
+        gantry_drift: distance in mm of the last DICOM slice from the normal through the first.
     """
 
     path: Path
@@ -45,17 +45,17 @@ class VolumeHeader:
 
     @property
     def spatial_dims(self) -> int:
-        """Axes in space: 2 or 3."""
+        """Number of spatial axes: 2 or 3."""
         return min(len(self.shape), 3)
 
     @property
     def grid(self) -> tuple[int, int, int]:
-        """Voxels along the three axes of the affine, 1 across a 2D image."""
+        """Voxels along the three axes of the affine; 1 across a 2D image."""
         return (*self.shape[:3], 1, 1)[:3]
 
     @property
     def spacing(self) -> np.ndarray:
-        """Mm between neighbouring voxels along each axis in space; pixels of a picture have the size 1."""
+        """Distance in mm between neighbouring voxels along each spatial axis; the pixels of a picture have size 1."""
         return np.linalg.norm(self.affine[:3, :3], axis=0)[: self.spatial_dims]
 
     @property
@@ -65,13 +65,13 @@ class VolumeHeader:
 
 
 def read_header(path: str | os.PathLike[str]) -> VolumeHeader:
-    """Return what the header of a scan says; no voxel is read, except that a picture is read whole.
+    """Read the header of a scan without its voxels; only pictures are read whole.
 
     Args:
         path: NIfTI, NRRD, MetaImage, PNG, TIFF or BMP file, or folder of a DICOM series.
 
     Raises:
-        ValueError: if there is no readable header; the message names the file.
+        ValueError: if the header cannot be read; the message names the file.
     """
     path = Path(path)
     if path.is_dir():
@@ -81,12 +81,12 @@ def read_header(path: str | os.PathLike[str]) -> VolumeHeader:
     try:
         return _nifti(path) if path.name.lower().endswith(NIFTI_ENDINGS) else _itk(path)
     except Exception as error:
-        # nibabel's errors have no common class.
+        # nibabel's errors share no base class.
         raise ValueError(f"{path} has no readable header ({error}); save or download it again.") from error
 
 
 def _picture(path: Path) -> VolumeHeader:
-    # Of a mask, the indices of a palette; size and channels are the same for all kinds but that.
+    # As an index mask, a picture with a palette can be read too; size and channels depend on nothing else.
     shape = read_picture(path, "index mask").shape
     return VolumeHeader(path, shape[:2], shape[2] if len(shape) == 3 else 1, False, PICTURE_AFFINE.copy())
 
@@ -111,9 +111,9 @@ def _nifti(path: Path) -> VolumeHeader:
 
 
 def _nifti_affine(path: Path, stored: np.ndarray) -> np.ndarray:
-    """Give the affine that MONAI will use: it takes the qform where only that agrees with the header's spacing.
+    """Return the affine that MONAI will use: the qform where only that agrees with the header's spacing.
 
-    An affine that nibabel would mend by a guess is left as it is stored.
+    An affine that nibabel would repair by guessing is returned as stored.
     """
     if not np.isfinite(stored).all() or not np.linalg.det(stored):
         return stored
@@ -124,7 +124,7 @@ def _qform(header: nib.Nifti1Header) -> np.ndarray:
     try:
         return np.asarray(header.get_qform(), float)
     except (ValueError, nib.spatialimages.HeaderDataError):
-        # No rotation: as good as not finite, which is judged by whoever uses it.
+        # Not a rotation: treated as not finite, which whoever uses it judges.
         return np.full((4, 4), np.nan)
 
 

@@ -1,4 +1,4 @@
-"""From the path a user gives to the scans behind it."""
+"""The scans at a path that a user gives."""
 
 import os
 from pathlib import Path
@@ -10,17 +10,17 @@ _VOLUMES = (*NIFTI_ENDINGS, *ITK_ENDINGS, *PICTURE_ENDINGS)
 
 
 def input_cases(path: str | os.PathLike[str]) -> list[dict[str, str]]:
-    """Return one ``{"case", "image"}`` for every scan at a path.
+    """List every scan at a path as ``{"case", "image"}``.
 
-    A file is one scan. A folder of volumes (NIfTI, NRRD, MetaImage) or pictures (PNG, TIFF, BMP) is one scan a file;
-    any other folder with files in it is one DICOM series.
+    A file is one scan. A folder of volumes (NIfTI, NRRD, MetaImage) or pictures (PNG, TIFF, BMP) holds one scan per
+    file; any other folder with files in it is one DICOM series.
 
     Args:
-        path: a scan's file, a folder of volumes or pictures, or the folder of a DICOM series.
+        path: file of a scan, folder of volumes or pictures, or folder of a DICOM series.
 
     Raises:
-        FileNotFoundError: if nothing is there, or the folder holds no scan: inference without a scan is an error, not
-            a success with nothing to show for it.
+        FileNotFoundError: if the path does not exist or holds no scan: inference without a scan is an error, not a
+            success without output.
 
     Example:
         >>> import tempfile
@@ -30,7 +30,7 @@ def input_cases(path: str | os.PathLike[str]) -> list[dict[str, str]]:
         ['a']
     """
     if not str(path):
-        raise FileNotFoundError("No scan is given; set `input` to a scan's file, a folder of scans or a DICOM folder.")
+        raise FileNotFoundError("No scan is given; set `input` to a scan, a folder of scans or a DICOM folder.")
     source = Path(path)
     if not source.exists():
         raise FileNotFoundError(f"There is no scan at {source}.")

@@ -1,4 +1,4 @@
-"""Whether a file holds a whole volume in a sound place."""
+"""Whether a file holds an undamaged volume with sound geometry."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from medssl.scans.streams import require_whole, whole_nifti
 
 @dataclass(frozen=True, eq=False)
 class WholeVolume:
-    """A file that passed or failed: its problems, and what could be read of it."""
+    """What could be read of a file, and its problems."""
 
     problems: list[Problem]
     header: VolumeHeader | None = None
@@ -22,28 +22,29 @@ class WholeVolume:
 
 
 def verified_header(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> VolumeHeader:
-    """Return the header of a volume whose stream is whole and whose geometry has no error.
+    """Read the header of a volume, and require an undamaged file and a geometry without errors.
 
     Args:
         path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series; in 2D also a picture.
-        spatial_dims: axes in space that it must have, 2 or 3; ``None``: either.
+        spatial_dims: required number of spatial axes, 2 or 3; ``None``: either.
 
     Raises:
-        ValueError: if it is damaged, or no volume of single numbers in a sound place; the message names the file.
+        ValueError: if the file is damaged, its voxels are not single numbers, or its geometry has an error; the message
+            names the file.
     """
     require_whole(path)
     return sound_header(path, spatial_dims)
 
 
 def sound_header(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> VolumeHeader:
-    """Return the header of a volume whose geometry has no error; whether its stream is whole is not asked.
+    """Read the header of a volume and require a geometry without errors; the voxels are not verified.
 
     Args:
         path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series; in 2D also a picture.
-        spatial_dims: axes in space that it must have, 2 or 3; ``None``: either.
+        spatial_dims: required number of spatial axes, 2 or 3; ``None``: either.
 
     Raises:
-        ValueError: if it is no volume of single numbers in a sound place; the message names the file.
+        ValueError: if its voxels are not single numbers or its geometry has an error; the message names the file.
     """
     header = read_header(path)
     for problem in header_problems(header, spatial_dims):
@@ -53,7 +54,7 @@ def sound_header(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> 
 
 
 def check_file(path: str | os.PathLike[str]) -> list[Problem]:
-    """Return what is wrong with the stream, header and geometry of a volume; its values are not judged.
+    """List the problems of the stream, header and geometry of a volume; its values are not judged.
 
     Args:
         path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series.
@@ -66,16 +67,16 @@ def read_whole(
     spatial_dims: int = 3,
     read: Callable[[str | os.PathLike[str]], np.ndarray] = read_volume,
 ) -> WholeVolume:
-    """Give a volume that was read to its end, or the problems that prevent it.
+    """Read a volume to its end, or list the problems that prevent it.
 
     Args:
         path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series; in 2D also a picture.
-        spatial_dims: axes in space that it must have, 2 or 3.
-        read: gives the voxels of a file that is not NIfTI.
+        spatial_dims: required number of spatial axes, 2 or 3.
+        read: reads the voxels of a file that is not NIfTI.
     """
     stored = None
     try:
-        # A compressed NIfTI file is inflated once, for its checksum and its voxels.
+        # A compressed NIfTI file is inflated only once, for both its checksum and its voxels.
         if is_nifti(path):
             stored = whole_nifti(path)
         else:

@@ -1,4 +1,4 @@
-"""MONAI's ``LoadImaged`` for files that may be damaged, and for DICOM, NRRD and MetaImage without the package itk."""
+"""MONAI's ``LoadImaged`` for files that may be damaged, and DICOM, NRRD and MetaImage without the package itk."""
 
 import os
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ _KEPT = (torch.int8, torch.uint8, torch.int16, torch.int32)
 
 
 class VerifiedLoadImage(LoadImage):
-    """Load one volume of which every byte was verified.
+    """Load one volume and verify every byte of it.
 
-    The stream of a file is read to its end (`medssl.scans.streams`), for NIfTI in the one reading that gives its
-    voxels, and its header must describe a volume in a sound place. NRRD, MetaImage and the folder of a DICOM series are
-    read by SimpleITK, PNG, TIFF and BMP by Pillow; anything else as MONAI does.
+    The file is read to its end (`medssl.scans.streams`), for NIfTI in the same pass that reads its voxels, and its
+    header must describe a volume with sound geometry. SimpleITK reads NRRD, MetaImage and DICOM series, Pillow reads
+    PNG, TIFF and BMP, and MONAI anything else.
 
     Args:
         reader: one of MONAI's own readers to use instead.
-        image_only: leave the dictionary of metadata out; the tensor has them.
-        dtype: of the voxels; ``None``: int8, uint8, int16 and int32 stay what they are, anything else becomes float32.
+        image_only: return no separate dictionary of metadata; the tensor has them.
+        dtype: type of the voxels; ``None`` keeps int8, uint8, int16 and int32 and turns anything else into float32.
         ensure_channel_first: add the channel axis.
-        spatial_dims: axes in space that it must have, 2 or 3; ``None``: either.
+        spatial_dims: required number of spatial axes, 2 or 3; ``None``: either.
     """
 
     def __init__(
@@ -47,18 +47,18 @@ class VerifiedLoadImage(LoadImage):
         self.has_own_reader = reader is not None
         self.spatial_dims = spatial_dims
         if reader is None:
-            # The last one registered is asked first.
+            # MONAI asks the last registered reader first.
             self.register(SimpleITKReader())
             self.register(PictureReader())
 
     def __call__(
         self, filename: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], reader: ImageReader | None = None
     ) -> Any:
-        """Return the volume, a ``MetaTensor`` with its affine to RAS mm.
+        """Load the volume as a ``MetaTensor`` with its affine to RAS mm.
 
         Args:
             filename: file, or folder of a DICOM series.
-            reader: to use for this call.
+            reader: reader for this call only.
 
         Raises:
             ValueError: if the file is damaged or cannot be read; the message names it.
@@ -94,15 +94,15 @@ def _in_kept_type(volume: Tensor) -> Tensor:
 
 
 class VerifiedLoadImaged(LoadImaged):
-    """Load the volumes of a sample, each verified as by `VerifiedLoadImage`.
+    """Load and verify the volumes of a sample, each with `VerifiedLoadImage`.
 
     Args:
-        keys: of the paths in the sample.
+        keys: keys of the paths in the sample.
         reader: one of MONAI's own readers to use instead.
-        dtype: of the voxels; ``None``: small integers stay what they are (see `VerifiedLoadImage`).
-        image_only: leave the dictionaries of metadata out; the tensors have them.
+        dtype: type of the voxels; ``None`` keeps small integers (see `VerifiedLoadImage`).
+        image_only: return no separate dictionaries of metadata; the tensors have them.
         ensure_channel_first: add the channel axis.
-        allow_missing_keys: pass over keys that the sample lacks.
+        allow_missing_keys: ignore keys that the sample lacks.
 
     Example:
         >>> import tempfile

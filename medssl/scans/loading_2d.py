@@ -1,4 +1,4 @@
-"""2D images and their masks, ready for a network that takes a number of channels."""
+"""2D images and their masks, with the number of channels that a network takes."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -22,20 +22,20 @@ from medssl.scans.pictures import PICTURE_AFFINE, is_picture
 class LoadImages2Dd(LoadImaged):
     """Load the images and masks of a sample, shape ``(C, x, y)``: pictures (PNG, TIFF, BMP) or 2D medical files.
 
-    The first axis of a picture is x, from left to right, the second y, from top to bottom; its pixels have the size 1,
-    and it lies where ITK and 3D Slicer put it (`medssl.scans.pictures.PICTURE_AFFINE`).
+    The first axis of a picture is x, from left to right, and the second y, from top to bottom; its pixels have size 1,
+    and it lies where ITK and 3D Slicer place it (`medssl.scans.pictures.PICTURE_AFFINE`).
     Images have ``in_channels`` channels: three equal ones become one, a single one is repeated, and different ones are
-    never mixed. Masks have one. A sample of `medssl.data.datalist.load_section` holds ``label_colours`` where masks are
-    pictures of colours.
+    never mixed. Masks have one. Where masks are colour pictures, the samples of `medssl.data.datalist.load_section`
+    hold ``label_colours``.
 
     Args:
-        keys: of the paths in the sample.
-        in_channels: of images.
-        label_key: the key of masks.
-        allow_missing_keys: pass over keys that the sample lacks.
+        keys: keys of the paths in the sample.
+        in_channels: channels of images.
+        label_key: key of masks.
+        allow_missing_keys: ignore keys that the sample lacks.
 
     Raises:
-        ValueError: if a file is damaged, has other channels, or a mask has another size than its image; the message
+        ValueError: if a file is damaged or has other channels, or a mask differs in size from its image; the message
             names the file.
 
     Example:
@@ -62,11 +62,11 @@ class LoadImages2Dd(LoadImaged):
         self._loader = VerifiedLoadImage(dtype=np.float32, ensure_channel_first=True, spatial_dims=2)
 
     def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
-        """Give the sample with images and masks in the place of their paths.
+        """Replace the paths of a sample by images and masks.
 
         Args:
             data: the sample.
-            reader: for images, in place of those that fit their endings.
+            reader: reader of images, instead of the one that their endings choose.
         """
         sample = dict(data)
         colours = sample.get("label_colours")
@@ -88,15 +88,15 @@ class LoadImages2Dd(LoadImaged):
 
 
 def load_label(path: Any, colours: str | None = None, spatial_dims: int | None = None) -> MetaTensor:
-    """Return the label map of a file with its affine, float32 of shape ``(1, *spatial)``.
+    """Load the label map of a file with its affine, float32 of shape ``(1, *spatial)``.
 
     Args:
-        path: of the label.
-        colours: of the label values as `medssl.scans.colours.format_label_colours` writes them, for colour masks.
-        spatial_dims: axes in space that it must have, 2 or 3; ``None``: either.
+        path: file of the label.
+        colours: colours of the label values as text (`medssl.scans.colours.format_label_colours`), for colour masks.
+        spatial_dims: required number of spatial axes, 2 or 3; ``None``: either.
 
     Raises:
-        ValueError: if it cannot be read; the message names it.
+        ValueError: if it cannot be read; the message names the file.
     """
     if not is_picture(path):
         return _in_plane(VerifiedLoadImage(ensure_channel_first=True, spatial_dims=spatial_dims)(path))
@@ -108,11 +108,11 @@ def load_label(path: Any, colours: str | None = None, spatial_dims: int | None =
 
 
 def _in_plane(image: MetaTensor) -> MetaTensor:
-    """Give a 2D image the affine of its plane; MONAI takes the third axis of a larger one for an axis of the image."""
+    """Give a 2D image the affine of its plane; MONAI would take the third axis of a 3D one for an axis of the image."""
     if image.ndim == 3:
         image.affine = to_affine_nd(2, image.affine)
         image.meta[MetaKeys.ORIGINAL_AFFINE] = image.affine.clone()
-        # The channels are first now; MONAI's writers would take y for the channels of a map without any.
+        # The channels come first now; without this, MONAI's writers would take y for the channels.
         image.meta[MetaKeys.ORIGINAL_CHANNEL_DIM] = float("nan")
     return image
 
@@ -122,6 +122,6 @@ def _require_one_size(shapes: Mapping[Hashable, tuple[Any, tuple[int, ...]]]) ->
     for path, other in others:
         if other != size:
             raise ValueError(
-                f"{path} has {other[0]} x {other[1]} pixels where {first} has {size[0]} x {size[1]}; give a mask of "
-                "the size of its image."
+                f"{path} has {other[0]} x {other[1]} pixels, but {first} has {size[0]} x {size[1]}; give a mask of the "
+                "size of its image."
             )

@@ -1,4 +1,4 @@
-"""NIfTI from one reading of a stream that is verified to its end."""
+"""NIfTI files, read and verified in one pass."""
 
 import os
 from collections.abc import Sequence
@@ -17,16 +17,17 @@ from medssl.scans.streams import whole_nifti
 
 
 def read_nifti(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> nib.Nifti1Image:
-    """Return the image of a NIfTI file, its stream verified to the end and its geometry without an error.
+    """Read a NIfTI file, verified to the end of its stream, and require a geometry without errors.
 
-    Scaled voxels are float32, or, if nothing but a whole number is added to int16 and the sums fit, int16 as stored.
+    Scaled voxels are float32, except that int16 stays int16 where scaling only adds an integer and the sums fit.
 
     Args:
         path: a ``.nii`` or ``.nii.gz`` file.
-        spatial_dims: axes in space that it must have, 2 or 3; ``None``: either.
+        spatial_dims: required number of spatial axes, 2 or 3; ``None``: either.
 
     Raises:
-        ValueError: if it is damaged, or no volume of single numbers in a sound place; the message names the file.
+        ValueError: if the file is damaged, its voxels are not single numbers, or its geometry has an error; the message
+            names the file.
 
     Example:
         >>> import tempfile
@@ -45,11 +46,11 @@ def read_nifti(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> ni
 
 
 class LoadedNifti(NibabelReader):
-    """Give MONAI's loader images that are read already, by `read_nifti`.
+    """Hand images that `read_nifti` has read to MONAI's loader.
 
     Args:
-        paths: of the files.
-        spatial_dims: axes in space that they must have, 2 or 3; ``None``: either.
+        paths: files to read.
+        spatial_dims: required number of spatial axes, 2 or 3; ``None``: either.
 
     Raises:
         ValueError: if one cannot be trusted; the message names the file.
@@ -63,14 +64,14 @@ class LoadedNifti(NibabelReader):
         """Return the images.
 
         Args:
-            data: their paths.
-            kwargs: none; part of MONAI's interface.
+            data: paths of the images.
+            kwargs: unused; part of MONAI's interface.
         """
         self.filenames = ensure_tuple(data)
         return self.images if len(self.images) > 1 else self.images[0]
 
     def _get_array_data(self, img: nib.Nifti1Image, filename: str) -> torch.Tensor:
-        # MONAI would bring an array into C order, which takes as long as to resample it; a tensor is left as it lies.
+        # MONAI would copy an array into C order, which takes as long as resampling it; it leaves a tensor as it is.
         voxels = np.asarray(img.dataobj)
         return torch.from_numpy(voxels.astype(np.float64) if voxels.dtype == np.longdouble else voxels)
 
@@ -84,7 +85,7 @@ def _scaled(voxels: np.ndarray, slope: float, intercept: float) -> np.ndarray:
         voxels += np.int16(intercept)
         return voxels
     result = np.empty(voxels.shape, np.float32, order="F")
-    # One slab of float64 at a time, not a volume.
+    # float64 for one slab at a time, not for a whole volume.
     for index in range(voxels.shape[-1]):
         result[..., index] = apply_read_scaling(voxels[..., index], np.float64(slope), np.float64(intercept))
     return result

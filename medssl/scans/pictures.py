@@ -1,4 +1,4 @@
-"""Pixels of PNG, TIFF and BMP files, through Pillow as MONAI's ``PILReader`` reads them."""
+"""Pixels of PNG, TIFF and BMP files, read by Pillow like MONAI's ``PILReader``."""
 
 import os
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from monai.utils import MetaKeys, ensure_tuple
 from PIL import Image
 
 PICTURE_ENDINGS = (".png", ".tif", ".tiff", ".bmp")
-# Pixel index to RAS mm, where ITK and 3D Slicer put a picture: x is to the left, y to the back, a pixel 1 mm wide.
+# Pixel index to RAS mm, where ITK and 3D Slicer place a picture: x to the left, y to the back, pixels 1 mm wide.
 PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
-# Modes of Pillow whose pixels are one number, or red, green and blue.
+# Pillow's modes whose pixels are one number, or red, green and blue.
 _PLAIN = ("1", "L", "I", "F", "I;16", "I;16L", "I;16B", "I;16N", "RGB")
 _WITH_ALPHA = {"LA": "L", "RGBA": "RGB"}
 
@@ -22,7 +22,7 @@ Kind = Literal["image", "index mask", "colour mask"]
 
 
 def is_picture(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a file is a picture by its ending.
+    """Tell by its ending whether a file is a picture.
 
     Example:
         >>> is_picture("cell.TIF"), is_picture("cell.nii.gz")
@@ -32,19 +32,19 @@ def is_picture(path: str | os.PathLike[str]) -> bool:
 
 
 def read_picture(path: str | os.PathLike[str], kind: Kind = "image") -> np.ndarray:
-    """Return the pixels of a picture, shape ``(x, y)`` or ``(x, y, 3)`` for red, green and blue.
+    """Read the pixels of a picture, shape ``(x, y)``, or ``(x, y, 3)`` for red, green and blue.
 
-    The first axis is x, from left to right, the second y, from top to bottom, as MONAI reads and writes pictures.
-    Numbers keep their type: 8 or 16 bit, or float32. An opaque alpha channel is left out.
+    The first axis is x, from left to right, and the second y, from top to bottom, as MONAI reads and writes pictures.
+    Values keep their type: 8 or 16 bit, or float32. An opaque alpha channel is dropped.
 
     Args:
         path: a ``.png``, ``.tif``, ``.tiff`` or ``.bmp`` file of one page.
-        kind: how the pixels are meant. A picture with a palette is an index mask by its indices and a colour mask by
-            its colours. A colour mask comes out as 8-bit red, green and blue whatever it was.
+        kind: meaning of the pixels. Of a picture with a palette, an index mask takes the indices and a colour mask the
+            colours. Colour masks are always returned as 8-bit red, green and blue.
 
     Raises:
-        ValueError: if it is damaged, has several pages, is partly transparent, or has a palette or another kind of
-            colours where neither was meant; the message names the file.
+        ValueError: if it is damaged, has several pages, is partly transparent, or has a palette or a colour space that
+            `kind` does not allow; the message names the file.
 
     Example:
         >>> import tempfile
@@ -58,23 +58,23 @@ def read_picture(path: str | os.PathLike[str], kind: Kind = "image") -> np.ndarr
     try:
         with Image.open(path) as image:
             pages = getattr(image, "n_frames", 1)
-            # Checksums of PNG are compared here alone, and the file must be opened again afterwards.
+            # Only this compares the checksums of a PNG, and the file must be opened again afterwards.
             image.verify()
         with Image.open(path) as image:
             has_wide_colours = image.mode in ("RGB", *_WITH_ALPHA) and ";16" in repr(image.tile)
             image.load()
     except Exception as error:
-        # Pillow's errors have no common class.
+        # Pillow's errors share no base class.
         raise ValueError(f"{path} cannot be read as a picture ({error}); copy or export it again.") from error
     if pages > 1:
-        raise ValueError(f"{path} holds {pages} pages; save each as a file of its own, or the stack as NIfTI.")
+        raise ValueError(f"{path} has {pages} pages; save each as a separate file, or the stack as NIfTI.")
     pixels = _wide_colours(path) if has_wide_colours else np.asarray(_plain(path, image, kind))
     pixels = pixels.swapaxes(0, 1)
     return pixels.astype(np.uint8) if pixels.dtype == bool else pixels
 
 
 class PictureReader(PILReader):
-    """Give the pixels that `read_picture` reads to MONAI's loader.
+    """Hand the pixels that `read_picture` reads to MONAI's loader.
 
     Args:
         kind: see `read_picture`.
@@ -85,16 +85,16 @@ class PictureReader(PILReader):
         self.kind = kind
 
     def verify_suffix(self, filename: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]) -> bool:
-        """Tell whether every path ends like a picture."""
+        """Tell whether every path has the ending of a picture."""
         return all(is_picture(path) for path in ensure_tuple(filename))
 
     def read(self, data: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], **kwargs: Any) -> np.ndarray:
-        """Return the pixels of one file."""
+        """Read the pixels of one file."""
         (path,) = ensure_tuple(data)
         return read_picture(path, self.kind)
 
     def get_data(self, img: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        """Return the pixels, where their channels are, and the place that ITK gives a picture."""
+        """Return the pixels, and metadata with their channel axis and the position that ITK gives a picture."""
         meta = {
             MetaKeys.AFFINE: PICTURE_AFFINE.copy(),
             MetaKeys.ORIGINAL_AFFINE: PICTURE_AFFINE.copy(),
@@ -106,7 +106,7 @@ class PictureReader(PILReader):
 
 def _plain(path: Path, image: Image.Image, kind: Kind) -> Image.Image:
     if image.mode in ("P", "PA") and kind == "image":
-        raise ValueError(f"{path} has a palette; save it as grey or red, green and blue.")
+        raise ValueError(f"{path} has a palette; save it as grey or RGB.")
     if image.mode == "P" and kind == "index mask":
         return image
     if image.mode in ("P", "PA"):
@@ -115,20 +115,20 @@ def _plain(path: Path, image: Image.Image, kind: Kind) -> Image.Image:
         _require_opaque(path, np.asarray(image)[..., -1])
         image = image.convert(_WITH_ALPHA[image.mode])
     if image.mode not in _PLAIN:
-        raise ValueError(f"{path} has pixels of the kind {image.mode}; save it as grey or red, green and blue.")
+        raise ValueError(f"{path} has pixels of mode {image.mode}; save it as grey or RGB.")
     if kind != "colour mask":
         return image
     if image.mode not in ("1", "L", "RGB"):
-        raise ValueError(f"{path} has more than 8 bit per pixel, and a mask of colours has 8; leave label_colours out.")
+        raise ValueError(f"{path} has more than 8 bits per pixel, but colour masks have 8; leave label_colours out.")
     return image.convert("RGB")
 
 
 def _wide_colours(path: Path) -> np.ndarray:
-    """Give 16-bit colours, shape ``(y, x, 3)``, which Pillow would cut to 8 bit."""
+    """Read 16-bit colours, shape ``(y, x, 3)``, which Pillow would reduce to 8 bits."""
     try:
         pixels = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     except RuntimeError as error:
-        raise ValueError(f"{path} cannot be read as a picture of 16 bit; save it again as PNG.") from error
+        raise ValueError(f"{path} cannot be read as a 16-bit picture; save it again as PNG.") from error
     if pixels.shape[-1] in (2, 4):
         _require_opaque(path, pixels[..., -1])
         pixels = pixels[..., :-1]
@@ -139,6 +139,6 @@ def _require_opaque(path: Path, alpha: np.ndarray) -> None:
     through = int(np.count_nonzero(alpha != np.iinfo(alpha.dtype).max))
     if through:
         raise ValueError(
-            f"{path} is transparent in {through} pixels, whose colours nobody sees; save it without an alpha channel, "
-            "and what the channel may hold as a file of its own."
+            f"{path} is transparent in {through} pixels, whose colours are undefined; save it without an alpha "
+            "channel, and a mask that the channel may hold as a separate file."
         )

@@ -1,4 +1,4 @@
-"""Voxels and affines of NRRD, MetaImage and DICOM through SimpleITK, of NIfTI through nibabel, of pictures."""
+"""Voxels and affines: NRRD, MetaImage and DICOM by SimpleITK, NIfTI by nibabel, pictures by Pillow."""
 
 import os
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 class SimpleITKReader(ImageReader):
-    """Give arrays with axes x, y, z and affines to RAS mm, as MONAI's ``ITKReader`` does, without the package itk.
+    """Read arrays with axes x, y, z and affines to RAS mm like MONAI's ``ITKReader``, without the package itk.
 
-    It reads NRRD, MetaImage and DICOM: a folder is one series, a ``.dcm`` file is one scan. A header's free text, which
-    may hold the name of a patient, is left behind.
+    It reads NRRD, MetaImage and DICOM: a folder is one series, a ``.dcm`` file is one scan. Free text of a header,
+    which may contain the name of a patient, is dropped.
 
     Example:
         >>> import tempfile
@@ -39,7 +39,7 @@ class SimpleITKReader(ImageReader):
     """
 
     def verify_suffix(self, filename: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]) -> bool:
-        """Tell whether every path is a folder or ends like a file that this reader takes.
+        """Tell whether every path is a folder or has an ending that this reader takes.
 
         Args:
             filename: one path or several.
@@ -48,11 +48,11 @@ class SimpleITKReader(ImageReader):
         return all(path.is_dir() or path.name.lower().endswith((*ITK_ENDINGS, ".dcm")) for path in paths)
 
     def read(self, data: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], **kwargs: Any) -> sitk.Image:
-        """Return the image at a path.
+        """Read the image at a path.
 
         Args:
             data: one path.
-            kwargs: none; part of MONAI's interface.
+            kwargs: unused; part of MONAI's interface.
 
         Raises:
             ValueError: if there are several paths, or the image cannot be read.
@@ -66,7 +66,7 @@ class SimpleITKReader(ImageReader):
         """Return the voxels, shape ``(x, y, z)`` or ``(x, y, z, components)``, and their geometry.
 
         Args:
-            img: from `read`.
+            img: image returned by `read`.
         """
         array = itk_array(img)
         affine = itk_affine(img)
@@ -82,14 +82,15 @@ class SimpleITKReader(ImageReader):
 
 
 def read_volume(path: str | os.PathLike[str], kind: Kind = "image") -> np.ndarray:
-    """Return the voxels of a scan as stored, scaled by its header, axes in the order of the file: x, y, z.
+    """Read the voxels of a scan, scaled by its header, axes in the order of the file: x, y, z.
 
     Args:
         path: NIfTI, NRRD, MetaImage, PNG, TIFF or BMP file, or folder of a DICOM series.
-        kind: of a picture (see `medssl.scans.pictures.read_picture`).
+        kind: meaning of the pixels of a picture (see `medssl.scans.pictures.read_picture`).
 
     Raises:
-        ValueError: if it cannot be read, or is a damaged NIfTI file; the message names it, for a series the slice.
+        ValueError: if it cannot be read, or is a damaged NIfTI file; the message names the file or, in a series, the
+            slice.
     """
     if is_picture(path):
         return read_picture(path, kind)
@@ -99,7 +100,7 @@ def read_volume(path: str | os.PathLike[str], kind: Kind = "image") -> np.ndarra
 
 
 def is_nifti(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a path is that of a NIfTI file by its ending; a folder is a DICOM series whatever its name.
+    """Tell by its ending whether a path is a NIfTI file; a folder is a DICOM series, whatever its name.
 
     Example:
         >>> is_nifti("scan.NII.gz"), is_nifti("scan.nrrd")
@@ -109,31 +110,31 @@ def is_nifti(path: str | os.PathLike[str]) -> bool:
 
 
 def scaled_nifti(path: str | os.PathLike[str], stored: np.ndarray) -> np.ndarray:
-    """Return the voxels of a NIfTI file, scaled by its header as nibabel scales them.
+    """Scale the voxels of a NIfTI file by its header, as nibabel does.
 
     Args:
-        path: of the file, whose header is read.
-        stored: from `medssl.scans.streams.whole_nifti`.
+        path: the file, whose header is read.
+        stored: voxels from `medssl.scans.streams.whole_nifti`.
 
     Raises:
-        ValueError: if nibabel does not take the header; the message names the file.
+        ValueError: if nibabel rejects the header; the message names the file.
     """
     try:
         proxy = nib.load(path).dataobj
         return apply_read_scaling(stored, np.float64(proxy.slope), np.float64(proxy.inter))
     except Exception as error:
-        # nibabel's errors for a strange header have no common class.
+        # nibabel's errors for a strange header share no base class.
         raise ValueError(f"{path} cannot be read as NIfTI ({error}); save or download it again.") from error
 
 
 def read_itk(path: Path) -> sitk.Image:
-    """Return the image of a file or of the DICOM series in a folder.
+    """Read the image of a file or of the DICOM series in a folder.
 
     Args:
-        path: to read.
+        path: file or folder.
 
     Raises:
-        ValueError: if it cannot be read; the message names the file, for a series the slice.
+        ValueError: if it cannot be read; the message names the file or, in a series, the slice.
     """
     files = series_files(path) if path.is_dir() else None
     try:
@@ -144,10 +145,10 @@ def read_itk(path: Path) -> sitk.Image:
 
 
 def itk_array(image: sitk.Image) -> np.ndarray:
-    """Return the voxels with the first axis x, components last.
+    """Return the voxels of an image, axes x, y, z, components last.
 
     Args:
-        image: to take them from.
+        image: a SimpleITK image.
     """
     array = sitk.GetArrayFromImage(image)
     rank = image.GetDimension()
@@ -155,10 +156,10 @@ def itk_array(image: sitk.Image) -> np.ndarray:
 
 
 def itk_affine(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
-    """Return the map from voxel indices to RAS mm, shape ``(rank + 1, rank + 1)`` with rank at most 3.
+    """Return the map from voxel indices to RAS mm, shape ``(rank + 1, rank + 1)``, with rank at most 3.
 
     Args:
-        image: an image, or a reader that has read the header.
+        image: an image, or a reader that has read its header.
     """
     rank = image.GetDimension()
     kept = min(rank, 3)

@@ -1,8 +1,8 @@
 """Whether a file holds, undamaged, every voxel that its header promises.
 
-The common readers stop at the last voxel and so never see the checksum behind it: a flipped bit in a ``.nii.gz`` gives
-wrong voxels and no error. Here every compressed stream is read to its end, in small pieces, by ISA-L: half the time of
-zlib.
+Common readers stop at the last voxel and never see the checksum behind it: a flipped bit in a ``.nii.gz`` gives wrong
+voxels and no error. Here every compressed stream is read to its end, in small pieces, by ISA-L, which takes half the
+time of zlib.
 """
 
 import os
@@ -27,18 +27,17 @@ _SUGGESTION = "copy or download it again"
 
 
 def require_whole(path: str | os.PathLike[str]) -> None:
-    """Return nothing if a scan is whole: its stream passes its checksum and is as long as its header says.
+    """Require that a scan is undamaged: that it passes its checksum and is as long as its header says.
 
-    NIfTI (``.nii``, ``.nii.gz``), NRRD (``.nrrd``, ``.nhdr``) and MetaImage (``.mha``, ``.mhd``) are read to their end,
-    never more than 1 MiB at a time; of a folder, the slices must be one DICOM series. Files of any other kind must not
-    be empty. What no checksum covers passes: a changed voxel of an uncompressed file, the time and the name in a gzip
-    header.
+    NIfTI (``.nii``, ``.nii.gz``), NRRD (``.nrrd``, ``.nhdr``) and MetaImage (``.mha``, ``.mhd``) are read to the end,
+    at most 1 MiB at a time; a folder must hold one DICOM series. Files of any other kind must not be empty. Changes
+    that no checksum covers go unnoticed: a voxel of an uncompressed file, the time and the name in a gzip header.
 
     Args:
         path: file of a scan, or folder of a DICOM series.
 
     Raises:
-        ValueError: if it is damaged; the message names the file and says what is wrong.
+        ValueError: if the file is damaged; the message names it and says what is wrong.
 
     Example:
         >>> import tempfile
@@ -66,16 +65,16 @@ def require_whole(path: str | os.PathLike[str]) -> None:
 
 
 def whole_nifti(path: str | os.PathLike[str]) -> np.ndarray:
-    """Return the voxels of a NIfTI file as they are stored, neither scaled nor swapped, from one reading of its stream.
+    """Read the voxels of a NIfTI file as stored, neither scaled nor byte-swapped, in one pass.
 
-    The stream passes the checks of `require_whole`. Memory is taken once, after the header was found to promise no more
-    than the file can hold.
+    The file passes the checks of `require_whole`. Memory is allocated once, after checking that the header promises no
+    more than the file can hold.
 
     Args:
         path: a ``.nii`` or ``.nii.gz`` file.
 
     Raises:
-        ValueError: if it is damaged; the message names the file and says what is wrong.
+        ValueError: if the file is damaged; the message names it and says what is wrong.
 
     Example:
         >>> import tempfile
@@ -103,7 +102,7 @@ def whole_nifti(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def nifti_header(path: str | os.PathLike[str]) -> nib.Nifti1Header:
-    """Return the header of a NIfTI-1 or NIfTI-2 file exactly as it is stored, faults included.
+    """Read the header of a NIfTI-1 or NIfTI-2 file exactly as stored, faults included.
 
     Args:
         path: a ``.nii`` or ``.nii.gz`` file.
@@ -117,13 +116,13 @@ def nifti_header(path: str | os.PathLike[str]) -> nib.Nifti1Header:
 
 
 def nifti_dtype(header: nib.Nifti1Header) -> np.dtype:
-    """Return the type of a voxel.
+    """Type of a voxel.
 
     Args:
-        header: from `nifti_header`.
+        header: header from `nifti_header`.
 
     Raises:
-        ValueError: if it is none that can be read.
+        ValueError: if the type is unknown or not supported.
     """
     try:
         dtype = header.get_data_dtype()
@@ -136,7 +135,7 @@ def nifti_dtype(header: nib.Nifti1Header) -> np.dtype:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """Give the stream of a file, and make an error that names the file of whatever is found wrong with it."""
+    """Open a file, and turn every error while it is read into one that names the file."""
     if not path.exists():
         raise ValueError(f"{path} does not exist; correct the path.")
     try:
@@ -145,7 +144,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             if not start:
                 raise ValueError("it is empty")
             if start.lstrip().startswith(b"<"):
-                raise ValueError("it is a web page or XML text, not a scan")
+                raise ValueError("it is a web page or XML, not a scan")
             handle.seek(0)
             yield handle
     except (OSError, EOFError, zlib.error, isal_zlib.error, ValueError, RuntimeError, OverflowError) as error:
@@ -178,7 +177,7 @@ def _nifti_bytes(header: nib.Nifti1Header) -> int:
     if not 1 <= rank <= 7 or min(sizes) < 1:
         raise ValueError(f"its header says {rank} axes of {sizes} voxels")
     offset = float(header["vox_offset"])
-    # 0 means "right behind the header": NIfTI-1 has 4 bytes of extension flags there.
+    # 0 means "right after the header" and its 4 bytes of extension flags.
     offset = offset or header.sizeof_hdr + 4
     if not header.sizeof_hdr <= offset < 2**40:
         raise ValueError(f"its header says that the voxels start at byte {offset}")
@@ -221,7 +220,7 @@ def _text_header(handle: BinaryIO, separator: str, last: str | None = None) -> d
 
 
 def _data_of(path: Path, handle: BinaryIO, name: str | None) -> BinaryIO:
-    """Give the stream of the voxels: the rest of the file, or the detached file that the header names."""
+    """Return the stream of the voxels: the rest of the file, or the separate file that the header names."""
     return handle if name is None else (path.parent / name).open("rb")
 
 
@@ -247,7 +246,7 @@ def _pieces_into(content: np.ndarray, stream: BinaryIO) -> Iterator[int]:
 
 
 def _inflated(stream: BinaryIO) -> Iterator[int]:
-    # 47: the window of zlib, and either a zlib or a gzip header, as MetaIO accepts both.
+    # 47: the largest window, with a zlib or a gzip header, as MetaIO accepts both.
     inflater = zlib.decompressobj(47)
     packed = b""
     while not inflater.eof:
@@ -262,7 +261,7 @@ def _inflated(stream: BinaryIO) -> Iterator[int]:
 def _require_length(lengths: Iterator[int], promised: int, total: int = 0) -> None:
     for length in lengths:
         total += length
-        # Leave at once: what follows may be a bomb.
+        # Stop at once: what follows may be a decompression bomb.
         if total > promised:
             raise ValueError(f"it holds more than the {promised} bytes its header promises")
     if total < promised:

@@ -48,10 +48,6 @@ def parts(value):
         yield from parts(item)
 
 
-def parts_of(path):
-    return parts(ConfigParser.load_config_file(str(path)))
-
-
 @pytest.mark.parametrize("workflow_type", [None, "train", "inference"])
 @pytest.mark.parametrize("kind", ["bundle", "pretrain_bundle"])
 def test_monai_loads_the_trained_network_from_another_folder(kind, workflow_type, request, tmp_path, monkeypatch):
@@ -102,44 +98,63 @@ def test_float_voxels_give_the_image_of_integer_voxels(bundle, tmp_path):
     torch.testing.assert_close(images[0].as_tensor(), images[1].as_tensor())
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.relative_to(ROOT).parts))
-def test_no_key_passes_for_metadata(path):
-    for part in parts_of(path):
-        for name in ("keys", "key", "source_key", "orig_keys", "image_key"):
-            keys = part.get(name, [])
-            if part.get("_target_") != "DeleteItemsd":
-                assert not [key for key in np.atleast_1d(keys) if str(key).startswith(("image_", "label_"))], part
+@pytest.fixture(scope="module")
+def recipes():
+    """Every recipe by its path below the source bundles."""
+    assert len(RECIPES) > 50
+    return {str(path.relative_to(ROOT)): ConfigParser.load_config_file(str(path)) for path in RECIPES}
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.relative_to(ROOT).parts))
-def test_no_recipe_uses_what_loses_places_or_spoils_its_input(path):
-    targets = {part.get("_target_") for part in parts_of(path)}
+def all_parts(recipes):
+    return [(name, part) for name, recipe in recipes.items() for part in parts(recipe)]
+
+
+def test_no_key_passes_for_metadata(recipes):
+    # MONAI Label and 3D Slicer delete or overwrite keys of these names; DeleteItemsd is what takes them out.
+    keys = [
+        (name, str(key))
+        for name, part in all_parts(recipes)
+        if part.get("_target_") != "DeleteItemsd"
+        for setting in ("keys", "key", "source_key", "orig_keys", "image_key")
+        for key in np.atleast_1d(part.get(setting, []))
+    ]
+    assert len(keys) > 100
+    assert [key for key in keys if key[1].startswith(("image_", "label_"))] == []
+
+
+def test_no_recipe_uses_what_loses_places_or_spoils_its_input(recipes):
     # The second read of a PersistentDataset has no affine; the others write into the view they are given.
-    assert not targets & {"PersistentDataset", "RandCoarseShuffled", "RandCoarseDropoutd", "RandStdShiftIntensityd"}
-    # Orientationd warns unless it is told its labels.
-    assert all("labels" in part for part in parts_of(path) if part.get("_target_") == "Orientationd")
+    banned = {"PersistentDataset", "RandCoarseShuffled", "RandCoarseDropoutd", "RandStdShiftIntensityd"}
+    assert [(name, part) for name, part in all_parts(recipes) if part.get("_target_") in banned] == []
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.relative_to(ROOT).parts))
-def test_code_is_monais_or_an_installed_packages(path):
-    for part in parts_of(path):
-        target = str(part.get("_target_", "medssl."))
-        assert "." not in target or target.split(".")[0] in INSTALLED, target
+def test_orientationd_is_told_its_labels(recipes):
+    # It warns unless it is.
+    steps = [(name, part) for name, part in all_parts(recipes) if part.get("_target_") == "Orientationd"]
+    assert steps and [step for step in steps if "labels" not in step[1]] == []
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.relative_to(ROOT).parts))
-def test_every_preprocessing_turns_scans_to_the_same_axes(path):
-    steps = ConfigParser.load_config_file(str(path)).get("image_transforms")
-    if steps is not None:
-        assert [step["axcodes"] for step in steps if step["_target_"] == "Orientationd"] in (["RAS"], ["RA"], ["LP"])
+def test_code_is_from_monai_or_an_installed_package(recipes):
+    targets = [(name, str(part["_target_"])) for name, part in all_parts(recipes) if "_target_" in part]
+    assert len(targets) > 100
+    assert [pair for pair in targets if "." in pair[1] and pair[1].split(".")[0] not in INSTALLED] == []
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.relative_to(ROOT).parts))
-def test_no_patch_is_a_single_cell_on_the_coarsest_level(path):
-    size = ConfigParser.load_config_file(str(path)).get("patch_size")
+def test_every_preprocessing_turns_scans_to_the_same_axes(recipes):
+    turns = {
+        name: [step["axcodes"] for step in recipe["image_transforms"] if step["_target_"] == "Orientationd"]
+        for name, recipe in recipes.items()
+        if recipe.get("image_transforms") is not None
+    }
+    assert turns and {name: axes for name, axes in turns.items() if axes not in (["RAS"], ["RA"], ["LP"])} == {}
+
+
+def test_no_patch_is_a_single_cell_on_the_coarsest_level(recipes):
     # A norm over one cell of one image raises in training; 16 is the coarsest stride of the default pyramid.
-    if isinstance(size, list):
-        assert math.prod(math.ceil(side / 16) for side in size) > 1
+    sizes = {name: recipe.get("patch_size") for name, recipe in recipes.items()}
+    sizes = {name: size for name, size in sizes.items() if isinstance(size, list)}
+    assert sizes
+    assert [name for name, size in sizes.items() if math.prod(math.ceil(side / 16) for side in size) == 1] == []
 
 
 @pytest.mark.parametrize("kind", ["pretrain", "segmentation"])

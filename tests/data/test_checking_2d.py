@@ -1,12 +1,10 @@
 import json
 
-import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
 from medssl.data.checking import check_datalist
-from medssl.scans.integrity import verified_header
 from tests.slices import write_pictures
 
 GREY = np.random.default_rng(0).integers(0, 256, (6, 8), np.uint8)
@@ -37,13 +35,13 @@ def test_a_picture_and_its_mask_are_clean(tmp_path):
 @pytest.mark.parametrize(
     ("image", "mask", "options", "problem"),
     [
-        (GREY, GREY[:4] // 128, {}, "its label is of 8 x 4 where the image is of 8 x 6"),
+        (GREY, GREY[:4] // 128, {}, "its label is 8 x 4 but the image is 8 x 6"),
         (GREY, GREY // 128 * 255, {}, "values that the list does not declare: 255"),
         (GREY, np.stack([GREY] * 3, -1), {}, "is a mask stored as three equal channels; say in label_colours"),
         (GREY, np.stack([GREY] * 3, -1), {"label_colours": {"1": [1, 1, 1]}}, "a colour that label_colours does not"),
         (GREY * 0, GREY // 128, {}, "all its voxels are 0"),
-        (np.stack([GREY, GREY, GREY // 2], -1), GREY // 128, {"in_channels": 1}, "3 channels of different values"),
-        (GREY, GREY // 128, {"spatial_dims": 3}, "it has 2 axes where a volume has 3"),
+        (np.stack([GREY, GREY, GREY // 2], -1), GREY // 128, {"in_channels": 1}, "3 channels that differ"),
+        (GREY, GREY // 128, {"spatial_dims": 3}, "it has 2 axes, but a volume has 3"),
     ],
 )
 def test_what_is_wrong_is_an_error(tmp_path, image, mask, options, problem):
@@ -52,11 +50,4 @@ def test_what_is_wrong_is_an_error(tmp_path, image, mask, options, problem):
 
 def test_a_recipe_of_other_axes_than_the_list_is_an_error(slice_list):
     findings = check_datalist(slice_list, [16, 16, 16])
-    assert "it has 2 axes and the patch of 16 x 16 x 16 has 3" in findings[0].problem
-
-
-def test_a_plane_that_is_not_x_and_y_is_an_error(tmp_path):
-    sagittal = np.array([[0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1.0]])
-    nib.save(nib.Nifti1Image(GREY.astype(np.int16), sagittal), tmp_path / "a.nii.gz")
-    with pytest.raises(ValueError, match=r"a\.nii\.gz cannot be used: its affine is singular"):
-        verified_header(tmp_path / "a.nii.gz", 2)
+    assert "it has 2 axes, but the patch of 16 x 16 x 16 has 3" in findings[0].problem

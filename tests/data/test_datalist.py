@@ -45,22 +45,22 @@ def test_a_list_without_labels_needs_no_names(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"name": ...}, "'name' must be a text"),
+        ({"name": ...}, "'name' must be text"),
         ({"modality": "PET"}, "'modality' must be CT, MR or image, not 'PET'"),
         ({"labels": ...}, "'labels' must map integers to names"),
         ({"labels": {"liver": 1}}, "'labels' must map integers to names"),
-        ({"labels": {"0": "background", "1": 5}}, "'labels.1' must be a text, not 5"),
+        ({"labels": {"0": "background", "1": 5}}, "'labels.1' must be text, not 5"),
         ({"labels": {"0": "background", "2": "liver"}}, r"'labels' are \[0, 2\]"),
         ({"labels": {"0": "background", "1": "Liver", "2": "liver"}}, "'liver' twice"),
-        ({"training": ..., "unlabeled": ...}, "there is no case"),
-        ({"training": [], "unlabeled": []}, "there is no case"),
+        ({"training": ..., "unlabeled": ...}, "there are no cases"),
+        ({"training": [], "unlabeled": []}, "there are no cases"),
         ({"training": {"case": "a"}}, "'training' must be a list"),
         ({"training": ["a.nii.gz"]}, r"'training\[0\]' must be an object"),
         ({"training": [{"image": "a", "label": "b"}]}, r"'training\[0\]': case None"),
-        ({"training": [{"case": "a", "label": "b"}]}, r"'training\[0\].image' must be a text"),
+        ({"training": [{"case": "a", "label": "b"}]}, r"'training\[0\].image' must be text"),
         ({"training": [{"case": "a", "image": "b"}]}, r"'training\[0\]' has no 'label'"),
         ({"unlabeled": [ENTRY]}, r"'unlabeled\[0\]' has a label"),
-        ({"trainig": [ENTRY]}, "'trainig' is no section"),
+        ({"trainig": [ENTRY]}, "'trainig' is not a section"),
         ({"test": [ENTRY]}, r"case 'a' is in 'training\[0\]' and 'test\[0\]'"),
         ({"test": [{**ENTRY, "case": "A"}]}, "case 'A' is in"),
     ],
@@ -70,10 +70,10 @@ def test_a_fault_is_named_with_file_and_key(tmp_path, changes, message):
         read_datalist(write(tmp_path, **changes))
 
 
-@pytest.mark.parametrize("case", ["../x", "a/b", "a\\b", "", ".", "..", "-o", "; rm", "a\nb", "a\0", "x" * 129, "a "])
-def test_a_case_that_is_no_file_name_is_an_error(tmp_path, case):
-    with pytest.raises(ValueError, match="cannot be part of a file name"):
-        read_datalist(write(tmp_path, training=[{**ENTRY, "case": case}]))
+def test_a_case_that_is_not_a_file_name_is_an_error(tmp_path):
+    for case in ("../x", "a/b", "a\\b", "", ".", "..", "-o", "; rm", "a\nb", "a\0", "x" * 129, "a "):
+        with pytest.raises(ValueError, match="cannot be part of a file name"):
+            read_datalist(write(tmp_path, training=[{**ENTRY, "case": case}]))
 
 
 @pytest.mark.parametrize("case", ["a", "LUNG1-001", "s_0001.v2", "Fall 7 (süd)", "x" * 128])
@@ -172,7 +172,7 @@ def test_all_cases_of_a_list_have_the_same_keys(tmp_path):
     ("changes", "message"),
     [
         ({"spatial_dims": 4}, "'spatial_dims' must be 2 or 3, not 4"),
-        ({"training": [{**ENTRY, "group": 7}]}, r"'training\[0\]\.group' must be a text"),
+        ({"training": [{**ENTRY, "group": 7}]}, r"'training\[0\]\.group' must be text"),
         ({"training": SLICES[:1], "test": SLICES[1:2]}, "group 'anna' is in 'training' and in 'test'"),
         ({"label_colours": [255, 0, 0]}, "'label_colours' must map values of 'labels' to colours"),
         ({"label_colours": {"5": [255, 0, 0]}}, "'label_colours' must map values of 'labels' to colours"),
@@ -185,5 +185,5 @@ def test_a_fault_of_2d_data_is_named(tmp_path, changes, message):
 
 
 def test_a_list_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no data list .*gone\.json; `medssl datalist` makes one"):
+    with pytest.raises(FileNotFoundError, match=r"no data list .*gone\.json; `medssl datalist` creates one"):
         read_datalist(tmp_path / "gone.json")

@@ -94,7 +94,7 @@ def test_two_series_in_a_sub_folder_are_an_error(folders):
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="nowhere is no folder"):
+    with pytest.raises(ValueError, match="nowhere is not a folder"):
         build_datalist(tmp_path / "nowhere", None, "toy", "CT")
 
 
@@ -132,7 +132,7 @@ def test_values_with_gaps_need_renumbering(folders):
 def test_a_label_of_nan_gives_no_names(folders):
     fill(folders[0], "a.nii")
     save_nifti(folders[1] / "a.nii", np.full((4, 4, 4), np.nan, np.float32))
-    with pytest.raises(ValueError, match=r"a\.nii holds NaN or Inf"):
+    with pytest.raises(ValueError, match=r"a\.nii contains NaN or Inf"):
         build(folders, label_names=None)
 
 

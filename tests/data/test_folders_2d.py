@@ -39,7 +39,7 @@ def test_an_unlisted_colour_is_found_when_the_list_is_made(folders):
 
 
 def test_colour_masks_without_colours_are_an_error(folders):
-    with pytest.raises(ValueError, match=r"s1_a_mask\.png is a mask of colours; say in label_colours"):
+    with pytest.raises(ValueError, match=r"s1_a_mask\.png is a mask in colours; say in label_colours"):
         build(folders, label_colours=None)
 
 
@@ -92,5 +92,5 @@ def test_jpeg_masks_are_named_as_such(folders):
 
 
 def test_a_modality_that_nobody_knows_is_an_error(folders):
-    with pytest.raises(ValueError, match="no modality 'PET'; choose CT, MR, image"):
+    with pytest.raises(ValueError, match="no modality 'PET'; choose one of CT, MR, image"):
         build(folders, modality="PET")

@@ -11,9 +11,13 @@ def places_for(shape, rng):
     return [np.sort(rng.uniform(0, size - 1, rng.integers(1, 2 * size + 1))) for size in shape]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("shape", "order", "dtype"),
+    [
+        *[(shape, order, np.int16) for shape in SHAPES for order in "CF"],
+        *[(SHAPES[0], "F", dtype) for dtype in (np.uint8, np.float32, np.float64)],
+    ],
+)
 def test_it_is_linear_interpolation(shape, order, dtype):
     rng = np.random.default_rng(0)
     volume = np.asarray(rng.integers(0, 200, shape), dtype=dtype, order=order)

@@ -25,6 +25,40 @@ def organs() -> np.ndarray:
     return label
 
 
+def affine_with(**entries: float) -> np.ndarray:
+    """Return the usual affine with other entries: ``a03`` is row 0, column 3."""
+    affine = AFFINE.copy()
+    for place, value in entries.items():
+        affine[int(place[1]), int(place[2])] = value
+    return affine
+
+
+def mirrored() -> np.ndarray:
+    """Return the affine of a volume that is stored from right to left and lies at the same place."""
+    return affine_with(a00=-1.5, a03=AFFINE[0, 3] + 1.5 * (SHAPE[0] - 1))
+
+
+def cut(path: Path) -> None:
+    """Remove the second half of a file."""
+    path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2])
+
+
+def flip_bits(path: Path, place: int, mask: int) -> None:
+    """Flip the bits ``mask`` of the byte at ``place``; negative places count from the end."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= mask
+    path.write_bytes(bytes(content))
+
+
+def assert_judged(problems: list[tuple[str, str]], expected: str, reason: str) -> None:
+    """Require no problems to "accept"; else the expected severity and reason among problems of (severity, text)."""
+    if expected == "accept":
+        assert problems == []
+    else:
+        assert min(severity for severity, _ in problems) == expected
+        assert any(reason in text for _, text in problems)
+
+
 def save_nifti(path: Path, voxels: np.ndarray, affine: np.ndarray = AFFINE, **fields) -> Path:
     """Write NIfTI-1 byte by byte, so that any field of the header can be wrong."""
     image = nib.Nifti1Image(voxels, AFFINE)

@@ -40,6 +40,6 @@ def test_every_colour_becomes_its_label():
 
 def test_an_unlisted_colour_is_named_with_its_file_and_pixel():
     pixels = np.array([[RED, RED], [RED, (9, 10, 11)], [RED, (9, 10, 12)]], np.uint8)
-    with pytest.raises(ValueError, match=r"mask\.png has the colour #090a0b at pixel \(1, 1\) and in 2 pixels"):
+    with pytest.raises(ValueError, match=r"mask\.png has the colour #090a0b at pixel \(1, 1\) and, in 2 pixels"):
         colours_to_labels(pixels, {1: RED}, "mask.png")
     assert colours_to_labels(pixels, {0: "else", 1: RED}, "mask.png").sum() == 4

@@ -12,7 +12,7 @@ def test_files_are_in_the_order_of_their_positions(tmp_path):
 
 
 def test_a_missing_slice_is_found_between_its_neighbours(tmp_path):
-    with pytest.raises(ValueError, match=r"5\.00 mm between .*96\.dcm and .*94\.dcm, 2\.50 mm elsewhere"):
+    with pytest.raises(ValueError, match=r"5\.00 mm between .*96\.dcm and .*94\.dcm, but 2\.50 mm elsewhere"):
         require_one_series(save_series(tmp_path / "ct", hounsfield(), skip={4}))
 
 
@@ -20,7 +20,7 @@ def test_a_cut_slice_that_drops_out_of_the_series_is_found(tmp_path):
     folder = save_series(tmp_path / "ct", hounsfield())
     last = folder / "1.2.3_92.dcm"
     last.write_bytes(last.read_bytes()[:300])
-    with pytest.raises(ValueError, match=r"92\.dcm is damaged or not of the same DICOM series"):
+    with pytest.raises(ValueError, match=r"92\.dcm is damaged or belongs to another DICOM series"):
         require_one_series(folder)
 
 
@@ -86,7 +86,7 @@ def test_slices_of_another_size_are_an_error(tmp_path):
 
 def test_a_file_that_is_no_slice_is_named(tmp_path):
     (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM")
-    with pytest.raises(ValueError, match=r"a\.dcm is no readable DICOM slice"):
+    with pytest.raises(ValueError, match=r"a\.dcm is not a readable DICOM slice"):
         slice_geometry([str(tmp_path / "a.dcm")])
 
 

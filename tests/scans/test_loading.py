@@ -67,7 +67,7 @@ def test_the_damaged_one_of_two_files_is_named(tmp_path):
 
 def test_an_affine_of_nan_is_an_error(tmp_path):
     path = save_nifti(tmp_path / "scan.nii", hounsfield(), AFFINE * np.nan)
-    with pytest.raises(ValueError, match=r"scan\.nii cannot be used: its affine holds NaN"):
+    with pytest.raises(ValueError, match=r"scan\.nii cannot be used: its affine contains NaN"):
         VerifiedLoadImaged("image")({"image": path})
 
 

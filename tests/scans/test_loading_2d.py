@@ -56,19 +56,19 @@ def test_a_slice_keeps_its_spacing_and_gets_the_affine_of_its_plane(tmp_path):
 def test_a_volume_is_no_image(tmp_path):
     path = tmp_path / "a.nii.gz"
     nib.save(nib.Nifti1Image(np.ones((4, 4, 4), np.int16), np.eye(4)), path)
-    with pytest.raises(ValueError, match=r"a\.nii\.gz.*3 axes where an image has 2.*medssl slices"):
+    with pytest.raises(ValueError, match=r"a\.nii\.gz.*3 axes, but an image has 2.*medssl slices"):
         LoadImages2Dd("image")({"image": str(path)})
 
 
 def test_a_mask_of_another_size_than_its_image_is_named(tmp_path):
     sample = {"image": saved(GREY, tmp_path / "a.png"), "label": saved(GREY[:2], tmp_path / "a_mask.png")}
-    with pytest.raises(ValueError, match=r"a_mask\.png has 5 x 2 pixels where .*a\.png has 5 x 3"):
+    with pytest.raises(ValueError, match=r"a_mask\.png has 5 x 2 pixels, but .*a\.png has 5 x 3"):
         LoadImages2Dd(["image", "label"])(sample)
 
 
 def test_a_colour_mask_without_colours_in_the_list_is_named(tmp_path):
     path = saved(np.stack([GREY, GREY, 255 - GREY], axis=-1), tmp_path / "mask.png")
-    with pytest.raises(ValueError, match=r"mask\.png is a mask of colours; say in label_colours"):
+    with pytest.raises(ValueError, match=r"mask\.png is a mask in colours; say in label_colours"):
         load_label(path)
 
 

@@ -69,7 +69,7 @@ def test_black_and_white_are_0_and_1(tmp_path):
 
 def test_several_pages_are_not_one_image(tmp_path):
     tifffile.imwrite(tmp_path / "stack.tif", np.zeros((4, 8, 8), np.uint8), photometric="minisblack")
-    with pytest.raises(ValueError, match=r"stack\.tif holds 4 pages"):
+    with pytest.raises(ValueError, match=r"stack\.tif has 4 pages"):
         read_picture(tmp_path / "stack.tif")
 
 
@@ -87,5 +87,5 @@ def test_a_damaged_file_is_named(tmp_path, damage):
 
 def test_other_kinds_of_colours_are_refused(tmp_path):
     Image.new("CMYK", (4, 4)).save(tmp_path / "print.tif")
-    with pytest.raises(ValueError, match=r"print\.tif has pixels of the kind CMYK"):
+    with pytest.raises(ValueError, match=r"print\.tif has pixels of mode CMYK"):
         read_picture(tmp_path / "print.tif")

@@ -69,13 +69,13 @@ def test_a_sound_file_passes(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", WRITERS)
-@pytest.mark.parametrize("kept", [0, 1, 100, 0.5, -1])
-def test_a_cut_file_is_found(tmp_path, name, kept):
+def test_a_cut_file_is_found(tmp_path, name):
     path = WRITERS[name](tmp_path / name)
     content = path.read_bytes()
-    path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
-    with pytest.raises(ValueError, match=name):
-        require_whole(path)
+    for kept in (0, 1, 100, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:kept])
+        with pytest.raises(ValueError, match=name):
+            require_whole(path)
 
 
 @pytest.mark.parametrize("name", WRITERS)
