@@ -19,8 +19,8 @@ class RandScaleAwareCropsd(Randomizable, Transform):
 
     The window is ``L / divisor`` along every axis, where ``L`` is the smallest dimension of the images of a data set,
     or a length in mm. Both are rounded down to a multiple of `stride`, the cells of an encoder's coarsest level, but
-    not below `floor`, since a window of one cell would leave batch norm and pooling nothing to work on. A window in voxels
-    is used as given.
+    not below `floor`, since a window of one cell would leave batch norm and pooling nothing to work on. A window in
+    voxels is used as given.
 
     With the strategy ``random``, all windows lie anywhere in the image; with ``distance``, the centre of every further
     window lies within `distance` of the centre of the first along each axis.

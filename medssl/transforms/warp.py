@@ -26,8 +26,8 @@ class RandWarpedPaird(Randomizable, Transform):
 
     with the centre :math:`c` of the patch, a window of :math:`s` times its size, shifted by :math:`t` within it,
     rotated about its own centre by :math:`R` (in 3D about the third axis), and mirrored by :math:`S` along the first
-    axis, the second, or neither, with equal probability. Pix2Rep-v2 adds displacements :math:`u`, a sum of cubic B-spline
-    fields whose outermost control points are fixed (`medssl.ops.warping.bspline_field`).
+    axis, the second, or neither, with equal probability. Pix2Rep-v2 adds displacements :math:`u`, a sum of cubic
+    B-spline fields whose outermost control points are fixed (`medssl.ops.warping.bspline_field`).
 
     The resulting sample has the keys ``view_1``, ``view_2`` (float32, shape ``(C, *patch_size)``), ``voxels_2``
     (int64, shape ``(N, spatial_dims)``), ``voxels_exact_1`` (float32: where they lie in ``view_1``, between its
