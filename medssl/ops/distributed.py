@@ -1,4 +1,4 @@
-"""Tensors over the ranks of a process group; with no group, or a group of one, every function is the identity.
+"""Tensors across the ranks of a process group; without a group, or in a group of one, nothing is exchanged.
 
 All ranks must call these functions in the same order.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def rank_and_size() -> tuple[int, int]:
-    """Give the number of this rank and the number of ranks.
+    """Return the number of this rank and the number of ranks.
 
     Example:
         >>> rank_and_size()
@@ -24,7 +24,7 @@ def rank_and_size() -> tuple[int, int]:
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:
-    """Add up a tensor of one shape over all ranks, in place and without a gradient.
+    """Sum a tensor over all ranks, in place and without a gradient; its shape must be the same on all.
 
     Example:
         >>> sum_over_ranks(torch.ones(2)).tolist()
@@ -36,10 +36,10 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 
 
 def logsumexp_over_ranks(values: Tensor) -> Tensor:
-    """Give ``log(sum(exp(values)))`` over all ranks, element by element and without a gradient.
+    """Compute ``log(sum(exp(values)))`` over all ranks, elementwise and without a gradient.
 
     Args:
-        values: of one shape on all ranks; an element may be ``-inf`` on some ranks, not on all.
+        values: tensor of the same shape on all ranks; an element may be ``-inf`` on some ranks, but not on all.
 
     Example:
         >>> logsumexp_over_ranks(torch.ones(2)).tolist()
@@ -53,7 +53,7 @@ def logsumexp_over_ranks(values: Tensor) -> Tensor:
 
 
 def global_count(rows: Tensor) -> int:
-    """Give the number of rows of a tensor, added up over all ranks.
+    """Count the rows of a tensor over all ranks.
 
     Example:
         >>> global_count(torch.zeros(5, 3))
@@ -63,11 +63,11 @@ def global_count(rows: Tensor) -> int:
 
 
 def gather_rows(rows: Tensor) -> Tensor:
-    """Give the rows of all ranks, in the order of the ranks, with a gradient.
+    """Gather the rows of all ranks, in the order of the ranks, with a gradient.
 
-    Meant for a loss that every rank computes from all rows, alike: then every rank holds the same gradient of the
-    gathered rows, and hands back that of its own rows **times the number of ranks**. `DistributedDataParallel` averages
-    over ranks; with this factor its average is the gradient that one process with all the rows would get.
+    For a loss that every rank computes in the same way from all rows: every rank then has the same gradient of the
+    gathered rows, and passes back that of its own rows **times the number of ranks**. `DistributedDataParallel`
+    averages over ranks; with this factor, its average is the gradient of a single process with all the rows.
 
     Args:
         rows: shape ``(n, C)``, where ``n`` may differ between ranks.

@@ -1,4 +1,4 @@
-"""Resampling of a volume along its own axes, slice by slice: the only volume of fresh memory is the result."""
+"""Resample a volume along its own axes, slice by slice; the result is the only new volume in memory."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 
 
 def interpolate(volume: NDArray[np.number], places: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
-    """Give the linear interpolation of a volume on a grid of places along its axes.
+    """Interpolate a volume linearly on a grid of places along its axes.
 
     Multilinear interpolation is separable: every slice of the volume is interpolated once in its plane, and two
-    neighbouring slices are mixed. The result lies in memory in the order of the volume.
+    neighbouring slices are mixed. The result has the memory order of the volume.
 
     Args:
         volume: any number type, 2 or 3 axes in any memory order.
-        places: for each axis the places in voxels, ascending, from 0 to the size of the axis - 1.
+        places: ascending places along each axis, in voxels from 0 to the size of the axis - 1.
 
     Returns:
-        Array with as many voxels along each axis as it has places.
+        Array with one voxel per place along each axis.
 
     Example:
         >>> interpolate(np.array([[0, 2], [4, 6]]), [np.array([0.0, 0.5]), np.array([0.5, 1.0])])
@@ -38,11 +38,11 @@ def interpolate(volume: NDArray[np.number], places: Sequence[NDArray[np.floating
 
 
 def pick(volume: NDArray[np.number], voxels: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
-    """Give the voxels of a volume on a grid of indices along its axes.
+    """Pick the voxels of a volume on a grid of indices along its axes.
 
     Args:
         volume: any number type, 2 or 3 axes in any memory order.
-        voxels: for each axis the indices to take.
+        voxels: indices to take along each axis.
 
     Example:
         >>> pick(np.array([[0, 2], [4, 6]]), [np.array([1, 1]), np.array([0, 1])])
@@ -58,7 +58,7 @@ def pick(volume: NDArray[np.number], voxels: Sequence[NDArray[np.integer]]) -> N
 
 
 class _Slice:
-    """A slice interpolated in its plane, kept until another one is asked for."""
+    """A slice interpolated in its plane, kept until another one is requested."""
 
     def __init__(self, slices: NDArray[np.number], plane) -> None:
         self.slices = slices
@@ -77,7 +77,7 @@ def _slowest_first(volume: NDArray[np.number]) -> list[int]:
 
 
 def _between(places: NDArray[np.floating], size: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Give the voxel below each place, and how far the place is from it to the next."""
+    """Return the voxel below each place, and how far the place lies towards the next one."""
     lower = np.clip(np.floor(places).astype(np.intp), 0, size - 1)
     return lower, (places - lower).astype(np.float32)
 

@@ -1,6 +1,6 @@
-"""Which cell of one view belongs to which cell of another, by place or by feature.
+"""Match the cells of two views by location or by feature.
 
-Of ``N`` and ``M`` cells, ``N M`` distances are held at a time, and fewer where there are many.
+Matching ``N`` to ``M`` cells takes memory for ``N M`` distances, up to a limit beyond which it works in parts.
 """
 
 import torch
@@ -11,12 +11,12 @@ _MOST_DISTANCES = 1 << 24
 
 
 def nearest_by_location(positions: Tensor, others: Tensor, largest_distance: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Give the distance to the nearest of other cells, and which it is.
+    """Find the nearest cell of the other view for each cell, and the distance to it.
 
     Args:
-        positions: of the cells of one view, shape ``(B, N, d)``.
-        others: of the cells of the other, shape ``(B, M, d)``.
-        largest_distance: what is further away is no match; one number, or one for each view, shape ``(B,)``.
+        positions: cells of one view, shape ``(B, N, d)``.
+        others: cells of the other view, shape ``(B, M, d)``.
+        largest_distance: cells further away do not match; one number, or one for each view, shape ``(B,)``.
 
     Returns:
         Distances of shape ``(B, N)``, infinite without a match, and indices of shape ``(B, N)``.
@@ -26,20 +26,20 @@ def nearest_by_location(positions: Tensor, others: Tensor, largest_distance: Ten
         >>> distances.tolist(), index.tolist()
         ([[1.0, inf]], [[1, 0]])
     """
-    # Squares of coordinates, which are large numbers, would leave no digits of a small distance.
+    # Matrix products would square coordinates, and small distances would drown in rounding.
     distances, index = _nearest(positions, others, "donot_use_mm_for_euclid_dist")
     limit = torch.as_tensor(largest_distance, device=distances.device).reshape(-1, 1)
     return distances.masked_fill(distances > limit, torch.inf), index
 
 
 def nearest_by_feature(features: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the Euclidean distance to the most alike of other cells, and which it is.
+    """Find the most similar cell of the other view for each cell, and the Euclidean distance to it.
 
-    Of unit vectors it is the one with the largest cosine.
+    For unit vectors this is the cell with the largest cosine.
 
     Args:
-        features: of the cells of one view, shape ``(B, N, C)``.
-        others: of the cells of the other, shape ``(B, M, C)``.
+        features: cells of one view, shape ``(B, N, C)``.
+        others: cells of the other view, shape ``(B, M, C)``.
 
     Returns:
         Distances and indices, of shape ``(B, N)`` each, without a gradient.
@@ -52,7 +52,7 @@ def nearest_by_feature(features: Tensor, others: Tensor) -> tuple[Tensor, Tensor
 
 
 def best_matches(distances: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Give the `count` smallest distances of each view, or all if there are fewer, and where they are.
+    """Select the `count` smallest distances of each view, or all if there are fewer, and their indices.
 
     Args:
         distances: shape ``(B, N)``.
@@ -69,7 +69,7 @@ def best_matches(distances: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def take_cells(cells: Tensor, index: Tensor) -> Tensor:
-    """Give the rows of each view at its indices.
+    """Take the rows of each view at its indices.
 
     Args:
         cells: shape ``(B, N, C)``.

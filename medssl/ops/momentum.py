@@ -8,13 +8,13 @@ from torch import nn
 
 @torch.no_grad()
 def move_towards(average: nn.Module, module: nn.Module, momentum: float) -> None:
-    """Move the parameters of a network in place: ``average = momentum * average + (1 - momentum) * module``.
+    """Update the parameters of a network in place: ``average = momentum * average + (1 - momentum) * module``.
 
-    Buffers, such as batch-norm statistics, are averages already, and are copied.
+    Buffers, such as batch-norm statistics, are averages already and are copied.
 
     Args:
-        average: the network that moves.
-        module: a network of the same architecture.
+        average: network to update.
+        module: network of the same architecture.
         momentum: between 0 and 1.
 
     Example:
@@ -31,11 +31,11 @@ def move_towards(average: nn.Module, module: nn.Module, momentum: float) -> None
 
 
 def cosine_momentum(start: float, progress: float) -> float:
-    """Give a momentum that rises from `start` to 1 along a cosine (Grill et al., 2020, section 3.2).
+    """Momentum that rises from `start` to 1 along a cosine (Grill et al., 2020, section 3.2).
 
     Args:
-        start: at the beginning.
-        progress: of the training, from 0 to 1.
+        start: momentum at the beginning.
+        progress: fraction of the training done, from 0 to 1.
 
     Example:
         >>> cosine_momentum(0.996, 0.0), cosine_momentum(0.996, 0.5), cosine_momentum(0.996, 1.0)

@@ -1,4 +1,4 @@
-"""Weak labels: who is near to whom."""
+"""Weak labels from nearest neighbours and from positions."""
 
 import math
 
@@ -8,14 +8,14 @@ from torch.nn import functional as F
 
 
 def neighbour_components(rows: Tensor) -> Tensor:
-    """Give a label to every row: rows joined by a path of nearest neighbours have the same.
+    """Label rows so that those joined by a path of nearest neighbours share a label.
 
-    Every row is joined to the row whose cosine with it is greatest, itself apart; labels number the connected
-    components of this graph by their first row. There is no threshold to set, and no row is alone. From WCL (Zheng et
+    Every row is joined to the other row with the highest cosine similarity; the label of a connected component of this
+    graph is the index of its first row. There is no threshold to set, and no row stays alone. From WCL (Zheng et
     al., 2021, https://arxiv.org/abs/2110.04770) and SuperCL (Zeng et al., figure 4b).
 
     Args:
-        rows: shape ``(N, C)``, of which no gradient is kept.
+        rows: shape ``(N, C)``; no gradient flows back.
 
     Returns:
         int64 tensor of shape ``(N,)``.
@@ -35,7 +35,7 @@ def neighbour_components(rows: Tensor) -> Tensor:
         joined = torch.eye(len(rows), device=rows.device)
         joined.scatter_(1, nearest[:, None], 1.0)
         joined = torch.maximum(joined, joined.T)
-        # Each product doubles the length of the paths that are followed.
+        # Each product doubles the length of the paths it follows.
         for _ in range(math.ceil(math.log2(len(rows)))):
             joined = (joined @ joined).clamp(max=1.0)
         return joined.argmax(1)

@@ -1,4 +1,4 @@
-"""Reading a feature pyramid between voxels."""
+"""Read feature pyramids between voxels."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from medssl.ops.pyramid import gather_voxels
 
 
 def gather_positions(pyramid: Sequence[Tensor], positions: Tensor, strides: Sequence[int] | None = None) -> Tensor:
-    """Give the features at fractional voxel positions, linear between the 2 or 4 or 8 voxels around each.
+    """Interpolate features linearly at fractional voxel positions, between the 2, 4 or 8 voxels around each.
 
-    What is interpolated are the rows of `gather_voxels`: the result is what a linear warp of the full-resolution map of
-    voxel embeddings would give there, without that map.
+    The rows of `gather_voxels` are interpolated: the result is that of a linear warp of the full-resolution map of
+    voxel embeddings, without the memory of that map.
 
     Args:
         pyramid: feature maps of a batch, finest first.
         positions: shape ``(N, 1 + spatial_dims)``: position in the batch, then the fractional voxel of the image, from
             0 to the size of the axis - 1.
-        strides: voxels of the image per cell of each level; None is ``2**i``.
+        strides: voxels of the image per cell of each level; ``None``: ``2**i``.
 
     Returns:
         Tensor of shape ``(N, C_0 + C_1 + ...)``, rows in the order of ``positions``.

@@ -1,4 +1,4 @@
-"""Reading a feature pyramid: lists of feature maps, finest first."""
+"""Read feature pyramids: lists of feature maps, finest first."""
 
 import itertools
 from collections.abc import Sequence
@@ -22,19 +22,19 @@ def crop_like(x: Tensor, reference: Tensor) -> Tensor:
 
 
 def gather_levels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[int] | None = None) -> list[Tensor]:
-    """Give the features of every pyramid level at the given voxels, one tensor a level.
+    """Gather the features of every pyramid level at the given voxels, one tensor per level.
 
-    Level ``i`` is read at ``voxels // strides[i]`` (nearest cell, no interpolation), in one indexing operation for the
-    whole batch, so that its backward pass fills one gradient map a level, in the memory format of the level. It can
-    be differentiated once.
+    Level ``i`` is read at ``voxels // strides[i]`` (nearest cell, no interpolation) in one indexing operation for the
+    whole batch, so that the backward pass fills one gradient map per level, in the memory format of the level. Second
+    derivatives are not supported.
 
     Args:
         pyramid: feature maps of a batch, finest first; level ``i`` has shape ``(B, C_i, *ceil(spatial / strides[i]))``.
         voxels: integer indices of shape ``(N, 1 + spatial_dims)``: position in the batch, then the voxel of the image.
-        strides: voxels of the image per cell of each level; None is ``2**i``.
+        strides: voxels of the image per cell of each level; ``None``: ``2**i``.
 
     Returns:
-        One tensor of shape ``(N, C_i)`` a level, rows in the order of ``voxels``.
+        One tensor of shape ``(N, C_i)`` per level, rows in the order of ``voxels``.
 
     Raises:
         ValueError: if ``voxels`` has another number of columns.
@@ -66,7 +66,7 @@ def gather_voxels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[i
     Args:
         pyramid: feature maps of a batch, finest first; level ``i`` has shape ``(B, C_i, *ceil(spatial / strides[i]))``.
         voxels: integer indices of shape ``(N, 1 + spatial_dims)``: position in the batch, then the voxel of the image.
-        strides: voxels of the image per cell of each level; None is ``2**i``.
+        strides: voxels of the image per cell of each level; ``None``: ``2**i``.
 
     Returns:
         Tensor of shape ``(N, C_0 + C_1 + ...)``, rows in the order of ``voxels``.
@@ -83,16 +83,16 @@ def gather_voxels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[i
 
 
 def interpolate_voxels(pyramid: Sequence[Tensor], voxels: Tensor, size: Sequence[int]) -> Tensor:
-    """Concatenate the features of every pyramid level at the given voxels of an image, finer than the pyramid or not.
+    """Concatenate the features of every pyramid level at voxels of an image that may be finer than the pyramid.
 
-    Coarser levels are brought to the finest one as `gather_voxels` does, and the result linearly to the image, as
-    ``interpolate(align_corners=False)`` does: what `medssl.networks.segmentation.SegmentationNetwork` does with the
-    logits of a linear head. Of a level as large as the image it is `gather_voxels`.
+    Coarser levels are read as in `gather_voxels`, and the finest level is interpolated to the image as by
+    ``interpolate(align_corners=False)``: what `medssl.networks.segmentation.SegmentationNetwork` does with the logits
+    of a linear head. If the finest level is as large as the image, the result is that of `gather_voxels`.
 
     Args:
         pyramid: feature maps of a batch, finest first, each level half as large as the one before (rounded up).
         voxels: integer indices of shape ``(N, 1 + spatial_dims)``: position in the batch, then the voxel of the image.
-        size: of the image, one number an axis.
+        size: voxels of the image along each axis.
 
     Returns:
         Tensor of shape ``(N, C_0 + C_1 + ...)``, rows in the order of ``voxels``.
@@ -122,7 +122,7 @@ def interpolate_voxels(pyramid: Sequence[Tensor], voxels: Tensor, size: Sequence
 class _Gather(torch.autograd.Function):
     """Indexing whose gradient map has the memory format of the level.
 
-    PyTorch's own is channels-last, whatever the level is, and what uses it next then copies the whole map.
+    PyTorch's own is always channels-last, so the next operation would copy the whole map.
     """
 
     @staticmethod

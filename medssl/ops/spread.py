@@ -1,4 +1,4 @@
-"""How far embeddings are from being all equal."""
+"""Spread of embeddings, which is 0 when they collapse."""
 
 import torch
 from torch import Tensor
@@ -9,13 +9,13 @@ from medssl.ops.distributed import gather_rows
 
 @torch.no_grad()
 def spread(rows: Tensor) -> Tensor:
-    """Give the mean standard deviation of unit embeddings over the batch, times the root of their length.
+    """Mean standard deviation of unit embeddings over the batch, times the square root of their dimension.
 
-    It is 0 if all point the same way, and near 1 if they point everywhere alike: the sign of collapse of Chen & He
-    (2021, https://arxiv.org/abs/2011.10566, section 4.1). Over the rows of all ranks, without a gradient.
+    It is 0 if all point the same way and near 1 if they point evenly in all directions: the measure of collapse of Chen
+    & He (2021, https://arxiv.org/abs/2011.10566, section 4.1). It covers the rows of all ranks and has no gradient.
 
     Args:
-        rows: embeddings of any length, shape ``(N, C)``.
+        rows: embeddings of any norm, shape ``(N, C)``.
 
     Returns:
         A scalar in float32.

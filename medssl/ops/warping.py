@@ -1,4 +1,4 @@
-"""Warps of a patch: where its voxels come from, and the image read there."""
+"""Warp a patch: where its voxels come from, and the values of the image there."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-# A voxel that is read this far outside gets 0.999 of its value, in voxels.
+# Distance outside the image, in voxels, up to which a position counts as inside.
 _BORDER = 1e-3
 
 
 def voxel_grid(size: Sequence[int]) -> Tensor:
-    """Give the index of every voxel, float32 of shape ``(*size, spatial_dims)``.
+    """Index of every voxel, float32 of shape ``(*size, spatial_dims)``.
 
     Example:
         >>> voxel_grid((1, 2)).tolist()
@@ -21,10 +21,10 @@ def voxel_grid(size: Sequence[int]) -> Tensor:
 
 
 def bspline_field(control: Tensor, size: Sequence[int]) -> Tensor:
-    """Give a field of uniform cubic B-splines on a grid of voxels, shape ``(C, *size)``.
+    """Evaluate a field of uniform cubic B-splines on a grid of voxels, shape ``(C, *size)``.
 
-    Control points lie evenly from the first voxel to the last of every axis, and go on along a line beyond: there the
-    field has the value of the control point. Where the outermost points are 0, the border of the grid is still.
+    Control points are spaced evenly from the first to the last voxel of every axis and continued linearly beyond, so
+    that at the ends the field has their values. If the outermost points are 0, the border of the grid does not move.
 
     Args:
         control: values of the control points, shape ``(C, *points)``, at least 2 along each axis.
@@ -42,7 +42,7 @@ def bspline_field(control: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _bspline_weights(num_points: int, size: int) -> Tensor:
-    """Give the weight of every control point at every voxel, shape ``(size, num_points)``."""
+    """Return the weight of every control point at every voxel, shape ``(size, num_points)``."""
     places = torch.linspace(0, num_points - 1, size)
     distance = (places[:, None] - torch.arange(-1, num_points + 1)).abs()
     near = (4 - 6 * distance**2 + 3 * distance**3) / 6
@@ -56,7 +56,7 @@ def _bspline_weights(num_points: int, size: int) -> Tensor:
 
 
 def inside(positions: Tensor, size: Sequence[int]) -> Tensor:
-    """Give whether positions lie within an image, bool of shape ``(...)``: a warped image of ones is above 0.999.
+    """Tell which positions lie within an image, bool of shape ``(...)``: where a warped image of ones exceeds 0.999.
 
     Args:
         positions: voxel indices, fractional, shape ``(..., spatial_dims)``.
@@ -71,10 +71,10 @@ def inside(positions: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def read_image(image: Tensor, positions: Tensor) -> Tensor:
-    """Give the values of an image at positions, shape ``(C, *out)``; bicubic in 2D, trilinear in 3D, 0 outside.
+    """Interpolate an image at positions, shape ``(C, *out)``; bicubic in 2D, trilinear in 3D, 0 outside.
 
-    Beyond the border the image is continued by its last voxels for the interpolation. Values out of the range of the
-    image, which cubic interpolation makes at edges, are clamped to it.
+    For the interpolation, the outermost voxels continue the image beyond its border. Values beyond the range of the
+    image, which cubic interpolation produces at edges, are clamped to it.
 
     Args:
         image: float32, shape ``(C, *size)``.
@@ -87,6 +87,6 @@ def read_image(image: Tensor, positions: Tensor) -> Tensor:
     last = positions.new_tensor([max(n - 1, 1) for n in image.shape[1:]])
     grid = (2 * positions / last - 1).flip(-1)[None]
     mode = "bicubic" if image.dim() == 3 else "bilinear"
-    # Zeros as padding would darken what lies within a voxel of the border.
+    # Padding with zeros would darken what lies within a voxel of the border.
     values = F.grid_sample(image[None], grid, mode=mode, padding_mode="border", align_corners=True)[0]
     return values.clamp_(float(image.min()), float(image.max())) * inside(positions, image.shape[1:])

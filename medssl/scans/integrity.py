@@ -53,15 +53,6 @@ def sound_header(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> 
     return header
 
 
-def check_file(path: str | os.PathLike[str]) -> list[Problem]:
-    """List the problems of the stream, header and geometry of a volume; its values are not judged.
-
-    Args:
-        path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series.
-    """
-    return read_whole(path).problems
-
-
 def read_whole(
     path: str | os.PathLike[str],
     spatial_dims: int = 3,

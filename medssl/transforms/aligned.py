@@ -1,4 +1,4 @@
-"""Views of one patch, voxel by voxel at the same place, and their random geometry."""
+"""Views of the same patch, aligned voxel by voxel, and random geometry for them."""
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
@@ -17,28 +17,28 @@ _CONTROL_POINTS = 9
 
 
 class RandAlignedPatchesd(RandOverlappingPatchesd):
-    """Cut one patch of an image at random, twice over, with body voxels in it and its place in the image.
+    """Cut one patch from an image at random, as two equal views, with its body voxels and its place in the image.
 
-    The patch contains an anchor voxel drawn from the body, and lies in the image; an image that is smaller along an
-    axis is centred and surrounded by zeros.
+    The patch contains an anchor voxel drawn from the body, and lies within the image; along an axis that is shorter
+    than the patch, the image is centred and padded with zeros.
 
-    The sample that comes out has the keys
+    The resulting sample has the keys
 
     * ``view_1``, ``view_2``: equal copies, float32, shape ``(C, *patch_size)``,
     * ``affine_1``, ``affine_2``: voxel of the view to voxel of the image, shape ``(d, d + 1)``,
     * ``voxels_1``, ``voxels_2``: the same body voxels in the patch, int64, shape ``(N, d)``, ``1 <= N <= num_voxels``,
-    * ``position``: where the centre of the patch is in the image, 0..1 along each axis, float32, shape ``(d,)``; if the
-      image is a slice whose own ``position`` in its scan went in (0..1), that comes behind, shape ``(d + 1,)``,
-    * if ``regions`` went in (`medssl.transforms.superpixels`), ``regions_1``, ``regions_2``: the id of every voxel's
-      region, -1 outside the image, int64, shape ``patch_size``,
-    * if it went in, ``case``.
+    * ``position``: the centre of the patch in the image, 0..1 along each axis, float32, shape ``(d,)``; for slices that
+      have a ``position`` in their scan (0..1), that is appended, shape ``(d + 1,)``,
+    * ``regions_1``, ``regions_2``, if the input has ``regions`` (`medssl.transforms.superpixels`): the region of every
+      voxel, -1 outside the image, int64, shape ``patch_size``,
+    * ``case``, if the input has it.
 
     Args:
         patch_size: voxels along each spatial axis.
-        num_voxels: the most body voxels.
-        image_key: of the image, shape ``(C, *spatial)``; it may be stored as integers with ``intensity``, a pair of
+        num_voxels: maximum number of body voxels.
+        image_key: key of the image, shape ``(C, *spatial)``; it may be stored as integers with ``intensity``, a pair of
             slope and intercept.
-        foreground_key: of the body mask, shape ``(1, *spatial)``; nonzero is body.
+        foreground_key: key of the body mask, shape ``(1, *spatial)``; nonzero is body.
 
     Raises:
         ValueError: if the body mask is empty, or the patch has more or fewer axes than the image.
@@ -51,7 +51,7 @@ class RandAlignedPatchesd(RandOverlappingPatchesd):
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give the views cut from a case, which is left as it is."""
+        """Cut the views of a case, which is not changed."""
         sample = super().__call__(data)
         start, shape = self.starts[0], np.array(data[self.image_key].shape[1:])
         position = (start + self.patch_size / 2) / shape
@@ -73,11 +73,11 @@ class RandAlignedPatchesd(RandOverlappingPatchesd):
 
 
 def cut_regions(regions: Tensor, start: NDArray[np.int_], size: NDArray[np.int_]) -> Tensor:
-    """Give a box of a map of ids as a new int64 tensor, with -1 where the box leaves the map.
+    """Cut a box from a map of ids into a new int64 tensor, with -1 where the box leaves the map.
 
     Args:
         regions: shape ``(*spatial)``.
-        start: first voxel of the box along each axis, below 0 if it begins outside.
+        start: first voxel of the box along each axis, negative if it starts outside.
         size: voxels of the box along each axis.
 
     Example:
@@ -91,20 +91,20 @@ def cut_regions(regions: Tensor, start: NDArray[np.int_], size: NDArray[np.int_]
 
 
 class RandGeometry(RandomizableTransform):
-    r"""Turn, mirror, scale and bend an image at random, in one interpolation; size and number of axes stay.
+    r"""Rotate, mirror, scale and bend an image at random, in one interpolation; its shape does not change.
 
     Voxel :math:`p` is read at :math:`c + s R S (p + u(p) - c)` with the centre :math:`c` of the image: a rotation
     :math:`R` in the plane of the first two axes, mirrors :math:`S` along each axis, a scale :math:`s` and displacements
-    :math:`u`, a cubic B-spline field of 9 control points along each axis. Zeros come from outside.
+    :math:`u`, a cubic B-spline field of 9 control points along each axis. Outside the image are zeros.
 
-    The spatial changes of SuperCL (Zeng et al., figure 2), whose elastic field is filtered noise instead; an array
-    transform, for `medssl.transforms.views.PerViewd`.
+    These are the spatial changes of SuperCL (Zeng et al., figure 2), whose elastic field is filtered noise instead. It
+    is an array transform, to be applied by `medssl.transforms.views.PerViewd`.
 
     Args:
-        prob: of the rotation, of the scale and of the displacements, each drawn on its own; mirrors come half the time.
-        max_rotation: to either side, in degrees.
-        scale: least and largest.
-        displacement: of the control points, to either side, in parts of the image along each axis.
+        prob: probability of each of rotation, scale and displacements; an axis is mirrored with probability 0.5.
+        max_rotation: largest rotation to either side, in degrees.
+        scale: smallest and largest scale.
+        displacement: largest displacement of the control points to either side, as a fraction of the image.
 
     Example:
         >>> RandGeometry().set_random_state(seed=0)(torch.rand(1, 16, 16, 8)).shape

@@ -41,13 +41,13 @@ def _structure(name: str) -> tuple[str, str | None]:
 
 
 def anatomy_color(name: str, label: int) -> tuple[float, float, float]:
-    """Return the colour of a structure as red, green and blue in [0, 1].
+    """Colour of a structure as red, green and blue in [0, 1].
 
-    Known structures have the colour of 3D Slicer's ``GenericAnatomyColors``. Any other one gets a colour from its
-    label value: hues a golden ratio apart, so that neighbouring values are easy to tell from one another.
+    Known structures have the colour of 3D Slicer's ``GenericAnatomyColors``. Others get one from their label value,
+    with hues a golden ratio apart, so that neighbouring values are easy to tell apart.
 
     Args:
-        name: name of the structure, in any case; a side may stand before or after it.
+        name: name of the structure, in upper or lower case; a side may come before or after it.
         label: label value of the structure.
 
     Example:
@@ -62,13 +62,13 @@ def anatomy_color(name: str, label: int) -> tuple[float, float, float]:
 
 
 def anatomy_term(name: str) -> str | None:
-    """Return the terminology entry of a structure as 3D Slicer stores it, or None for an unknown structure.
+    """Terminology entry of a structure as 3D Slicer stores it, or ``None`` for an unknown structure.
 
     Seven parts joined by ``~``: context, category, type, type modifier (the side), region context, region, region
     modifier; each code is ``scheme^value^meaning`` (SNOMED CT).
 
     Args:
-        name: name of the structure, in any case; a side may stand before or after it.
+        name: name of the structure, in upper or lower case; a side may come before or after it.
 
     Example:
         >>> anatomy_term("liver").split("~")[1:3]

@@ -1,4 +1,4 @@
-"""Random contrasts that MONAI lacks, for single images (lists of them go into `PerViewd`)."""
+"""Random changes of contrast that MONAI lacks, for single images (apply them with `PerViewd`)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 class RandInvert(RandomizableTransform):
-    """Exchange bright and dark, between the least and the largest value of the image.
+    """Swap bright and dark between the minimum and the maximum of the image.
 
     Args:
-        prob: of inverting an image.
+        prob: probability of inverting an image.
 
     Example:
         >>> RandInvert(prob=1.0)(torch.tensor([[0.0, 0.25, 2.0]]))
@@ -38,15 +38,15 @@ class RandInvert(RandomizableTransform):
 
 
 class RandRescale(RandomizableTransform):
-    """Stretch the intensities between two percentiles to a random range, and cut off what lies outside them.
+    """Stretch the intensities between two percentiles to a random range, and clip what lies outside.
 
-    An image of one value becomes the lower end of the range.
+    A constant image becomes the lower end of the range.
 
     Args:
-        prob: of rescaling an image.
+        prob: probability of rescaling an image.
         lower: range of the lower end.
         upper: range of the upper end.
-        percentiles: of the image that become the two ends.
+        percentiles: percentiles of the image that become the two ends.
 
     Example:
         >>> rescale = RandRescale(lower=(0.2, 0.2), upper=(0.7, 0.7), percentiles=(0, 100))

@@ -1,7 +1,7 @@
 """Views cut from an image, each with the affine that says where its voxels lie in the image.
 
 The affine of a view is ``A``, shape ``(d, d + 1)``: the centre of view voxel ``j`` lies at ``A[:, :d] @ j + A[:, d]``,
-counted in voxels of the image. A box from voxel ``l`` on, of ``e`` voxels, resampled to ``n``, has
+in voxels of the image. A box that starts at voxel ``l`` and has ``e`` voxels, resampled to ``n``, has
 ``A[i, i] = e_i / n_i`` and ``A[i, d] = l_i + (e_i / n_i - 1) / 2``.
 """
 
@@ -25,29 +25,29 @@ _OF_VIEWS = ("view_", "affine_", "clean_", "voxels_", "regions_")
 
 
 class RandResizedCropsd(Randomizable, Transform):
-    """Cut boxes of a random size and place, and resample each to one size (see `cut_view`).
+    """Cut boxes of random size and position, and resample each to one size (see `cut_view`).
 
-    The random resized crop of SimCLR and its successors, in any number of dimensions: a box has a share of the image's
-    voxels drawn from `scale`, nearly the shape of `size`, and lies anywhere in the image. One that would not fit in is
-    shrunk, all axes alike.
+    The random resized crop of SimCLR and its successors, in any number of dimensions: a box covers a fraction of the
+    image's voxels drawn from `scale`, has nearly the proportions of `size`, and lies anywhere in the image. A box that
+    would not fit is shrunk along all axes alike.
 
-    The sample that comes out has ``case``, and for each key such as ``view_1`` the view (float32, shape ``(C, *size)``)
-    and ``affine_1`` (float32, shape ``(d, d + 1)``, see `medssl.transforms.crops`). What went in under such keys stays,
-    so that calls may follow each other; the image stays only with `keep_image`.
+    The resulting sample has ``case`` and, for each key such as ``view_1``, the view (float32, shape ``(C, *size)``) and
+    ``affine_1`` (float32, shape ``(d, d + 1)``, see `medssl.transforms.crops`). Such keys of the input are kept, so
+    that several of these transforms can follow each other; the image is kept only with `keep_image`.
 
     Args:
-        keys: of the views, such as ``[view_1, view_2]``.
-        size: of a view along each axis, in voxels.
-        scale: least and largest share of the image's voxels.
-        image_key: of the image, shape ``(C, *spatial)``; it may be stored as integers with ``intensity``, a pair of
-            slope and intercept, and is read no further than the box.
+        keys: keys of the views, such as ``[view_1, view_2]``.
+        size: voxels of a view along each axis.
+        scale: smallest and largest fraction of the image's voxels.
+        image_key: key of the image, shape ``(C, *spatial)``; it may be stored as integers with ``intensity``, a pair of
+            slope and intercept. Nothing outside the box is read.
         aspect: largest ratio between the magnifications along two axes.
-        keep_image: leave the image in the sample, for a transform that cuts further views from it.
-        size_share: views have this share of `size` along each axis, as local views have.
-        size_floor: no share makes an axis smaller than this many voxels, nor than `size` where that is smaller.
+        keep_image: keep the image in the sample, for a transform that cuts further views from it.
+        size_share: fraction of `size` that a view has along each axis, for local views.
+        size_floor: voxels below which `size_share` makes no axis smaller; shorter axes of `size` stay as they are.
 
     Raises:
-        ValueError: if `scale` is no range within 0..1, or the image has other axes than `size`.
+        ValueError: if `scale` is not a range within 0..1, or image and `size` differ in their number of axes.
 
     Example:
         >>> sample = RandResizedCropsd(["view_1", "view_2"], size=(16, 16))({"image": torch.rand(1, 40, 30)})
@@ -71,7 +71,7 @@ class RandResizedCropsd(Randomizable, Transform):
         self.size = np.maximum(np.rint(whole * size_share).astype(int), np.minimum(whole, size_floor))
         self.scale = tuple(scale)
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
-            raise ValueError(f"scale must be a range of shares between 0 and 1, got {list(scale)}.")
+            raise ValueError(f"scale must be a range of fractions between 0 and 1, got {list(scale)}.")
         self.image_key = image_key
         self.log_aspect = float(np.log(aspect))
         self.keep_image = keep_image
@@ -85,7 +85,7 @@ class RandResizedCropsd(Randomizable, Transform):
             self.boxes.append((self.R.randint(0, data - extent + 1), extent))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give the views of a case; what went in is left as it is."""
+        """Cut the views of a case; the input is not changed."""
         image = plain_image(data, self.image_key)
         if image.dim() != len(self.size) + 1:
             raise ValueError(
@@ -105,14 +105,14 @@ class RandResizedCropsd(Randomizable, Transform):
 
 
 class RandViewFlipsd(Randomizable, Transform):
-    """Mirror each view along each axis at random, and its affine with it.
+    """Mirror each view along each axis at random, and update its affine.
 
-    What lies on the grid of the view is mirrored with it: ``clean_k``, ``regions_k`` and ``voxels_k``, where they are.
+    ``clean_k``, ``regions_k`` and ``voxels_k``, where present, lie on the grid of the view and are mirrored with it.
 
     Args:
-        keys: of the views, such as ``[view_1, view_2]``, with ``affine_1``, ``affine_2``.
-        prob: of a mirror along one axis.
-        axes: spatial axes that may be mirrored; None for all.
+        keys: keys of the views, such as ``[view_1, view_2]``, with ``affine_1``, ``affine_2``.
+        prob: probability of mirroring an axis.
+        axes: spatial axes that may be mirrored; ``None``: all.
 
     Example:
         >>> sample = {"view_1": torch.arange(3.0)[None], "affine_1": torch.tensor([[1.0, 10.0]])}
@@ -132,7 +132,7 @@ class RandViewFlipsd(Randomizable, Transform):
         self.flipped = [axis for axis in data if self.R.rand() < self.prob]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give the sample with its views mirrored."""
+        """Return the sample with its views mirrored."""
         sample = dict(data)
         for key in self.keys:
             number = str(key).removeprefix("view_")
@@ -161,24 +161,24 @@ def cut_view(
     size: NDArray[np.int_],
     intensity: tuple[float, float] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Give a box of an image, resampled linearly to a size, and its affine (see `medssl.transforms.crops`).
+    """Cut a box from an image, resample it linearly, and return it with its affine (see `medssl.transforms.crops`).
 
-    Where two or more voxels of the box go into one of the view, the means of so many whole voxels are what is
-    resampled; those that are left over at the upper end of the box are not part of the view.
+    Where one voxel of the view covers two or more of the box, groups of whole voxels are averaged before resampling;
+    voxels left over at the upper end of the box are not part of the view.
 
     Args:
         image: shape ``(C, *spatial)``.
         start: first voxel of the box along each axis.
         extent: voxels of the box along each axis.
         size: voxels of the view along each axis.
-        intensity: slope and intercept of the values of an image that is stored as integers.
+        intensity: slope and intercept of an image that is stored as integers.
 
     Example:
         >>> image = torch.arange(8.0)[None]
         >>> cut_view(image, np.array([2]), np.array([4]), np.array([2]))
         (tensor([[2.5000, 4.5000]]), tensor([[2.0000, 2.5000]]))
     """
-    # Linear interpolation reads two voxels of an axis, and would pass over those between them.
+    # Linear interpolation reads only two voxels along an axis, and would skip the others.
     merged = np.maximum(extent // size, 1)
     extent = extent // merged * merged
     view = cut_patch(image, start, extent, intensity)
@@ -192,12 +192,12 @@ def cut_view(
 
 
 def plain_image(data: Mapping[Hashable, Any], key: str) -> Tensor:
-    """Give the image of a sample as a plain tensor: subclasses make every small operation slower."""
+    """Return the image of a sample as a plain tensor, since subclasses slow down every small operation."""
     return data[key].as_subclass(Tensor)
 
 
 def of_case(data: Mapping[Hashable, Any]) -> str:
-    """Give the words that name the case of a sample in a message, where it is known."""
+    """Return words that name the case of a sample in a message, if it is known."""
     return f" of case {data['case']}" if "case" in data else ""
 
 
@@ -207,13 +207,13 @@ def with_views(
     views: Sequence[tuple[Tensor, Tensor]],
     keep_image: bool = False,
 ) -> dict[Hashable, Any]:
-    """Give the views under their keys, with what went in and belongs into a batch.
+    """Return the views under their keys, together with those parts of the input that belong in a batch.
 
     Args:
-        data: what went in.
-        keys: of the views.
-        views: each with its affine.
-        keep_image: leave all that went in.
+        data: the input.
+        keys: keys of the views.
+        views: views with their affines.
+        keep_image: keep the whole input.
     """
     kept = {k: v for k, v in data.items() if keep_image or k == "case" or str(k).startswith(_OF_VIEWS)}
     for key, (view, affine) in zip(keys, views, strict=True):

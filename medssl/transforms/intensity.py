@@ -1,7 +1,7 @@
 """Intensity augmentations of images scaled to [0, 1].
 
-Every key draws on its own, so the two views of a pair are augmented differently; MONAI's intensity transforms give all
-their keys the same draw, so list those once per view.
+Random values are drawn for every key, so the two views of a pair are augmented differently. MONAI's intensity
+transforms use one draw for all their keys, so list those once per view.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -20,13 +20,13 @@ _TABLE_SIZE = 4096
 
 
 def bezier_table(controls: NDArray[np.floating], size: int = _TABLE_SIZE) -> NDArray[np.float32]:
-    """Give a cubic Bezier curve from (0, 0) to (1, 1) as a table of its heights at evenly spaced abscissae.
+    """Tabulate a cubic Bezier curve from (0, 0) to (1, 1) at evenly spaced abscissae.
 
-    It never falls: with control points in the unit square both coordinates of the curve grow with its parameter.
+    It never falls: with control points in the unit square, both coordinates of the curve grow with its parameter.
 
     Args:
         controls: the two inner control points, shape ``(2, 2)``, values in [0, 1].
-        size: entries of the table; the first is 0 and the last is 1.
+        size: number of entries; the first is 0 and the last is 1.
 
     Example:
         >>> bezier_table(np.array([[0.0, 1.0], [0.0, 1.0]]), size=5).round(2)
@@ -45,8 +45,8 @@ class RandBezierIntensityd(RandomizableTransform, MapTransform):
     intensity augmentation of Kats et al. (2024, section 2.1). Values are rounded to one of 4,096 levels.
 
     Args:
-        keys: images with values in [0, 1]; values outside are clamped.
-        prob: of mapping an image.
+        keys: keys of images with values in [0, 1]; values outside are clamped.
+        prob: probability of mapping an image.
 
     Example:
         >>> bend = RandBezierIntensityd("view_1", prob=1).set_random_state(seed=0)
@@ -66,7 +66,7 @@ class RandBezierIntensityd(RandomizableTransform, MapTransform):
             self.table = bezier_table(self.R.random_sample((2, 2)))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give the sample with its images mapped; the images that went in are left as they are."""
+        """Return the sample with mapped images; the input is not changed."""
         sample = dict(data)
         for key in self.key_iterator(sample):
             image = convert_to_tensor(sample[key], dtype=torch.float32, track_meta=False)
@@ -80,14 +80,14 @@ class RandBezierIntensityd(RandomizableTransform, MapTransform):
 
 
 class RandIntensityWindowd(RandomizableTransform, MapTransform):
-    """Stretch a random window of the intensities to [0, 1], and cut off what lies outside it.
+    """Stretch a random window of the intensities to [0, 1], and clip what lies outside.
 
     The random Hounsfield window of vox2vec (Goncharov et al., 2023): lower end in -1350..-1000 HU, upper end in
     300..1000 HU, here on images scaled from -1350..1000 HU to [0, 1]. Without a draw the window is [0, 1] itself.
 
     Args:
-        keys: images scaled to [0, 1].
-        prob: of drawing a window.
+        keys: keys of images scaled to [0, 1].
+        prob: probability of drawing a window.
         lower: range of the lower end.
         upper: range of the upper end.
 
@@ -117,7 +117,7 @@ class RandIntensityWindowd(RandomizableTransform, MapTransform):
         self.window = (self.R.uniform(*self.lower), self.R.uniform(*self.upper)) if self._do_transform else (0.0, 1.0)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give the sample with its images windowed; the images that went in are left as they are."""
+        """Return the sample with windowed images; the input is not changed."""
         sample = dict(data)
         for key in self.key_iterator(sample):
             image = convert_to_tensor(sample[key], dtype=torch.float32, track_meta=False)
@@ -128,15 +128,15 @@ class RandIntensityWindowd(RandomizableTransform, MapTransform):
 
 
 class RandBlurOrSharpend(RandomizableTransform, MapTransform):
-    """Blur or sharpen each axial slice, one as likely as the other.
+    """Blur or sharpen each axial slice, with equal probability.
 
     Augmentation of vox2vec (Goncharov et al., 2023). Sharpening is ``b + alpha * (b - blur(b))`` with ``b`` the blurred
-    image. MONAI's Gaussian filters see zeros beyond the border, which sharpening would turn into a bright frame around
-    every patch, and draw a width per axis; here the image is reflected, and both axes have one width.
+    image. MONAI's Gaussian filters pad with zeros, which sharpening would turn into a bright frame around every patch,
+    and draw a width per axis; here the image is reflected, and both axes share one width.
 
     Args:
-        keys: images of shape ``(C, *spatial)``; the first two spatial axes are filtered.
-        prob: of changing an image.
+        keys: keys of images of shape ``(C, *spatial)``; the first two spatial axes are filtered.
+        prob: probability of changing an image.
         blur_sigma: range of the width when blurring, in voxels.
         sharpen_sigma: range of the width of the blurred image when sharpening, in voxels.
         second_sigma: width of the second blur when sharpening, in voxels.
@@ -168,7 +168,7 @@ class RandBlurOrSharpend(RandomizableTransform, MapTransform):
         self.strength = 0.0
 
     def randomize(self, data: Any = None) -> None:
-        """Draw whether to change an image, the width of the blur and the strength of sharpening, 0 for blurring."""
+        """Draw whether to change an image, the width of the blur, and the strength of sharpening (0 for blurring)."""
         super().randomize(data)
         if not self._do_transform:
             return
@@ -177,7 +177,7 @@ class RandBlurOrSharpend(RandomizableTransform, MapTransform):
         self.strength = 0.0 if is_blur else self.R.uniform(*self.alpha)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give the sample with its images filtered; the images that went in are left as they are."""
+        """Return the sample with filtered images; the input is not changed."""
         sample = dict(data)
         for key in self.key_iterator(sample):
             image = convert_to_tensor(sample[key], dtype=torch.float32, track_meta=False)

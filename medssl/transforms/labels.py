@@ -1,4 +1,4 @@
-"""From logits to label maps."""
+"""Turn logits into label maps."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -8,15 +8,15 @@ from monai.config import KeysCollection
 from monai.transforms import Invertd, InvertibleTransform, MapTransform
 from monai.utils import ensure_tuple_rep
 
-# Classes brought back together: the more, the less often the sampling grid is made, which is as large as six of them.
+# Classes inverted at once: the more, the less often the sampling grid is computed, which is as large as six of them.
 _AT_ONCE = 4
 
 
 class LogitsToLabeld(MapTransform):
-    """Give integer label maps of shape ``(1, *spatial)`` for logits of shape ``(K, *spatial)``.
+    """Turn logits of shape ``(K, *spatial)`` into label maps of shape ``(1, *spatial)``, uint8.
 
-    The label of a voxel is the class (channel + 1) of the highest sigmoid probability if that exceeds 0.5, else 0,
-    as uint8. Metadata stay.
+    The label of a voxel is the class (channel + 1) with the highest sigmoid probability if that exceeds 0.5, else 0.
+    Metadata are kept.
 
     Example:
         >>> logits = torch.tensor([[[-1.0, 2.0]], [[-2.0, 3.0]]])
@@ -35,15 +35,15 @@ class LogitsToLabeld(MapTransform):
 
 
 class InvertToLabeld(MapTransform):
-    """Give label maps on the grid of the original scan, for logits of shape ``(K, *spatial)`` on that of the network.
+    """Turn logits of shape ``(K, *spatial)`` on the grid of the network into label maps on that of the original scan.
 
-    The labels of MONAI's ``Invertd`` followed by `LogitsToLabeld`, but a few classes at a time are brought back and
-    compared with the best so far: the memory does not grow with K.
+    The labels are those of MONAI's ``Invertd`` followed by `LogitsToLabeld`, but only a few classes at a time are
+    inverted and compared with the best so far, so memory does not grow with K.
 
     Args:
-        keys: of the logits.
-        transform: the preprocessing to invert, which must be invertible.
-        orig_keys: of the preprocessed scans, one or as many as `keys`.
+        keys: keys of the logits.
+        transform: the invertible preprocessing to invert.
+        orig_keys: keys of the preprocessed scans, one or as many as `keys`.
     """
 
     def __init__(self, keys: KeysCollection, transform: InvertibleTransform, orig_keys: KeysCollection) -> None:

@@ -1,6 +1,6 @@
 """Local augmentations: voxel shuffling and in-painting inside small blocks (Kats et al., 2024, section 2.1).
 
-Every key draws on its own, so the two views of a pair are augmented differently.
+Random values are drawn for every key, so the two views of a pair are augmented differently.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -16,20 +16,20 @@ from torch import Tensor
 
 
 class RandLocalShuffled(RandomizableTransform, MapTransform):
-    """Shuffle the voxels inside many small blocks at random places.
+    """Shuffle the voxels inside many small blocks at random positions.
 
-    All blocks of a call share one permutation, read from the original and write into a copy; where blocks overlap, the
-    last one counts. The defaults touch 29 % of the voxels of a 128 x 128 x 32 patch.
+    All blocks of a call share one permutation, read from the original and write to a copy; where blocks overlap, the
+    last one wins. The defaults affect 29 % of the voxels of a 128 x 128 x 32 patch.
 
     Args:
-        keys: images of shape ``(C, *spatial)``; the channels of a voxel stay together.
-        prob: of shuffling an image.
-        num_blocks: blocks in an image.
+        keys: keys of images of shape ``(C, *spatial)``; the channels of a voxel stay together.
+        prob: probability of shuffling an image.
+        num_blocks: number of blocks in an image.
         block_size: voxels along each spatial axis; by default a twentieth of the image (6 x 6 x 1 in a patch of
             128 x 128 x 32), but at least 2 along the first two axes, since a block of one voxel has no order.
 
     Raises:
-        ValueError: if a block does not fit into an image.
+        ValueError: if a block does not fit in an image.
 
     Example:
         >>> shuffle = RandLocalShuffled("view_1", prob=1, num_blocks=1, block_size=(2, 3)).set_random_state(seed=1)
@@ -68,7 +68,7 @@ class RandLocalShuffled(RandomizableTransform, MapTransform):
         self.sources = (corners + self.R.permutation(inside)).ravel()
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give the sample with its images shuffled; the images that went in are left as they are."""
+        """Return the sample with shuffled images; the input is not changed."""
         sample = dict(data)
         for key in self.key_iterator(sample):
             image = convert_to_tensor(sample[key], dtype=torch.float32, track_meta=False)
@@ -79,32 +79,32 @@ class RandLocalShuffled(RandomizableTransform, MapTransform):
     def _size(self, shape: Sequence[int]) -> Sequence[int]:
         size = self.block_size or [max(n // 20, 2 if axis < 2 else 1) for axis, n in enumerate(shape)]
         if len(size) != len(shape) or any(b > n for b, n in zip(size, shape, strict=True)):
-            raise ValueError(f"Blocks of block_size {list(size)} do not fit into an image of size {list(shape)}.")
+            raise ValueError(f"Blocks of block_size {list(size)} do not fit in an image of size {list(shape)}.")
         return size
 
 
 def _move(image: Tensor, sources: NDArray[np.int_], targets: NDArray[np.int_]) -> Tensor:
     moved = image.clone(memory_format=torch.contiguous_format)
-    # NumPy promises that the last of repeated targets counts, torch does not.
+    # NumPy guarantees that the last of repeated targets wins; torch does not.
     for before, after in zip(image.flatten(1).numpy(), moved.flatten(1).numpy(), strict=True):
         after[targets] = before[sources]
     return moved
 
 
 class RandLocalInpaintd(RandomizableTransform, MapTransform):
-    """Fill some boxes at random places with noise, uniform in [0, 1) and different in every voxel.
+    """Fill boxes at random positions with noise, uniform in [0, 1) and different in every voxel.
 
-    Boxes are added while a coin of probability ``continue_prob`` allows it, up to ``max_boxes``: with the defaults
-    14.9 on average, none in 5 % of the images and all 30 in 21 %.
+    Each further box is added with probability ``continue_prob``, up to ``max_boxes``: with the defaults, 14.9 boxes on
+    average, none in 5 % of the images and all 30 in 21 %.
 
     Args:
-        keys: images of shape ``(C, *spatial)`` with values in [0, 1].
-        prob: of in-painting an image at all.
-        max_boxes: the most boxes in an image.
-        continue_prob: of adding one more box.
-        min_box_size, max_box_size: voxels along each spatial axis, both included; by default X // 10 and X // 5 - 1
-            along an axis of X voxels (12 to 24 of 128, 3 to 5 of 32), at least 1.
-        margin: voxels between a box and the border of the image, fewer where the image has no room.
+        keys: keys of images of shape ``(C, *spatial)`` with values in [0, 1].
+        prob: probability of in-painting an image at all.
+        max_boxes: maximum number of boxes in an image.
+        continue_prob: probability of adding one more box.
+        min_box_size, max_box_size: voxels along each spatial axis, inclusive; by default X // 10 and X // 5 - 1 along
+            an axis of X voxels (12 to 24 of 128, 3 to 5 of 32), at least 1.
+        margin: voxels between a box and the border of the image, fewer where the image is too small.
 
     Example:
         >>> inpaint = RandLocalInpaintd("view_1").set_random_state(seed=0)
@@ -141,7 +141,7 @@ class RandLocalInpaintd(RandomizableTransform, MapTransform):
             self.boxes.append(self._draw_box(np.array(data)))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give the sample with its images in-painted; the images that went in are left as they are."""
+        """Return the sample with in-painted images; the input is not changed."""
         sample = dict(data)
         for key in self.key_iterator(sample):
             image = convert_to_tensor(sample[key], dtype=torch.float32, track_meta=False)

@@ -8,12 +8,12 @@ from monai.transforms import MapTransform
 
 
 def passing_over_missing(transforms: Sequence[Any]) -> list[Any]:
-    """Give copies of dictionary transforms that pass over keys that a sample lacks.
+    """Copy dictionary transforms so that they ignore keys that a sample lacks.
 
-    So the preprocessing of images and labels also serves a case without label. The transforms given stay as they are.
+    So the preprocessing of images and labels also serves cases without a label. The given transforms do not change.
 
     Args:
-        transforms: such as ``image_transforms`` of a data recipe.
+        transforms: transforms such as ``image_transforms`` of a data recipe.
 
     Example:
         >>> import torch

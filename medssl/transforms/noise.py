@@ -9,14 +9,14 @@ from monai.transforms import MapTransform, RandomizableTransform
 
 
 class RandClippedNoised(RandomizableTransform, MapTransform):
-    """Add Gaussian noise whose values are clipped, drawn anew for every key.
+    """Add clipped Gaussian noise, drawn separately for every key.
 
-    What the teacher of a Mean Teacher sees; std 0.1 and limit 0.2 are those of the public code collection SSL4MIS.
+    The teacher of a Mean Teacher sees it; std 0.1 and limit 0.2 are those of the public code collection SSL4MIS.
 
     Args:
-        keys: images.
-        std: of the noise before clipping, in the units of the image.
-        limit: largest size of a value of the noise.
+        keys: keys of the images.
+        std: standard deviation of the noise before clipping, in the units of the image.
+        limit: largest absolute value of the noise.
 
     Raises:
         ValueError: if std or limit is negative.

@@ -1,4 +1,4 @@
-"""Pairs of overlapping patches and the voxels that they share."""
+"""Pairs of overlapping patches, and the voxels that they share."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -13,25 +13,25 @@ _ANCHOR_TRIES = 256
 
 
 class RandOverlappingPatchesd(Randomizable, Transform):
-    """Cut two overlapping patches of a volume at random, and list the body voxels that they share.
+    """Cut two overlapping patches from a volume at random, and list the body voxels that they share.
 
     As in vox2vec (Goncharov et al., 2023) and Kats et al. (2024, section 2.1): an anchor voxel is drawn from the body,
     each patch is drawn uniformly among those in the volume that contain it, and the shared voxels are drawn from the
-    body in the overlap, without replacement. A volume that is smaller than the patch along an axis is centred in it
-    and surrounded by zeros, which are never body.
+    body in the overlap, without replacement. Along an axis that is shorter than the patch, the volume is centred in it
+    and padded with zeros, which never count as body.
 
-    The sample that comes out has the keys ``view_1``, ``view_2`` and ``clean_1``, ``clean_2`` (equal copies, float32,
+    The resulting sample has the keys ``view_1``, ``view_2`` and ``clean_1``, ``clean_2`` (equal copies, float32,
     shape ``(C, *patch_size)``), ``voxels_1``, ``voxels_2`` (int64, shape ``(N, spatial_dims)``,
-    ``1 <= N <= num_voxels``; row i of both is the same voxel of the volume) and, if it went in, ``case``.
+    ``1 <= N <= num_voxels``; row i of both is the same voxel of the volume) and, if present in the input, ``case``.
 
-    A volume may be stored as integers: then ``intensity``, a pair of slope and intercept, goes in too, and what is cut
-    is ``slope * value + intercept``.
+    A volume may be stored as integers together with ``intensity``, a pair of slope and intercept; the values of a patch
+    are then ``slope * value + intercept``.
 
     Args:
         patch_size: voxels along each spatial axis.
-        num_voxels: the most shared voxels.
-        image_key: of the volume, shape ``(C, *spatial)``.
-        foreground_key: of the body mask, shape ``(1, *spatial)``; nonzero is body.
+        num_voxels: maximum number of shared voxels.
+        image_key: key of the volume, shape ``(C, *spatial)``.
+        foreground_key: key of the body mask, shape ``(1, *spatial)``; nonzero is body.
 
     Raises:
         ValueError: if the body mask is empty, or the patch has more or fewer axes than the volume.
@@ -74,12 +74,12 @@ class RandOverlappingPatchesd(Randomizable, Transform):
         self.voxels = np.stack(np.unravel_index(chosen, overlap.shape), axis=1) + low
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give the pair of patches cut from a case.
+        """Cut the pair of patches from a case.
 
         Args:
-            data: the volume and its body mask; they are left as they are.
+            data: the volume and its body mask; neither is changed.
         """
-        # Subclasses of Tensor make every small operation slower; the volume is only looked at, never copied.
+        # Subclasses of Tensor slow down every small operation. This is a view, not a copy.
         image = data[self.image_key].as_subclass(Tensor)
         foreground = data[self.foreground_key].as_subclass(Tensor)
         if foreground.ndim != len(self.patch_size) + 1 or image.shape[1:] != foreground.shape[1:]:
@@ -97,7 +97,7 @@ class RandOverlappingPatchesd(Randomizable, Transform):
         return sample
 
     def _draw_anchor(self, body: NDArray[Any]) -> NDArray[np.int_]:
-        # A body fills a good part of its scan, so a few random voxels hit it; listing them all takes 1000 times longer.
+        # A body fills much of its scan, so a few random voxels hit it; listing all its voxels takes 1000 times longer.
         tries = np.stack([self.R.randint(size, size=_ANCHOR_TRIES) for size in body.shape])
         hits = np.flatnonzero(body[tuple(tries)])
         if len(hits) > 0:
@@ -121,13 +121,13 @@ class RandOverlappingPatchesd(Randomizable, Transform):
 def cut_patch(
     image: Tensor, start: NDArray[np.int_], size: NDArray[np.int_], intensity: tuple[float, float] | None = None
 ) -> Tensor:
-    """Give a box of an image as a new float32 tensor, with zeros where the box leaves the image.
+    """Cut a box from an image into a new float32 tensor, with zeros where the box leaves the image.
 
     Args:
-        image: shape ``(C, *spatial)``; it may be mapped from a file, of which little more than the box is read.
-        start: first voxel of the box along each spatial axis, below 0 if it begins outside.
+        image: shape ``(C, *spatial)``; may be mapped from a file, of which little more than the box is read.
+        start: first voxel of the box along each spatial axis, negative if it starts outside.
         size: voxels of the box along each spatial axis.
-        intensity: slope and intercept of the values of an image that is stored as integers.
+        intensity: slope and intercept of an image that is stored as integers.
 
     Example:
         >>> image = torch.arange(4, dtype=torch.int16).reshape(1, 4)
@@ -150,7 +150,7 @@ def _box(low: NDArray[np.int_], high: NDArray[np.int_]) -> tuple[slice, ...]:
 
 
 def _draw_distinct(random: np.random.RandomState, population: int, count: int) -> NDArray[np.int_]:
-    """Draw distinct integers below ``population``; a permutation of a large population would cost far more."""
+    """Draw distinct integers below ``population``; permuting a large population would cost far more."""
     if 2 * count >= population:
         return random.permutation(population)[:count]
     drawn = np.empty(0, dtype=int)

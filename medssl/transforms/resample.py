@@ -1,4 +1,4 @@
-"""MONAI's ``Spacingd``, many times faster where voxels only become longer or shorter along the axes of the grid."""
+"""MONAI's ``Spacingd``, many times faster where only the size of voxels along the axes of the grid changes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,24 +15,24 @@ from torch import Tensor
 
 from medssl.ops.interpolation import interpolate, pick
 
-# Voxels by which the corners may turn or shear, and still the axes count as parallel: the rounding of float32 affines.
+# Distance in voxels by which corners may turn or shear while axes still count as parallel: rounding of float32 affines.
 _PARALLEL = 1e-4
 _MODES = ("bilinear", "nearest")
 
 
 class SeparableSpacingd(Spacingd):
-    """Resample images to a spacing: voxels, affine and inverse of MONAI's ``Spacingd``, in a small part of its time.
+    """Resample images to a spacing: voxels, affine and inverse of MONAI's ``Spacingd`` in a fraction of its time.
 
-    MONAI plans the new grid; where its axes are those of the old one, it is filled axis by axis
-    (`medssl.ops.interpolation`) instead of voxel by voxel, from integers if the image holds them. Everything else is
-    left to MONAI: grids that turn or shear, other modes, other padding than by the border, other devices than the CPU,
-    and the inverse. The result is float32 and lies in memory in the order of the image.
+    MONAI plans the new grid. Where its axes are those of the old one, it is filled axis by axis
+    (`medssl.ops.interpolation`) instead of voxel by voxel, directly from integers if the image holds them. Everything
+    else is left to MONAI: rotated or sheared grids, other modes, padding other than by the border, devices other than
+    the CPU, and the inverse. The result is float32 and has the memory order of the image.
 
     Args:
-        keys: images with an affine, of shape ``(C, *spatial)``.
-        pixdim: mm.
-        mode: ``bilinear`` or ``nearest``, one for all keys or one a key.
-        options: of ``Spacingd``.
+        keys: keys of images with an affine, of shape ``(C, *spatial)``.
+        pixdim: spacing in mm.
+        mode: ``bilinear`` or ``nearest``, one for all keys or one per key.
+        options: further options of ``Spacingd``.
 
     Example:
         >>> image = MetaTensor(torch.arange(6.0).reshape(1, 3, 2), affine=torch.diag(torch.tensor([2.0, 1.0, 1.0])))
@@ -66,7 +66,7 @@ class _SeparableResample(SpatialResample):
         options = (dst_affine, spatial_size, mode, padding_mode, align_corners, dtype)
         is_eager = not (self.lazy if lazy is None else lazy)
         if is_eager and isinstance(img, MetaTensor) and not img.pending_operations and img.device.type == "cpu":
-            # A lazy call only notes down what is to be done.
+            # A lazy call only records what is to be done.
             plan = super().__call__(img, *options, lazy=True).pending_operations[-1]
             if (scale := _scale(img, plan)) is not None:
                 return self._filled(img, plan, scale)
@@ -91,7 +91,7 @@ class _SeparableResample(SpatialResample):
 
 
 def _scale(img: MetaTensor, plan: dict[str, Any]) -> Tensor | None:
-    """Give the new voxel sizes in old voxels and the place of the first new voxel, or None if MONAI must do it.
+    """Return the new voxel sizes in old voxels and the place of the first new voxel, or ``None`` to leave it to MONAI.
 
     Returns:
         Affine of each axis: rows of scale and start, shape ``(rank, 2)``.
@@ -111,7 +111,7 @@ def _scale(img: MetaTensor, plan: dict[str, Any]) -> Tensor | None:
 
 
 def _is_unchanged(img: MetaTensor, plan: dict[str, Any]) -> bool:
-    """Tell whether the grids are so close that MONAI may keep the voxels; then it decides."""
+    """Tell whether the grids are so close that MONAI may keep the voxels, and must decide."""
     xform, affine = plan[LazyAttr.AFFINE], plan[TraceKeys.EXTRA_INFO]["src_affine"]
     pairs = ((affine @ xform, affine), (xform, torch.eye(len(xform)).to(xform)))
     return plan[LazyAttr.SHAPE] == tuple(img.shape[1:]) and any(
@@ -120,9 +120,9 @@ def _is_unchanged(img: MetaTensor, plan: dict[str, Any]) -> bool:
 
 
 def _places(affine: Tensor, old_size: int, new_size: int, mode: str) -> np.ndarray:
-    """Give the place of every new voxel on an axis of the old grid, as MONAI samples it.
+    """Return the place of every new voxel on an axis of the old grid, as MONAI samples it.
 
-    MONAI itself is asked, with a ramp: so borders, and voxels half way between two, come out as they do there.
+    MONAI itself resamples a ramp, so that borders and voxels half way between two agree with it.
     """
     theta = torch.eye(3, dtype=torch.float64)
     theta[0, 0], theta[0, 2] = affine

@@ -20,12 +20,13 @@ _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def check_labels(labels: Mapping[int | str, str]) -> dict[int, str]:
-    """Return the foreground labels as ``{1: name, 2: name, ...}``, in order; a background entry 0 is dropped.
+    """Return the foreground labels in order, as ``{1: name, 2: name, ...}``, and require that there are no gaps.
 
-    3D Slicer and MONAI Label take the position of a name as its label value, so a gap would lose a structure.
+    3D Slicer and MONAI Label use the position of a name as its label value, so a gap would lose a structure. The
+    background, 0, is dropped.
 
     Args:
-        labels: label value (a string of digits where the labels come from JSON) to name.
+        labels: name of every label value; values may be strings of digits, as in JSON.
 
     Raises:
         ValueError: if there is no foreground label, a value is missing between 1 and the largest one, a value does not
@@ -54,14 +55,14 @@ def check_labels(labels: Mapping[int | str, str]) -> dict[int, str]:
 
 
 def segmentation_header(shape: tuple[int, ...], affine: NDArray[np.float64], labels: dict[int, str]) -> dict[str, Any]:
-    """Return the NRRD header of a segmentation: geometry in LPS and the fields of every segment.
+    """Make the NRRD header of a segmentation: geometry in LPS and the fields of every segment.
 
     The fields are those of the 3D Slicer developer guide, "Segmentations: file format". All segments share one layer.
 
     Args:
         shape: number of voxels along each of the three axes.
         affine: voxel index to RAS millimetres, 4 x 4.
-        labels: label value to name, as `check_labels` returns it.
+        labels: name of every label value, as `check_labels` returns them.
     """
     lps = _RAS_TO_LPS @ affine
     header: dict[str, Any] = {
@@ -93,11 +94,11 @@ def segmentation_header(shape: tuple[int, ...], affine: NDArray[np.float64], lab
 
 
 class SegmentationNrrdWriter(ImageWriter):
-    """Write one label map as a ``.seg.nrrd`` file; the part of `SaveImageSegmentationd` that MONAI calls.
+    """Write one label map as a ``.seg.nrrd`` file, on behalf of `SaveImageSegmentationd`.
 
     Args:
-        labels: label value to name, as `check_labels` returns it.
-        kwargs: MONAI's writer options, of which none applies: a segmentation is written as bytes.
+        labels: name of every label value, as `check_labels` returns them.
+        kwargs: MONAI's writer options, all ignored: a segmentation is written as bytes.
     """
 
     def __init__(self, labels: dict[int, str], **kwargs: Any) -> None:
@@ -106,12 +107,12 @@ class SegmentationNrrdWriter(ImageWriter):
         self.affine = np.eye(4)
 
     def set_data_array(self, data_array: Any, channel_dim: int | None = 0, **kwargs: Any) -> None:
-        """Keep the label map, with three spatial axes and without its channel."""
+        """Store the label map with three spatial axes and without its channel."""
         volume = self.convert_to_channel_last(data_array, channel_dim, squeeze_end_dims=False, spatial_ndim=3)
         self.data_obj = self.create_backend_obj(volume)[..., 0]
 
     def set_metadata(self, meta_dict: Mapping[str, Any] | None, **options: Any) -> None:
-        """Keep the affine; a segmentation is never resampled here."""
+        """Store the affine; this writer never resamples."""
         _, affine, _ = self.get_meta_info(meta_dict)
         if affine is not None:
             self.affine = to_affine_nd(3, np.asarray(affine, dtype=np.float64))
@@ -120,7 +121,7 @@ class SegmentationNrrdWriter(ImageWriter):
         """Write the file under a temporary name and move it into place."""
         super().write(filename, verbose=verbose)
         target = Path(filename)
-        # Slicer, like every NRRD reader, counts the first axis as the fastest: Fortran order.
+        # In NRRD the first axis is the fastest: Fortran order.
         partial = target.with_name(f".{os.getpid()}.{target.name}")
         try:
             header = segmentation_header(self.data_obj.shape, self.affine, self.labels)
@@ -133,21 +134,21 @@ class SegmentationNrrdWriter(ImageWriter):
 class SaveImageSegmentationd(SaveImaged):
     """Save label maps as ``.seg.nrrd`` files that 3D Slicer opens as segmentations.
 
-    Every segment carries its name, colour, label value and, for known anatomy, its SNOMED CT term; the geometry is
-    that of the label map's affine. Files are named as by `monai.transforms.SaveImaged`. The transform is a `SaveImaged`
-    so that servers which leave out file writers, such as MONAI Label, leave out this one too.
+    Every segment carries its name, colour, label value and, for known anatomy, its SNOMED CT term; the geometry
+    comes from the label map's affine. Files are named as by `monai.transforms.SaveImaged`, of which this is a subclass
+    so that servers that skip file writers, such as MONAI Label, skip it too.
 
     Args:
         keys: keys of the label maps, integers of shape ``(1, H, W, D)`` or ``(1, H, W)``.
         output_dir: folder of the files.
-        labels: label value to name; values 1, 2, ... without gaps (0 is background).
+        labels: name of every label value; values 1, 2, ... without gaps (0 is background).
         output_postfix: appended to the name of the scan.
-        separate_folder: True gives every scan a folder of its own.
-        allow_missing_keys: False fails if a key is missing.
+        separate_folder: write every scan into its own folder.
+        allow_missing_keys: ignore keys that the sample lacks.
 
     Raises:
-        ValueError: if ``labels`` has gaps or double names (see `check_labels`), or if a label map has more than one
-            channel or holds a value that has no name.
+        ValueError: if ``labels`` has gaps or duplicate names (see `check_labels`), or a label map has more than one
+            channel or contains a value without a name.
 
     Example:
         >>> import tempfile, torch
@@ -194,4 +195,4 @@ class SaveImageSegmentationd(SaveImaged):
         values = set(np.unique(np.asarray(volume)).tolist())
         unnamed = sorted(values - {0} - set(self.labels))
         if unnamed:
-            raise ValueError(f"'{key}' holds values without a name: {unnamed}; the labels are {self.labels}.")
+            raise ValueError(f"'{key}' contains values without a name: {unnamed}; the labels are {self.labels}.")

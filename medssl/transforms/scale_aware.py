@@ -1,4 +1,4 @@
-"""Scale-aware crops: small windows of an image in its own resolution."""
+"""Scale-aware crops: small windows of an image at its own resolution."""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -15,35 +15,35 @@ from medssl.transforms.crops import cut_view, of_case, plain_image, with_views
 
 
 class RandScaleAwareCropsd(Randomizable, Transform):
-    """Cut small windows of one size at random places: the scale-aware crops of Quesada and AlRegib (2026), section 3.
+    """Cut small windows of one size at random: the scale-aware crops of Quesada and AlRegib (2026), section 3.
 
-    The window is ``L / divisor`` along every axis, ``L`` being the smallest dimension of the data set's images, or a
-    length in mm; both are rounded down to a multiple of `stride`, the cells of an encoder's coarsest level, but not
-    below `floor`, as a window of one cell would leave batch norm and pooling nothing to work on. A window in voxels is
-    taken as it is.
+    The window is ``L / divisor`` along every axis, where ``L`` is the smallest dimension of the images of a data set,
+    or a length in mm. Both are rounded down to a multiple of `stride`, the cells of an encoder's coarsest level, but
+    not below `floor`, since a window of one cell would leave batch norm and pooling nothing to work on. A window in
+    voxels is used as given.
 
-    With the strategy ``random`` all windows lie anywhere in the image; with ``distance`` the centre of every further
-    window is within `distance` of that of the first, along each axis.
+    With the strategy ``random``, all windows lie anywhere in the image; with ``distance``, the centre of every further
+    window lies within `distance` of the centre of the first along each axis.
 
-    Samples come out as from `medssl.transforms.crops.RandResizedCropsd`; with `size` None a view has the voxels of its
+    Samples are those of `medssl.transforms.crops.RandResizedCropsd`; without `size`, a view has the voxels of its
     window.
 
     Args:
-        keys: of the views, such as ``[view_1, view_2]``.
-        divisor: 2, 4 or 8 in the paper; 1 for its baseline that sees whole images.
-        window: in voxels, one number or one for each axis; instead of `divisor`.
-        window_mm: in mm, one number or one for each axis; instead of `divisor`. It needs the affine of the image.
+        keys: keys of the views, such as ``[view_1, view_2]``.
+        divisor: 2, 4 or 8 in the paper; 1 for its baseline, which sees whole images.
+        window: window in voxels, one number or one per axis, instead of `divisor`.
+        window_mm: window in mm, one number or one per axis, instead of `divisor`; needs the affine of the image.
         strategy: ``random`` or ``distance``.
-        distance: in voxels, or None for half the window along each axis.
-        shortest_side: L in voxels, or None for that of each image: then the windows of a batch may differ.
-        stride: rounding, in voxels.
-        floor: least window, in voxels.
-        size: of a view after resampling, or None to leave it.
-        image_key: of the image, as for `RandResizedCropsd`.
+        distance: largest distance in voxels; ``None``: half the window along each axis.
+        shortest_side: L in voxels; ``None``: that of each image, so that the windows of a batch may differ.
+        stride: multiple to which windows are rounded, in voxels.
+        floor: smallest window, in voxels.
+        size: voxels of a view after resampling; ``None``: no resampling.
+        image_key: key of the image, as for `RandResizedCropsd`.
 
     Raises:
         ValueError: if not exactly one window is given, the strategy is unknown, the window is larger than the image, or
-            mm are asked for without an affine.
+            `window_mm` is given for an image without an affine.
 
     Example:
         >>> import torch
@@ -83,7 +83,7 @@ class RandScaleAwareCropsd(Randomizable, Transform):
         self.starts: list[NDArray[np.int_]] = []
 
     def randomize(self, data: tuple[NDArray[np.int_], NDArray[np.int_]]) -> None:
-        """Draw the first voxel of a window for each key, from the spatial shape of an image and the window."""
+        """Draw the first voxel of a window for each key, given the spatial shape of the image and the window."""
         shape, window = data
         last = shape - window
         self.starts = [self.R.randint(0, last + 1)]
@@ -93,7 +93,7 @@ class RandScaleAwareCropsd(Randomizable, Transform):
             self.starts.append(self.R.randint(np.maximum(low, 0), np.minimum(high, last) + 1))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give the views of a case; what went in is left as it is."""
+        """Cut the views of a case; the input is not changed."""
         image = plain_image(data, self.image_key)
         shape = np.array(image.shape[1:])
         window = self._window_of(data[self.image_key])
@@ -118,17 +118,17 @@ class RandScaleAwareCropsd(Randomizable, Transform):
             voxels = (np.array(ensure_tuple_rep(self.window_mm, axes)) / image.pixdim.numpy()[:axes]).astype(int)
         else:
             raise ValueError(
-                "window_mm needs the affine of the image, which a volume store does not hand on; give window in voxels."
+                "window_mm needs the affine of the image, which a volume store does not keep; give window in voxels."
             )
         return np.maximum(voxels // self.stride * self.stride, self.floor)
 
 
 def shortest_side(volumes: Iterable[Mapping[str, Any]], image_key: str = "image") -> int:
-    """Give the smallest spatial dimension of the images of a data set, in voxels.
+    """Smallest spatial dimension of the images of a data set, in voxels.
 
     Args:
         volumes: preprocessed cases.
-        image_key: of images of shape ``(C, *spatial)``.
+        image_key: key of the images, shape ``(C, *spatial)``.
 
     Example:
         >>> import torch

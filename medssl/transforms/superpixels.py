@@ -1,4 +1,4 @@
-"""Superpixels of an image: small regions whose borders follow the intensities."""
+"""Superpixels of an image: small regions whose borders follow its intensities."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -18,25 +18,25 @@ _VOXELS_OF_A_SUPERVOXEL = 2500
 
 
 class Superpixelsd(MapTransform):
-    """Add the superpixels of an image (2D) or its supervoxels (3D): the id of every voxel's region.
+    """Add the superpixels (2D) or supervoxels (3D) of an image: the id of the region of every voxel.
 
-    SLIC (Achanta et al., 2012) as in SuperCL (Zeng et al.), on the mean over channels, scaled to 0..1 by its least and
-    greatest value. It belongs into the deterministic preprocessing, which is done once an image. What comes out is
-    int32 of shape ``(1, *spatial)`` under the key ``regions``, ids counting from 0.
+    SLIC (Achanta et al., 2012) as in SuperCL (Zeng et al.), on the mean over channels, scaled from its minimum and
+    maximum to 0..1. It belongs in the deterministic preprocessing, which runs once per image. The result, under the key
+    ``regions``, is int32 of shape ``(1, *spatial)`` with ids from 0.
 
-    `compactness` weighs distance against intensity. The public code of SuperCL has 10, but for an image stacked to
-    three channels, which scikit-image turns to Lab, where lightness goes to 100. On one channel in 0..1, 10 gives a
-    plain grid; 0.1 gives the regions of that code.
+    `compactness` weighs distance against intensity. The public code of SuperCL uses 10, but on an image stacked to
+    three channels, which scikit-image converts to Lab, where lightness reaches 100. On one channel in 0..1, 10 gives a
+    plain grid and 0.1 the regions of that code.
 
     Args:
-        keys: of the image, shape ``(C, *spatial)``.
-        patch_size: of the views that are cut from the image later.
-        num_regions: how many there are in a patch of this size, on average; None is 100 in 2D, as in SuperCL, and in 3D
-            one for every 2,500 voxels (354 in 96 x 96 x 96).
-        compactness: above 0; the higher, the more like a grid.
+        keys: keys of the images, shape ``(C, *spatial)``.
+        patch_size: size of the views that are later cut from the image.
+        num_regions: average number of regions in a patch of this size; ``None``: 100 in 2D, as in SuperCL, and one for
+            every 2,500 voxels in 3D (354 in 96 x 96 x 96).
+        compactness: above 0; the higher it is, the more regular the regions.
 
     Raises:
-        ValueError: if a number is not above 0, or the image has other axes than the patch.
+        ValueError: if a number is not above 0, or image and patch differ in their number of axes.
 
     Example:
         >>> image = torch.zeros(1, 16, 16)
@@ -64,14 +64,14 @@ class Superpixelsd(MapTransform):
         self.compactness = compactness
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give the case with its regions added."""
+        """Return the case with its regions added."""
         sample = dict(data)
         for key in self.key_iterator(sample):
             image = sample[key]
             if image.dim() != len(self.patch_size) + 1:
                 raise ValueError(
                     f"patch_size {list(self.patch_size)} needs an image of {len(self.patch_size)} spatial axes, got "
-                    f"shape {tuple(image.shape)}; choose a data recipe of as many axes."
+                    f"shape {tuple(image.shape)}; choose a data recipe with as many axes."
                 )
             grey = image.detach().as_subclass(Tensor).float().mean(0).numpy()
             count = max(round(grey.size / self.voxels_per_region), 1)
@@ -82,12 +82,12 @@ class Superpixelsd(MapTransform):
 def superpixels(
     image: NDArray[np.floating], num_regions: int, spacing: Sequence[float], compactness: float = 0.1
 ) -> NDArray[np.int32]:
-    """Give the id of every voxel's region, from 0 on, in the shape of the image.
+    """Compute the id of the region of every voxel, from 0, in the shape of the image.
 
     Args:
-        image: in 2D or 3D, in any units.
-        num_regions: about as many come out.
-        spacing: between voxels along each axis; only its proportions count.
+        image: 2D or 3D image in any units.
+        num_regions: approximate number of regions.
+        spacing: distance between voxels along each axis; only the proportions matter.
         compactness: see `Superpixelsd`.
 
     Example:
@@ -95,8 +95,8 @@ def superpixels(
         array([[0, 1],
                [2, 3]], dtype=int32)
     """
-    # scikit-image counts its step in voxels and distances in units of the spacing, so millimetres would weigh as
-    # compactness; with a mean of 1 they do not.
+    # scikit-image counts its step in voxels but distances in units of the spacing, so millimetres would change the
+    # effective compactness; a geometric mean of 1 avoids that.
     proportions = np.asarray(spacing, float) / np.prod(spacing) ** (1 / len(spacing))
     regions = slic(
         image, n_segments=num_regions, compactness=compactness, spacing=proportions, channel_axis=None, start_label=0

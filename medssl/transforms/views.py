@@ -1,4 +1,4 @@
-"""Augmentation of every view by itself."""
+"""Augment every view separately."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -8,12 +8,12 @@ from monai.transforms import Compose, MapTransform, Randomizable
 
 
 class PerViewd(Randomizable, MapTransform):
-    """Apply array transforms to every key with random values of its own.
+    """Apply array transforms to every key, with separate random values.
 
-    MONAI's dictionary transforms draw once for all their keys; two views of one image need two draws.
+    MONAI's dictionary transforms draw once for all their keys, but two views of one image need two draws.
 
     Args:
-        keys: of the views.
+        keys: keys of the views.
         transforms: array transforms such as MONAI's ``RandGaussianNoise``, applied one after another.
 
     Example:
@@ -33,8 +33,8 @@ class PerViewd(Randomizable, MapTransform):
         """Set the random state of all transforms.
 
         Args:
-            seed: of a new state.
-            state: to use instead.
+            seed: seed of a new state.
+            state: state to use instead.
         """
         super().set_random_state(seed, state)
         self.transform.set_random_state(seed=int(self.R.randint(2**31)))
@@ -44,7 +44,7 @@ class PerViewd(Randomizable, MapTransform):
         """Return a copy with transformed views.
 
         Args:
-            data: holds every key, tensors of shape ``(C, *spatial)``.
+            data: holds a tensor of shape ``(C, *spatial)`` under every key.
         """
         result = dict(data)
         for key in self.key_iterator(result):

@@ -18,35 +18,37 @@ _CONTROL_POINTS = {2: (5, 9), 3: (7, 9)}
 
 
 class RandWarpedPaird(Randomizable, Transform):
-    r"""Cut a patch of a volume, warp it at random, and list voxels of the warped patch with where they come from.
+    r"""Cut a patch from a volume, warp it at random, and list voxels of the warped patch with their origins.
 
     The spatial augmentation of Pix2Rep (Seince et al., 2024): voxel :math:`p` of ``view_2`` is read in ``view_1`` at
 
     .. math:: \phi(p) = c + t + s\,R\,S\,(p + u(p) - c)
 
-    with the centre :math:`c` of the patch, a window of :math:`s` times its size, shifted by :math:`t` within it, turned
-    about its own centre by :math:`R` (in 3D about the third axis), and mirrored by :math:`S` along the first axis,
-    the second, or neither, one as likely as the other. Pix2Rep-v2 adds displacements :math:`u`, a sum of cubic B-spline
-    fields whose outermost control points stay (`medssl.ops.warping.bspline_field`).
+    with the centre :math:`c` of the patch, a window of :math:`s` times its size, shifted by :math:`t` within it,
+    rotated about its own centre by :math:`R` (in 3D about the third axis), and mirrored by :math:`S` along the first
+    axis, the second, or neither, with equal probability. Pix2Rep-v2 adds displacements :math:`u`, a sum of cubic
+    B-spline fields whose outermost control points are fixed (`medssl.ops.warping.bspline_field`).
 
-    The sample that comes out has the keys ``view_1``, ``view_2`` (float32, shape ``(C, *patch_size)``), ``voxels_2``
+    The resulting sample has the keys ``view_1``, ``view_2`` (float32, shape ``(C, *patch_size)``), ``voxels_2``
     (int64, shape ``(N, spatial_dims)``), ``voxels_exact_1`` (float32: where they lie in ``view_1``, between its
-    voxels), ``voxels_1`` (int64: the nearest voxels of ``view_1``) and, if it went in, ``case``. Listed are body voxels
-    of ``view_2`` that come from inside ``view_1``, drawn without replacement; if it shows no body, any from inside.
+    voxels), ``voxels_1`` (int64: the nearest voxels of ``view_1``) and, if present, ``case``. The list holds
+    body voxels of ``view_2`` that come from inside ``view_1``, drawn without replacement, or any voxels from inside if
+    there is no body among them.
 
     Args:
         patch_size: voxels along each spatial axis; the patch contains body, see `RandOverlappingPatchesd`.
-        num_voxels: the most voxels in the list.
-        scale: range of the window, in parts of the patch.
-        max_rotation: to either side, in degrees; None is 90 in 2D and 45 in 3D.
-        displacements: of the control points of every field, to either side, in parts of the patch; none: no fields.
-        control_points: of every field along each axis; None is 5 and 9 in 2D, 7 and 9 in 3D.
-        image_key: of the volume, shape ``(C, *spatial)``.
-        foreground_key: of the body mask, shape ``(1, *spatial)``; nonzero is body.
+        num_voxels: maximum length of the list.
+        scale: range of the window size, as fractions of the patch.
+        max_rotation: largest rotation to either side in degrees; ``None``: 90 in 2D, 45 in 3D.
+        displacements: largest displacement of the control points of every field to either side, as fractions of the
+            patch; empty: no fields.
+        control_points: control points of every field along each axis; ``None``: 5 and 9 in 2D, 7 and 9 in 3D.
+        image_key: key of the volume, shape ``(C, *spatial)``.
+        foreground_key: key of the body mask, shape ``(1, *spatial)``; nonzero is body.
 
     Raises:
-        ValueError: if the body mask is empty, the patch has more or fewer axes than the volume, there are other numbers
-            of `displacements` and `control_points`, or no voxel comes from inside.
+        ValueError: if the body mask is empty, the patch has more or fewer axes than the volume, `displacements` and
+            `control_points` differ in length, or no voxel comes from inside.
 
     Example:
         >>> volume = {"image": torch.rand(1, 40, 40), "foreground": torch.ones(1, 40, 40, dtype=torch.bool)}
@@ -90,8 +92,8 @@ class RandWarpedPaird(Randomizable, Transform):
         """Set the random state of the patch and of the warp.
 
         Args:
-            seed: of a new state.
-            state: to use instead.
+            seed: seed of a new state.
+            state: state to use instead.
         """
         super().set_random_state(seed, state)
         self.patches.set_random_state(seed=int(self.R.randint(2**31)))
@@ -116,10 +118,10 @@ class RandWarpedPaird(Randomizable, Transform):
         ]
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give the patch of a case, its warped copy and their shared voxels.
+        """Cut a patch from a case, warp a copy of it, and list their shared voxels.
 
         Args:
-            data: the volume and its body mask; they are left as they are.
+            data: the volume and its body mask; neither is changed.
         """
         cut = self.patches(data)
         body = data[self.patches.foreground_key].as_subclass(Tensor)
@@ -139,7 +141,7 @@ class RandWarpedPaird(Randomizable, Transform):
         }
 
     def positions(self) -> Tensor:
-        """Return where every voxel of the warped patch lies in the patch, shape ``(*patch_size, spatial_dims)``."""
+        """Return the origin of every voxel of the warped patch, shape ``(*patch_size, spatial_dims)``."""
         last = torch.tensor(self.patch_size) - 1.0
         voxels = voxel_grid(self.patch_size)
         for control in self.fields:
@@ -147,7 +149,7 @@ class RandWarpedPaird(Randomizable, Transform):
         return (voxels - last / 2) @ self.matrix.T + (last / 2 + self.shift)
 
     def _draw_voxels(self, positions: Tensor, body: Tensor) -> Tensor:
-        """Draw voxels, as indices into the flat warped patch."""
+        """Draw voxels as indices into the flattened warped patch."""
         valid = inside(positions, self.patch_size)
         if not valid.any():
             raise ValueError("No voxel of the warped patch comes from inside the patch; lower displacements or scale.")

@@ -1,4 +1,4 @@
-"""From stored values to the range 0..1 that networks see."""
+"""Scale stored values to the range 0..1 that networks see."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from monai.transforms import MapTransform
 
 
 class IntensityWindowd(MapTransform):
-    """Stretch a window of the values to [0, 1] and cut off what lies outside it, as float32.
+    """Stretch a window of the values to [0, 1] and clip what lies outside, as float32.
 
-    The same values as MONAI's ``ScaleIntensityRanged`` with ``clip``, with one volume of fresh memory instead of five.
+    The values of MONAI's ``ScaleIntensityRanged`` with ``clip``, with memory for one new volume instead of five.
 
     Args:
-        keys: images, which stay as they are.
+        keys: keys of the images; the input is not changed.
         window: lower and upper end, such as -1350 and 1000 HU (Kats et al., 2024, section 3.1).
 
     Raises:
@@ -32,7 +32,7 @@ class IntensityWindowd(MapTransform):
             raise ValueError(f"The window {tuple(window)} is empty; give its lower end first.")
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give the sample with its images windowed."""
+        """Return the sample with windowed images."""
         sample = dict(data)
         for key in self.key_iterator(sample):
             above = (sample[key] - self.low).to(torch.float32)

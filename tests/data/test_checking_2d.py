@@ -48,6 +48,7 @@ def test_what_is_wrong_is_an_error(tmp_path, image, mask, options, problem):
     assert any(severity == "error" and problem in text for severity, text in found(tmp_path, image, mask, **options))
 
 
-def test_a_recipe_of_other_axes_than_the_list_is_an_error(slice_list):
-    findings = check_datalist(slice_list, [16, 16, 16])
+def test_a_recipe_of_other_axes_than_the_list_is_an_error(tmp_path):
+    assert found(tmp_path, GREY, GREY // 128) == []
+    findings = check_datalist(tmp_path / "list.json", [16, 16, 16])
     assert "it has 2 axes, but the patch of 16 x 16 x 16 has 3" in findings[0].problem

@@ -70,18 +70,6 @@ def test_a_fault_is_named_with_file_and_key(tmp_path, changes, message):
         read_datalist(write(tmp_path, **changes))
 
 
-def test_a_case_that_is_not_a_file_name_is_an_error(tmp_path):
-    for case in ("../x", "a/b", "a\\b", "", ".", "..", "-o", "; rm", "a\nb", "a\0", "x" * 129, "a "):
-        with pytest.raises(ValueError, match="cannot be part of a file name"):
-            read_datalist(write(tmp_path, training=[{**ENTRY, "case": case}]))
-
-
-@pytest.mark.parametrize("case", ["a", "LUNG1-001", "s_0001.v2", "Fall 7 (süd)", "x" * 128])
-def test_ordinary_case_ids_are_taken(tmp_path, case):
-    datalist = read_datalist(write(tmp_path, training=[{**ENTRY, "case": case}]))
-    assert datalist.section("training")[0]["case"] == case
-
-
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"name": "a", "name": "b"}', "[" * 100_000])
 def test_a_file_that_is_no_json_object_is_an_error(tmp_path, text):
     (tmp_path / "list.json").write_text(text)

@@ -6,7 +6,7 @@ import pytest
 from isal import igzip
 
 from medssl.scans import streams
-from medssl.scans.integrity import check_file, read_whole, verified_header
+from medssl.scans.integrity import read_whole, verified_header
 from tests.scans.files import SHAPE, assert_judged, cut, flip_bits, hounsfield, save_itk, save_nifti
 
 NO_FORMS = {"sform_code": 0, "qform_code": 0}
@@ -45,13 +45,13 @@ def make_folder(path):
 def test_a_spoilt_file_is_judged(tmp_path, name, spoil, expected, reason):
     save = save_nifti if ".nii" in name else save_itk
     spoil(save(tmp_path / name, hounsfield()))
-    assert_judged(check_file(tmp_path / name), expected, reason)
+    assert_judged(read_whole(tmp_path / name).problems, expected, reason)
 
 
 @pytest.mark.parametrize("name", ["scan.nii.gz", "scan.nii", "scan.nrrd", "scan.mha"])
 def test_a_sound_file_has_no_problem(tmp_path, name):
     save = save_nifti if ".nii" in name else save_itk
-    assert check_file(save(tmp_path / name, hounsfield())) == []
+    assert read_whole(save(tmp_path / name, hounsfield())).problems == []
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_sound_file_has_no_problem(tmp_path, name):
     ],
 )
 def test_a_header_that_the_stream_contradicts_is_an_error(tmp_path, fields, reason):
-    assert_judged(check_file(save_nifti(tmp_path / "scan.nii.gz", hounsfield(), **fields)), "error", reason)
+    assert_judged(read_whole(save_nifti(tmp_path / "scan.nii.gz", hounsfield(), **fields)).problems, "error", reason)
 
 
 def test_a_4d_file_of_one_volume_is_that_volume(tmp_path):

@@ -130,7 +130,7 @@ def test_labels_that_slicer_would_lose_are_refused(labels, message):
 
 
 def test_a_value_without_a_name_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"'pred' holds values without a name: \[3\]"):
+    with pytest.raises(ValueError, match=r"'pred' contains values without a name: \[3\]"):
         SaveImageSegmentationd("pred", tmp_path, {1: "liver", 2: "spleen"})({"pred": label_map(np.eye(4))})
 
 

@@ -26,6 +26,13 @@ def draw(size, seed=0, volume=None, **options):
     return warp, warp(volume or case(size))
 
 
+def drawn(size, seed, **options):
+    """The transform after a draw of the warp alone."""
+    warp = RandWarpedPaird(size, **options).set_random_state(seed=seed)
+    warp.randomize()
+    return warp
+
+
 def batched(voxels):
     return F.pad(voxels, (1, 0))
 
@@ -122,8 +129,7 @@ def test_only_body_is_listed_where_there_is_some(size):
 def test_windows_lie_in_the_patch_and_have_the_drawn_size():
     scales, corners = [], []
     for seed in range(200):
-        warp, _ = draw((41, 41), seed, max_rotation=0.0)
-        positions = warp.positions()
+        positions = drawn((41, 41), seed, max_rotation=0.0).positions()
         assert positions.min() >= -1e-3
         assert positions.max() <= 40 + 1e-3
         scales.append(float(positions[..., 0].max() - positions[..., 0].min()) / 40)
@@ -139,8 +145,7 @@ def test_windows_lie_in_the_patch_and_have_the_drawn_size():
 def test_turns_reach_their_limit_and_leave_the_third_axis(size, limit):
     angles = []
     for seed in range(300):
-        warp, _ = draw(size, seed)
-        matrix = warp.matrix.double()
+        matrix = drawn(size, seed).matrix.double()
         scale = matrix[:2, :2].det().abs().sqrt()
         if matrix[:2, :2].det() > 0:
             angles.append(math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])))
@@ -151,7 +156,7 @@ def test_turns_reach_their_limit_and_leave_the_third_axis(size, limit):
 
 
 def test_a_third_is_mirrored_along_each_of_the_first_two_axes():
-    signs = [draw((16, 16, 8), seed, **STILL)[0].matrix.diagonal().tolist() for seed in range(300)]
+    signs = [drawn((16, 16, 8), seed, **STILL).matrix.diagonal().tolist() for seed in range(300)]
     shares = [signs.count(kind) / 300 for kind in ([-1, 1, 1], [1, -1, 1], [1, 1, 1])]
     assert sum(shares) == 1
     assert min(shares) > 0.25

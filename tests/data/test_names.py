@@ -1,0 +1,32 @@
+import pytest
+
+from medssl.data.names import require_labels, require_safe_case
+
+
+def test_a_case_that_is_not_a_file_name_is_an_error():
+    for case in ("../x", "a/b", "a\\b", "", ".", "..", "-o", "; rm", "a\nb", "a\0", "x" * 129, "a ", None, 7):
+        with pytest.raises(ValueError, match=r"list\.json: case .* cannot be part of a file name"):
+            require_safe_case(case, "list.json")
+
+
+def test_ordinary_case_ids_are_taken():
+    for case in ("a", "LUNG1-001", "s_0001.v2", "Fall 7 (süd)", "x" * 128):
+        require_safe_case(case, "list.json")
+
+
+def test_labels_from_0_without_gaps_are_taken():
+    require_labels({1: "liver", 0: "background", 2: "left kidney"}, "list.json")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({1: "liver"}, r"'labels' are \[1\]; renumber"),
+        ({0: "background", 2: "liver"}, r"'labels' are \[0, 2\]; renumber"),
+        ({0: "background", 1: "Liver", 2: " liver"}, "'liver' twice"),
+        ({0: "background", 1: " "}, "'' twice or empty"),
+    ],
+)
+def test_labels_that_a_program_would_lose_are_an_error(labels, message):
+    with pytest.raises(ValueError, match=r"list\.json: .*" + message):
+        require_labels(labels, "list.json")
