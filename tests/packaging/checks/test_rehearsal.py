@@ -6,12 +6,12 @@ import shutil
 
 import pytest
 import torch
-from tests.packaging.checks.test_preflight import change
 
 from medssl.packaging import pack as packing
 from medssl.packaging.checks import rehearsal
 from medssl.packaging.checks.rehearsal import rehearse
 from medssl.packaging.pack import pack
+from tests.packaging.checks.test_preflight import change
 from tests.packaging.toy_run import pretraining_run, segmentation_run
 
 
