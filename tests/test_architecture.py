@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+from configparser import ConfigParser
 from html import unescape
 from pathlib import Path
 
@@ -64,3 +65,11 @@ def test_every_file_that_the_page_names_exists():
     named = set(re.findall(r"`([a-z_/]+/[a-z_]+\.[a-z]+)`", PAGE))
     assert len(named) > 15
     assert [name for name in named if not any((ROOT / place / name).is_file() for place in ("", "medssl"))] == []
+
+
+def test_an_installation_holds_every_package():
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    installed = setup["options"]["packages"].split()
+    tree = (path.parent.relative_to(ROOT) for path in (ROOT / "medssl").rglob("__init__.py"))
+    assert sorted(installed) == sorted([".".join(folder.parts) for folder in tree] + ["medssl_bundles"])

@@ -66,10 +66,10 @@ def test_an_unknown_name_says_where_to_look():
 
 def test_a_fresh_process_imports_former_modules():
     done = fresh_python(
-        "import medssl.data.loading as loading; from medssl.engines.pretrain import ClipGradients, SaveWeights;"
-        "print(loading.VerifiedLoadImaged.__module__, ClipGradients.__module__, SaveWeights.__module__)"
+        "import medssl.data.files as files; from medssl.engines.run_lock import locked_run_folder;"
+        "print(files.write_json.__module__, locked_run_folder.__module__)"
     )
-    assert done.stdout.split() == ["medssl.scans.loading", "medssl.engines.steps", "medssl.engines.weights"]
+    assert done.stdout.split() == ["medssl.files", "medssl.runs.lock"]
 
 
 def test_a_former_module_loads_nothing_before_it_is_asked_for_a_name():

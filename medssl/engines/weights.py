@@ -28,7 +28,7 @@ def read_backbone(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         ValueError: if it is damaged, or holds anything but a raw state dict.
 
     Example:
-        >>> import tempfile
+        >>> import tempfile, torch
         >>> path = tempfile.mkdtemp() + "/model.pt"
         >>> torch.save({"backbone.weight": torch.zeros(2)}, path)
         >>> list(read_backbone(path))

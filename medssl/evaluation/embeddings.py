@@ -18,7 +18,7 @@ CONTRAST = (1, 99)
 
 
 def dense_embeddings(pyramid: Sequence[Tensor]) -> Tensor:
-    """Give the embedding of every voxel: all levels of a pyramid, brought to the finest and concatenated.
+    """Return the embedding of every voxel: all levels of a pyramid, brought to the finest and concatenated.
 
     Equals `medssl.ops.pyramid.gather_voxels` at all voxels: level ``i`` is read at ``voxel // 2**i``. For slices and
     small volumes only: the five levels of an `FPN` with 32 base channels take 4 kB a voxel, 2 GB for 128 × 128 × 32.
@@ -42,10 +42,10 @@ def dense_embeddings(pyramid: Sequence[Tensor]) -> Tensor:
 
 
 def principal_colours(features: Tensor, mask: Tensor | None = None, num_components: int = 3) -> Tensor:
-    """Give a colour map in [0, 1] of dense features: their first principal components, red, green, blue.
+    """Return a colour map in [0, 1] of dense features: their first principal components, red, green, blue.
 
-    Similar colours mean similar features. Equal features give equal colours on every run: the decomposition is exact
-    and the sign of a component is that which makes its largest loading positive.
+    Similar colours mean similar features. Equal features give equal colours on every run: the decomposition is exact,
+    and the sign of each component makes its largest loading positive.
 
     Args:
         features: features of shape ``(C, *spatial)``.
@@ -70,10 +70,10 @@ def principal_colours(features: Tensor, mask: Tensor | None = None, num_componen
             f"{num_components} principal components need as many voxels and features, got {vectors.shape[0]} voxels "
             f"of {vectors.shape[1]} features."
         )
-    # Deep networks that were barely trained have features whose squares float32 cannot hold; a power of two leaves all
-    # their digits.
+    # Deep, barely trained networks give features whose squares overflow float32; scaling by a power of two keeps all
+    # digits.
     vectors = np.ldexp(vectors, -np.frexp(np.abs(vectors).max())[1])
-    # Collapsed features have no variance to be explained: 0 / 0 in a ratio that is not used.
+    # Collapsed features have no variance: an explained-variance ratio of 0 / 0, which is not used.
     with np.errstate(invalid="ignore"):
         components = PCA(num_components, svd_solver="covariance_eigh").fit_transform(vectors)
     low, high = np.percentile(components, CONTRAST, axis=0)
@@ -84,11 +84,11 @@ def principal_colours(features: Tensor, mask: Tensor | None = None, num_componen
 
 
 def similarity_map(features: Tensor, anchor: Sequence[int]) -> Tensor:
-    """Give the cosine similarity, in [-1, 1], of every voxel's features to those of one voxel, the anchor.
+    """Return the cosine similarity, in [-1, 1], of every voxel's features to those of one voxel, the anchor.
 
     Args:
         features: features of shape ``(C, *spatial)``.
-        anchor: voxel index, one number an axis.
+        anchor: voxel index, one number per axis.
 
     Returns:
         Tensor of shape ``spatial``.

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from medssl.evaluation.summary import AVERAGE, Row, cell, ordered
 from medssl.files import replacing
 
-# Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: told apart by colour-blind readers. Its yellow is left out,
+# Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: colour-blind readers can tell them apart. Without its yellow,
 # which is hard to see on white.
 SAFE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX*<>"
@@ -20,7 +20,7 @@ LINE_STYLES = {"fine_tune": "-", "linear_probe": "--", "from_scratch": ":"}
 
 
 def colours(count: int) -> list:
-    """Give colours that differ for colour-blind readers up to seven, and from then on by hue.
+    """Return colours that differ for colour-blind readers up to seven, and from then on by hue.
 
     Example:
         >>> len(colours(3)), len(set(map(tuple, colours(20))))
@@ -32,7 +32,7 @@ def colours(count: int) -> list:
 
 
 def labels_figure(rows: Sequence[Row], path: str | Path) -> Path:
-    """Write a PNG of the mean Dice over the number of labelled scans, and give its path.
+    """Write a PNG of the mean Dice over the number of labelled scans, and return its path.
 
     One line a method (colour and marker) and setting (line style), with the standard deviation over folds as error
     bars where there are two folds or more. As Fig. 1 of Kats et al. (2024). The horizontal axis is categorical: the
@@ -107,7 +107,7 @@ def _legend(lines: Sequence[tuple[str, str]], styles: dict) -> list[Line2D]:
 
 
 def words(name: str) -> str:
-    """Give an identifier as words.
+    """Return an identifier as words.
 
     Example:
         >>> words("linear_probe")

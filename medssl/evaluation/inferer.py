@@ -22,7 +22,7 @@ _FIXED_BYTES = 64 * 2**20
 
 
 class PlannedInferer(SlidingWindowInferer):
-    """Blend windows as MONAI's inferer does, of sizes and numbers that are planned anew for every volume.
+    """Blends windows as MONAI's inferer does, with sizes and numbers planned for each volume.
 
     The windows are those of `plan_windows`. Window for window the result is that of MONAI's inferer; only the network
     may run in bfloat16. Sums are in float32. Gradients are not tracked.
@@ -34,11 +34,11 @@ class PlannedInferer(SlidingWindowInferer):
         memory_gib: most memory that a call may take in addition to the volume and the network. On a GPU, the sums
             are kept on the CPU if they do not fit.
         overlap: least overlap of neighbouring windows.
-        sw_batch_size: most windows at once; fewer are taken where memory ends.
-        amp: True runs the network in bfloat16 with channels last, where the processor multiplies bfloat16.
-        stride: voxels per cell of the network's coarsest level; windows grow in its steps where `plan_windows` sees no
-            harm. None keeps `roi_size`.
-        mode: of the blending, as MONAI's.
+        sw_batch_size: most windows at once; fewer if memory is short.
+        amp: True runs the network in bfloat16 with channels last, if the processor multiplies bfloat16.
+        stride: voxels per cell of the network's coarsest level; windows grow in its steps where `plan_windows` allows
+            it. None keeps `roi_size`.
+        mode: of the blending, as in MONAI.
 
     Raises:
         ValueError: in a call, if one window of `roi_size` does not fit into the memory.

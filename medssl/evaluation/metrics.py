@@ -1,4 +1,4 @@
-"""Rows of results: one a method, case and class, kept as JSON lines."""
+"""Rows of results: one per method, case and class, kept as JSON lines."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ def case_rows(
     tolerance_mm: float = 1.0,
     **identity: str | int,
 ) -> list[dict[str, Any]]:
-    """Give one row of results per class of a case, in the order of ``class_names`` without the background.
+    """Return one row of results per class of a case, in the order of ``class_names`` without the background.
 
     Dice, IoU, the 95th percentile of the Hausdorff distance and the surface Dice (Nikolov et al., 2021,
     https://arxiv.org/abs/1809.04430, on surface voxels) are MONAI's, on the grid of ``label``. None stands for an
@@ -47,7 +47,7 @@ def case_rows(
     Args:
         prediction: integer map of the shape of ``label``.
         label: integer map of the reference, in 2D or 3D, optionally with one leading channel.
-        spacing: size of a voxel in mm, one number an axis.
+        spacing: size of a voxel in mm, one number per axis.
         class_names: name of every value of the maps; 0 is background.
         tolerance_mm: distance up to which two surfaces agree, for the surface Dice.
         **identity: further fields of every row: method, setting, labels, fold, case.
@@ -112,7 +112,7 @@ def _union(boxes: Sequence[tuple[slice, ...] | None]) -> tuple[slice, ...]:
 def _scores(predicted: torch.Tensor, reference: torch.Tensor, spacing: Sequence[float], tolerance_mm: float) -> dict:
     """Return the metrics and voxel counts of two masks of one class.
 
-    The masks are cropped to their union, which changes no distance and spares MONAI the empty rest of the scan.
+    Cropping the masks to their union changes no distance and saves time on the empty rest of the scan.
     """
     counts = {"reference_voxels": int(reference.sum()), "predicted_voxels": int(predicted.sum())}
     if counts["reference_voxels"] == 0:
@@ -132,10 +132,10 @@ def _scores(predicted: torch.Tensor, reference: torch.Tensor, spacing: Sequence[
 
 
 def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows to a file of JSON lines in place of those it held; on any error it stays as it was.
+    """Write rows to a file of JSON lines, replacing those it held; on any error the file stays as it was.
 
     Args:
-        path: the file; its folder is made where missing.
+        path: the file; its folder is made if missing.
         rows: as from `case_rows`, with the fields of ``FIELDS``.
 
     Raises:
@@ -158,9 +158,9 @@ def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """Give the rows of a file of JSON lines, in order.
+    """Return the rows of a file of JSON lines, in order.
 
-    Rows that were written before there was an IoU get the one that their Dice stands for.
+    Rows without an IoU, as early versions wrote them, get it from their Dice.
 
     Args:
         path: a file written by `write_rows`.

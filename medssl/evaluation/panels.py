@@ -19,12 +19,12 @@ from medssl.evaluation.embeddings import dense_embeddings, principal_colours
 class ViewPanels(TensorBoardHandler):
     """Handler that writes a picture of both views, the clean patch, its restoration and the embeddings.
 
-    Shows the first sample of the batch (see `view_pictures`). The network is left as found: its parameters, training
-    modes, batch-norm statistics and the random state do not change.
+    Shows the first sample of the batch (see `view_pictures`). Parameters, training modes, batch-norm statistics and the
+    random state stay as they were.
 
     Args:
         interval: iterations between two pictures.
-        log_dir: folder of the TensorBoard logs, where there is no writer.
+        log_dir: folder of the TensorBoard logs, used without `summary_writer`.
         summary_writer: an open writer, shared with other handlers.
 
     Raises:
@@ -50,7 +50,7 @@ class ViewPanels(TensorBoardHandler):
         self.interval = interval
 
     def attach(self, engine: Engine) -> None:
-        """Register with a trainer that has ``network``, a method or what has one as ``method``."""
+        """Register with a trainer whose ``network`` is a method or has one as ``method``."""
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
         engine.add_event_handler(Events.COMPLETED, self.close)
 
@@ -64,7 +64,7 @@ class ViewPanels(TensorBoardHandler):
 
 
 def view_pictures(method: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Give the pictures of the first sample of a batch, by title: centre slices along the last axis in 3D.
+    """Return the pictures of the first sample of a batch, by title: centre slices along the last axis in 3D.
 
     View 1 and view 2; with ``clean_1`` the patch before augmentation; with a ``restoration_head`` in the method what
     ``method.restore`` makes of view 1; and the embeddings of view 1 as colours (`principal_colours`).
@@ -109,7 +109,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def centre_slices(pyramid: list[Tensor]) -> list[Tensor]:
-    """Give the pyramid of the centre slice along the last axis: 2D maps of a 3D pyramid, a 2D one as it is.
+    """Return the pyramid of the centre slice along the last axis: 2D maps of a 3D pyramid, a 2D one as it is.
 
     Example:
         >>> pyramid = [torch.zeros(1, 4, 8, 8, 6), torch.zeros(1, 8, 4, 4, 3)]
@@ -127,7 +127,7 @@ def _centre(images: Tensor) -> Tensor:
 
 
 def panel_figure(pictures: Mapping[str, np.ndarray]) -> Figure:
-    """Give a figure with the pictures side by side under their titles.
+    """Return a figure with the pictures side by side under their titles.
 
     Grey pictures are shown from 0 to 1, the range of preprocessed images, so that changes of intensity between them
     are seen; the first axis points right and the second up.

@@ -32,7 +32,7 @@ def overlay_figure(
     path: str | Path,
     window: tuple[float, float] | None = None,
 ) -> Path:
-    """Write a PNG of scan, reference and prediction in axial, coronal and sagittal slices, and give its path.
+    """Write a PNG of scan, reference and prediction in axial, coronal and sagittal slices, and return its path.
 
     Each plane is the one with most voxels of the reference (of the prediction where the reference is empty, else the
     centre). Slices are shown in radiological convention, the patient's right on the left, with voxels in their true
@@ -68,7 +68,7 @@ def overlay_figure(
 def _three_planes(
     canonical: MetaTensor, maps: Sequence[np.ndarray], palette: Mapping[int, Any], window: tuple[float, float] | None
 ) -> Figure:
-    """Return a figure with a row a plane, and in it the scan alone, under the reference and under the prediction."""
+    """Return a figure with one row per plane: the scan alone, with the reference and with the prediction over it."""
     scan, spacing = canonical.numpy()[0], [float(size) for size in canonical.pixdim]
     low, high = window if window is not None else np.percentile(scan, GREY_PERCENTILES)
     columns = {"scan": None, "reference": maps[0], "prediction": maps[1]}
@@ -118,7 +118,7 @@ def plane_aspect(spacing: Sequence[float], axis: int) -> float:
 
 
 def _draw_classes(axes: Axes, values: np.ndarray, palette: Mapping[int, Any], aspect: float) -> None:
-    """Draw every class in its colour, half transparent; what has no colour stays undrawn."""
+    """Draw every class in its colour, half transparent; values without a colour are not drawn."""
     positions = np.full(values.shape, np.nan)
     for position, value in enumerate(palette):
         positions[values == value] = position

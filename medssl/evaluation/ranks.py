@@ -11,7 +11,7 @@ _FOLDER = ".rows"
 
 
 def cases_of_rank(cases: Sequence[Any], rank: int, num_ranks: int) -> Sequence[Any]:
-    """Give the cases that a rank takes: every `num_ranks`-th one.
+    """Return the cases of a rank: every `num_ranks`-th one.
 
     Example:
         >>> cases_of_rank(["a", "b", "c"], rank=0, num_ranks=2)
@@ -21,7 +21,7 @@ def cases_of_rank(cases: Sequence[Any], rank: int, num_ranks: int) -> Sequence[A
 
 
 def rank_rows_path(run_dir: str, rank: int) -> str:
-    """Give the file for the rows of a rank, within the run folder.
+    """Return the file for the rows of a rank, within the run folder.
 
     Example:
         >>> rank_rows_path("run", 1)
@@ -31,7 +31,7 @@ def rank_rows_path(run_dir: str, rank: int) -> str:
 
 
 def discard_rank_rows(run_dir: Path) -> None:
-    """Delete the rows of ranks that an evaluation left when it was broken off."""
+    """Delete the rows of ranks that an interrupted evaluation left."""
     shutil.rmtree(run_dir / _FOLDER, ignore_errors=True)
 
 

@@ -26,19 +26,19 @@ MISSING = "–"
 
 
 def report(rows_files: Iterable[str | Path], output_dir: str | Path) -> Path:
-    """Write the report of some runs and give the path of its Markdown file.
+    """Write the report of some runs and return the path of its Markdown file.
 
-    Beside ``report.md`` come ``summary.csv`` (every number of the tables, one a line), ``comparisons.csv`` (the tests)
-    and ``dice_by_labels.png``. Numbers are the mean over cases within a fold, then mean ± standard deviation over
-    folds. Methods, settings and classes keep the order in which they first appear.
+    Beside ``report.md`` it writes ``summary.csv`` (every number of the tables, one per line), ``comparisons.csv`` (the
+    tests) and ``dice_by_labels.png``. Numbers are the mean over cases within a fold, then mean ± standard deviation
+    over folds. Methods, settings and classes keep the order in which they first appear.
 
     Args:
         rows_files: files of rows, as from `medssl.evaluation.metrics.write_rows`.
-        output_dir: folder of the report; it is made where missing.
+        output_dir: folder of the report, made if missing.
 
     Raises:
         FileNotFoundError: if a file is not there.
-        ValueError: if there are no rows, a line is not a row, a result is there twice, or references differ.
+        ValueError: if there are no rows, a line is not a row, a result occurs twice, or references differ.
     """
     files = [Path(file) for file in rows_files]
     rows = [row for file in files for row in read_rows(file)]
@@ -85,7 +85,7 @@ def _markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def _number(found: Cell, metric: str) -> str:
-    """Return a cell as text, a dash where nothing is defined."""
+    """Return a cell as text, or a dash if it is undefined."""
     if found.mean is None:
         return MISSING
     digits = DECIMALS[metric]
@@ -106,7 +106,7 @@ def _overview(rows: Sequence[Row]) -> list[str]:
 
 def _metric_section(rows: Sequence[Row], metric: str) -> list[str]:
     classes = [*ordered(rows, "class"), AVERAGE]
-    note = "Left out: results without a value, since the class is absent in the reference"
+    note = "Left out: results without a value, because the class is absent in the reference"
     note += " or (missed) was not predicted at all." if metric == "hd95_mm" else "."
     note += " The average is the mIoU over the foreground classes." if metric == "iou" else ""
     section = [f"## {TITLES[metric]}", note]
@@ -181,6 +181,6 @@ def _comparison_lines(comparisons: Sequence[Comparison]) -> list[list]:
 
 
 def _write_csv(path: Path, lines: Sequence[Sequence]) -> None:
-    """Write a CSV file; what is missing stays empty."""
+    """Write a CSV file; missing values stay empty."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(lines)

@@ -58,7 +58,7 @@ class WriteRows:
         """
         for sample, output in zip(engine.state.batch, engine.state.output, strict=True):
             label = load_label(sample["label"], sample.get("label_colours"))
-            # A label may be stored in another axis order than its scan; the voxels are the same.
+            # A label may store the same voxels in another axis order than its scan.
             prediction = Orientation("".join(nibabel.aff2axcodes(label.affine)), labels=None)(output["pred"])
             if prediction.shape != label.shape or not np.allclose(prediction.affine, label.affine, atol=1e-2):
                 raise ValueError(

@@ -16,7 +16,7 @@ from medssl.files import replacing
 def similarity_figure(
     source: MetaTensor, point: tuple[float, float, float], target: MetaTensor, heat: MetaTensor, path: str | Path
 ) -> Path:
-    """Write a PNG of the clicked point in one scan and the most similar voxel in another, and give its path.
+    """Write a PNG of the clicked point in one scan and the most similar voxel in another, and return its path.
 
     Three planes in radiological convention, the patient's right on the left; a 2D image has one, and a picture is shown
     as it is stored. Similarity is drawn from yellow to red above its 90th percentile.
@@ -51,7 +51,7 @@ def similarity_figure(
 
 
 def _as_volume(image: MetaTensor) -> MetaTensor:
-    """Give a 2D image as a volume of one slice."""
+    """Return a 2D image as a volume of one slice."""
     if image.dim() == 4:
         return image
     return MetaTensor(image.as_tensor()[..., None], affine=to_affine_nd(3, image.affine.double()))

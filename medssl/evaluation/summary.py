@@ -18,15 +18,15 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Cell:
-    """A number of a table: the mean of a metric over folds, with what stands behind it.
+    """A number of a table: the mean of a metric over folds, with the counts behind it.
 
     Attributes:
         mean: mean over folds of the mean over cases; None where nothing is defined.
         sd: sample standard deviation over folds; None with fewer than two folds.
         folds: folds with a defined value.
         values: rows with a defined value.
-        undefined: rows left out since the class is absent in the reference.
-        missed: rows left out since the class is there and was not predicted (HD95 alone).
+        undefined: rows left out because the class is absent in the reference.
+        missed: rows left out because the class is there and was not predicted (HD95 alone).
     """
 
     mean: float | None
@@ -61,7 +61,7 @@ class Comparison:
 
 
 def ordered(rows: Iterable[Row], field: str) -> list[Any]:
-    """Give the different values of a field, in order of first appearance.
+    """Return the different values of a field, in order of first appearance.
 
     Example:
         >>> ordered([{"class": "liver"}, {"class": "aorta"}, {"class": "liver"}], "class")
@@ -71,7 +71,7 @@ def ordered(rows: Iterable[Row], field: str) -> list[Any]:
 
 
 def check_rows(rows: Sequence[Row]) -> list[str]:
-    """Give a sentence for every method that was not evaluated on the same folds and cases as the others.
+    """Return a sentence for every method that was not evaluated on the same folds and cases as the others.
 
     Methods are held to all (fold, case) pairs seen with their number of labels.
 
@@ -117,7 +117,7 @@ def _unequal_cases(rows: Sequence[Row]) -> list[str]:
 
 
 def cell(rows: Sequence[Row], metric: str, class_name: str) -> Cell:
-    """Give the mean and standard deviation over folds of a metric of one method.
+    """Return the mean and standard deviation over folds of a metric of one method.
 
     Cases are averaged within a fold and class first; the average over classes then counts every class once. In a
     fold without a defined value of a class, the average is that of the other classes.
@@ -187,7 +187,7 @@ def compare(
     competitor_rows: Sequence[Row],
     reference_rows: Sequence[Row],
 ) -> Comparison:
-    """Give the paired Wilcoxon signed-rank test between two competitors, on the mean Dice over classes.
+    """Return the paired Wilcoxon signed-rank test between two competitors, on the mean Dice over classes.
 
     Paired are the (fold, case) results that both have. Where a case occurs in several folds, or cases belong to one
     group, such as the slices of a scan, their differences are averaged first, since several results of one patient are

@@ -40,11 +40,11 @@ def plan_windows(
     max_voxels: int | None = None,
     sw_batch_size: int = 1,
 ) -> Plan:
-    """Give the windows that cover a volume with the fewest computed voxels.
+    """Return the windows that cover a volume with the fewest computed voxels.
 
-    Neighbours overlap by at least `overlap`, and by more where an axis would else leave a remainder: the windows of an
-    axis are spread evenly. MONAI's own windows keep the overlap and push the last one back, so its last two
-    overlap most; with the same number of windows, the least overlap is larger here.
+    Neighbours overlap by at least `overlap`, and by more where an axis would otherwise leave a remainder: windows are
+    spread evenly along an axis. MONAI keeps the overlap and pushes the last window back, so its last two overlap most;
+    with the same number of windows, the least overlap is larger here.
 
     Larger windows compute fewer voxels twice, and show the network more context than it was trained with. That helps
     where a patch holds several cells of the coarsest level; where it holds only one or two, all of them saw the padding
@@ -54,10 +54,10 @@ def plan_windows(
     Args:
         shape: spatial shape of the volume.
         patch_size: smallest window, that of the training.
-        overlap: part of a window that its neighbour shares, 0 <= overlap < 1.
+        overlap: fraction of a window that its neighbour shares, 0 <= overlap < 1.
         stride: voxels per cell of the network's coarsest level, the step in which windows grow; None keeps
             `patch_size`. Of several sizes the one with the fewest computed voxels is taken, then the smallest.
-        max_voxels: voxels that may go through the network at once; None is no limit.
+        max_voxels: voxels that may go through the network at once; None sets no limit.
         sw_batch_size: most windows at once.
 
     Raises:
@@ -97,13 +97,13 @@ def _sizes(size: int, patch: int, stride: int | None) -> Sequence[int]:
 
 
 def _count(size: int, roi: int, overlap: float) -> int:
-    """Give the number of windows along an axis: as many as MONAI takes."""
+    """Return the number of windows along an axis: as many as MONAI takes."""
     step = max(int(roi * (1 - overlap)), 1)
     return math.ceil(max(size - roi, 0) / step) + 1
 
 
 def _even_overlap(size: int, roi: int, count: int) -> float:
-    """Give the overlap at which MONAI's steps, which it rounds down, spread the windows evenly."""
+    """Return the overlap at which MONAI's steps, which it rounds down, spread the windows evenly."""
     if count == 1:
         return 0.0
     step = math.ceil((size - roi) / (count - 1))

@@ -33,7 +33,7 @@ from medssl.runs.record import read_run_record
 from medssl.transforms.anatomy import anatomy_term
 from medssl.transforms.save import check_labels
 
-# The script of the extension treats files with these names in another way.
+# The script of the extension treats files with these names differently.
 _SPECIAL_NAMES = ("brats", "kits23", "whole-head")
 _CODES = ("CodingSchemeDesignator", "CodeValue", "CodeMeaning")
 _SEQUENCES = (
@@ -68,14 +68,14 @@ def export_auto3dseg(
     Raises:
         FileNotFoundError: if the run folder lacks a file.
         FileExistsError: if there is such a zip already.
-        ValueError: if the run has not finished, or its network or its preprocessing is not one of the extension's.
+        ValueError: if the run has not finished, or the extension does not have its network or preprocessing.
     """
     run = Path(run_dir)
     _check_names(name, version)
     record = read_run_record(run)
     if record["kind"] != "segmentation" or not record["finished"]:
         raise ValueError(
-            f"{run} is no finished segmentation run; train one with `medssl finetune --with stock_network`."
+            f"{run} is not a finished segmentation run; train one with `medssl finetune --with stock_network`."
         )
     target = Path(output_dir) / f"{name}-v{version}.zip"
     if target.exists():
@@ -109,7 +109,7 @@ def _check_names(name: str, version: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) or any(part in name for part in _SPECIAL_NAMES):
         raise ValueError(
             f"'{name}' cannot name a model; use letters, digits, '_' and '-', and none of {', '.join(_SPECIAL_NAMES)}, "
-            "which MONAIAuto3DSeg treats in another way."
+            "which MONAIAuto3DSeg treats differently."
         )
     if not re.fullmatch(r"\d+\.\d+\.\d+", version):
         raise ValueError(f"The version must be three numbers such as 0.1.0, got '{version}'.")
@@ -154,16 +154,16 @@ def stock_network(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def preprocessing_settings(transforms: Sequence[Any]) -> dict[str, Any]:
-    """Return the preprocessing in the words of the extension: how it scales, turns and resamples a scan.
+    """Return the preprocessing as settings of the extension: how it scales, reorients and resamples a scan.
 
-    The extension scales the intensities of the whole scan first, turns it, and resamples it last. A crop after the
-    intensities does not change what the network sees of the rest.
+    The extension scales the intensities of the whole scan first, then reorients and resamples it. A crop after the
+    scaling does not change what the network sees of the rest.
 
     Args:
         transforms: of the run, built.
 
     Raises:
-        ValueError: naming the transform that the extension has not.
+        ValueError: naming the transform that the extension lacks.
     """
     rest = [item for item in transforms if not isinstance(item, LoadImaged | EnsureChannelFirstd | EnsureTyped)]
     mode, bounds, used = "none", [0.0, 1.0], 0
@@ -183,14 +183,14 @@ def preprocessing_settings(transforms: Sequence[Any]) -> dict[str, Any]:
             settings["resample_resolution"] = [float(size) for size in item.spacing_transform.pixdim]
         elif not isinstance(item, CropForegroundd):
             raise ValueError(
-                f"The run's preprocessing has {type(item).__name__}, which MONAIAuto3DSeg has not at that place; train "
+                f"The run's preprocessing has {type(item).__name__}, which MONAIAuto3DSeg does not have there; train "
                 "with --data auto3dseg_ct behind ct, or --data auto3dseg_mr behind mr."
             )
     return settings
 
 
 def add_background(network: nn.Module, weights: Mapping[str, Tensor], wider: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the weights of a network with one output more, before the others, which is 0 everywhere.
+    """Return the weights of a network with one more output, before the others, that is 0 everywhere.
 
     Args:
         network: with K outputs; gets the weights.
@@ -221,7 +221,7 @@ def add_background(network: nn.Module, weights: Mapping[str, Tensor], wider: Map
 
 
 def label_table(labels: Mapping[int, str]) -> str:
-    """Return ``labels.csv``: a row a label with value, name and the SNOMED CT codes of known anatomy.
+    """Return ``labels.csv``: one row per label, with value, name and the SNOMED CT codes of known anatomy.
 
     Args:
         labels: label value to name.

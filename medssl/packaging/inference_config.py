@@ -18,8 +18,8 @@ _RUN_DECIDES = ("overlap", "window_mode")
 def inference_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a self-contained inference configuration for the network and the preprocessing of a run.
 
-    Every setting the template refers to and does not hold (``network_def``, ``image_transforms``, ``patch_size``, ...)
-    is taken from the run's configuration, with all that it refers to in turn.
+    Every setting that the template refers to but does not hold (``network_def``, ``image_transforms``,
+    ``patch_size``, ...) is taken from the run's configuration, with everything it refers to.
 
     Args:
         kind: ``pretrain`` or ``segmentation``, the source bundle.

@@ -31,10 +31,10 @@ class LoadedBundle(NamedTuple):
     def preprocessing(self, labelled: bool = False) -> Compose:
         """Return the transforms from ``{"image": path}`` to the input of the network.
 
-        The text ``image_path`` that a server adds is not expected.
+        The input has no ``image_path``, which only a server adds.
 
         Args:
-            labelled: True takes ``{"image": path, "label": path}`` and brings the label to the same grid.
+            labelled: True takes ``{"image": path, "label": path}`` and resamples the label to the same grid.
         """
         parser = self._parser()
         if labelled:
@@ -48,7 +48,7 @@ class LoadedBundle(NamedTuple):
 
     @property
     def overlap(self) -> float:
-        """Of neighbouring windows, as a part of their size."""
+        """Overlap of neighbouring windows, as a fraction of their size."""
         return self._parser().get_parsed_content("overlap")
 
     def _parser(self) -> ConfigParser:

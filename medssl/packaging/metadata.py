@@ -35,16 +35,16 @@ def bundle_metadata(
 ) -> dict[str, Any]:
     """Return the metadata of a packed bundle, in the schema of 2024-07-25.
 
-    The prediction of a segmentation network has one channel a foreground class, while ``channel_def`` names the label
+    The prediction of a segmentation network has one channel per foreground class, while ``channel_def`` names the label
     values of the finished label map, 0 being background: that is what MONAI Label and 3D Slicer read.
 
     Args:
-        template: metadata of the source bundle; what does not depend on the run is taken from there.
+        template: metadata of the source bundle, which holds what does not depend on the run.
         name: name of the bundle.
         record: the run's record, see `medssl.runs.record.run_record`.
         labels: foreground label value to name; empty for a pretrained backbone.
         strides: voxels of the image per cell of each level; sizes are multiples of twice the last.
-        channels: channels that the network takes and gives.
+        channels: input and output channels of the network.
         spatial_dims: 2 or 3.
     """
     versions = library_versions()
@@ -119,7 +119,7 @@ def _data_source(record: Mapping[str, Any]) -> str:
 def _task(record: Mapping[str, Any], labels: Mapping[int, str]) -> str:
     modality = record["datalist"]["modality"]
     if not labels:
-        # Of weights whose training is unknown, that alone is said.
+        # The training of these weights is unknown.
         trained = "Pretrained" if "trained_on" in record.get("source", {}) else "Self-supervised"
         return f"{trained} {record['method']} backbone for {modality}"
     return f"{modality} segmentation of {', '.join(labels.values())} ({record['setting'].replace('_', ' ')})"

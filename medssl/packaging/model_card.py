@@ -139,7 +139,7 @@ def _is_2d(record: Mapping[str, Any]) -> bool:
 
 
 def _scans(record: Mapping[str, Any]) -> str:
-    """Give what the data are, such as ``MR slices``."""
+    """Return what the data are, such as ``MR slices``."""
     modality = record["datalist"]["modality"]
     if modality == "image":
         return "images"
@@ -220,7 +220,9 @@ def _licence(record: Mapping[str, Any]) -> str:
     if "source" in record:
         return f"The weights: {record['source']['licence']}"
     licence = record["datalist"].get("licence")
-    return f"The data are under {licence}." if licence else "The data list names no licence of the data."
+    return (
+        f"The data are under {licence}." if licence else "The data list does not say under which licence the data are."
+    )
 
 
 def _limits(record: Mapping[str, Any], labels: Mapping[int, str]) -> str:

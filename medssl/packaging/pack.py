@@ -31,11 +31,11 @@ def bundle_name(name: str, record: Mapping[str, Any]) -> str:
     """Return the name of a bundle, which tells MONAI Label what the bundle does.
 
     Args:
-        name: name of the user's choice.
+        name: chosen by the user.
         record: the run's record; its kind and setting decide the suffix.
 
     Raises:
-        ValueError: if the name is no plain folder name.
+        ValueError: if the name is not a plain folder name.
 
     Example:
         >>> bundle_name("btcv", {"kind": "segmentation", "setting": "linear_probe"})
@@ -60,7 +60,7 @@ def pack(
     """Return the folder of a self-contained bundle made from a finished run.
 
     The folder holds configs (metadata, inference, train, logging), models (state dict and TorchScript), the model card,
-    the licence and the provenance. It is made beside its place, checked, and moved there whole.
+    the licence and the provenance. The bundle is made beside its destination, checked, and only then moved there.
 
     Args:
         run_dir: folder of a finished run.

@@ -31,10 +31,10 @@ class PublishedWeights:
 
     Attributes:
         path: of the checkpoint.
-        settings: of the backbone that the tensors fit, as their shapes tell: those of a recipe that builds it.
+        settings: of the backbone that the tensors fit, read from their shapes, as a recipe takes them.
         tensors: its state dict.
         names: name of every tensor in the checkpoint to its name in `tensors`.
-        left_out: names in the checkpoint that are no part of the backbone.
+        left_out: names in the checkpoint that are not part of the backbone.
         changes: name in the checkpoint to what was done to its tensor.
     """
 
@@ -49,7 +49,7 @@ class PublishedWeights:
 def read_published_weights(path: str | os.PathLike[str]) -> PublishedWeights:
     """Return the backbone of a checkpoint of vox2vec (Goncharov et al., 2023) or of Kats et al. (2024).
 
-    Taken are a bare state dict, one under the key ``state_dict``, and names that begin with ``module.`` or
+    The state dict may be bare or under the key ``state_dict``, its names with or without ``module.`` and
     ``backbone.``. Width and depth follow from the shapes; every tensor must then fit an `FPN` of that width and depth.
 
     Args:
@@ -57,7 +57,7 @@ def read_published_weights(path: str | os.PathLike[str]) -> PublishedWeights:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, holds other objects, or is of another network; the message says what gave it away.
+        ValueError: if it is damaged, holds other objects, or is of another network; the message says how that shows.
     """
     path = Path(path)
     state = read_state_dict(path)
@@ -79,7 +79,7 @@ def read_published_weights(path: str | os.PathLike[str]) -> PublishedWeights:
 
 
 def mapping_report(weights: PublishedWeights) -> Iterator[str]:
-    """Yield one line a tensor: its name in the checkpoint, its name in medssl and its shape."""
+    """Yield one line per tensor: its name in the checkpoint, its name in medssl and its shape."""
     for name, ours in weights.names.items():
         change = f": {weights.changes[name]}" if name in weights.changes else ""
         yield f"{name} -> {ours} {tuple(weights.tensors[ours].shape)}{change}"
@@ -92,7 +92,7 @@ def _renamed(name: str, tensor: Tensor, path: Path) -> str:
         if pattern.fullmatch(name):
             return pattern.sub(ours, name)
     raise ValueError(
-        f"{path} is of another network: {name} {tuple(tensor.shape)} is no layer of the feature pyramid of vox2vec "
+        f"{path} is of another network: {name} {tuple(tensor.shape)} is not a layer of the feature pyramid of vox2vec "
         "and of Kats et al. `medssl weights inspect` says what the file holds."
     )
 

@@ -18,7 +18,7 @@ _BLOCK = re.compile(r"layer([1-4])\.(\d+)\..+")
 
 
 def torchvision_depth(state: Mapping[str, Tensor]) -> int | None:
-    """Return the depth of the residual network in a state dict with torchvision's names, None if it is no such one.
+    """Return the depth of the residual network in a state dict with torchvision's names, or None for any other.
 
     Args:
         state: tensors by name.
@@ -42,13 +42,13 @@ def read_torchvision_weights(path: str | os.PathLike[str], depth: int, in_channe
 
     Args:
         path: file written by ``torch.save``; nothing but tensors, numbers and texts is read from it.
-        depth: layers of the network that the file is said to hold.
+        depth: layers of the network that the file should hold.
         in_channels: of the images that the backbone is to take: those of the file, or 1 where it has 3.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, holds other objects, is of another network or takes other images; the message says
-            what gave it away.
+            how that shows.
     """
     path = Path(path)
     state = read_state_dict(path)
@@ -58,8 +58,8 @@ def read_torchvision_weights(path: str | os.PathLike[str], depth: int, in_channe
         raise ValueError(f"{path} is of another network: conv1.weight {found}; a 2D convolution was expected.")
     if stem.shape[1] != in_channels and (stem.shape[1], in_channels) != (3, 1):
         raise ValueError(
-            f"{path} takes images of {stem.shape[1]} channel(s), as conv1.weight {tuple(stem.shape)} tells, the data "
-            f"recipe gives {in_channels}; name a data recipe of {stem.shape[1]} channel(s)."
+            f"{path} takes images of {stem.shape[1]} channel(s), as conv1.weight {tuple(stem.shape)} shows, but the "
+            f"data recipe gives {in_channels}; name a data recipe of {stem.shape[1]} channel(s)."
         )
     settings = {"spatial_dims": 2, "in_channels": in_channels, "base_channels": len(stem)}
     tensors, changes = torchvision_tensors(state, ResNet(depth=depth, **settings), path)

@@ -15,19 +15,19 @@ _TRAINED = "trained_network_def"
 
 
 def train_config(config: Mapping[str, Any], inference: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a run without the folders of its author and with its handlers in one plain list.
+    """Return the configuration of a run without its author's folders and with all handlers in one plain list.
 
-    A recipe may put its handlers together from several lists ("$@train::start_handlers + @train::log_handlers"), which
-    `monai.bundle.ConfigWorkflow.check_properties` cannot look into. And where the method trains another network than
-    the one whose weights are packed, that one is ``network_def``, and the method's ``trained_network_def``: by default,
-    `monai.bundle.load` builds the ``network_def`` of this file, and leaves weights random that it finds no name for.
+    A recipe may join its handlers from several lists ("$@train::start_handlers + @train::log_handlers"), which
+    `monai.bundle.ConfigWorkflow.check_properties` cannot read. Where the method trains a larger network than the one
+    whose weights are packed, the packed one becomes ``network_def`` and the method's ``trained_network_def``:
+    `monai.bundle.load` builds the ``network_def`` of this file and leaves weights random that it cannot find.
 
     Args:
         config: configuration of the run, merged and unresolved.
         inference: inference configuration of the bundle.
 
     Raises:
-        ValueError: if the handlers are put together in another way.
+        ValueError: if the handlers are joined in any other way.
 
     Example:
         >>> train = {"handlers": "$@train::first + @train::then", "first": [{"_target_": "A"}], "then": []}

@@ -6,6 +6,7 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow, verify_net_in_out
 
+from medssl.packaging.checks.preflight import check_bundle
 from medssl.packaging.inference_config import build_network
 from medssl.packaging.pack import bundle_name, pack
 from tests.packaging.toy_run import LABELS, pretraining_run, segmentation_run
@@ -92,6 +93,12 @@ def test_no_folder_of_the_author_is_published(run, bundle):
 
 def test_nothing_is_left_beside_the_bundle(bundle):
     assert {path.name for path in bundle.parent.iterdir()} == {bundle.name, f"{bundle.name}.zip"}
+
+
+def test_a_relative_place_is_in_the_current_folder(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert pack(run, "other", "bundles", zip_bundle=False).resolve().parent == tmp_path / "bundles"
+    assert check_bundle(tmp_path / "bundles" / "other_linear_probe_segmentation") == []
 
 
 def test_an_existing_bundle_is_not_touched(run, bundle):

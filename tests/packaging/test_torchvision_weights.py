@@ -71,7 +71,7 @@ def test_images_of_the_files_own_channels_leave_conv1_as_it_is(in_channels, tmp_
 @pytest.mark.parametrize(("stored", "wanted"), [(1, 3), (3, 2), (4, 1)])
 def test_other_images_are_refused(stored, wanted, tmp_path):
     state = torchvision_state(18, width=2, in_channels=stored)
-    message = rf"w\.pth takes images of {stored} channel.*\(2, {stored}, 7, 7\).*the data recipe gives {wanted}"
+    message = rf"w\.pth takes images of {stored} channel.*\(2, {stored}, 7, 7\).*but the data recipe gives {wanted}"
     with pytest.raises(ValueError, match=message):
         read_torchvision_weights(saved(state, tmp_path / "w.pth"), 18, wanted)
 

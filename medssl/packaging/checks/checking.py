@@ -8,15 +8,15 @@ from medssl.packaging.checks.unpacking import unpacked
 
 
 def check_packed(path: Path, quick: bool = False) -> list[str]:
-    """Return what is wrong with a bundle, one sentence a fault; an empty list if nothing is.
+    """Return what is wrong with a bundle, one sentence per fault; an empty list if nothing is.
 
     Args:
-        path: folder or zip of a packed bundle that you trust: what its configuration names is run.
-        quick: True leaves out `medssl.packaging.checks.rehearsal.rehearse`, which runs MONAI's commands.
+        path: folder or zip of a packed bundle that you trust: its configuration is run.
+        quick: True skips `medssl.packaging.checks.rehearsal.rehearse`, which runs MONAI's commands.
 
     Raises:
         FileNotFoundError: if there is no such folder or file.
-        ValueError: if the file is no zip that may be unpacked, see `medssl.packaging.checks.unpacking.unpacked`.
+        ValueError: if the file is not a zip that is safe to unpack, see `medssl.packaging.checks.unpacking.unpacked`.
     """
     if path.is_dir():
         return check_bundle(path.resolve()) or ([] if quick else rehearse(path))

@@ -14,7 +14,7 @@ _PACKAGES = {"monai", "torch", "ignite", "medssl", "numpy"}
 
 
 def config_faults(config: Mapping[str, Any], packages: Sequence[str]) -> Iterator[str]:
-    """Yield what is wrong with an inference configuration as text, a sentence a fault; nothing in it is run.
+    """Yield what is wrong with an inference configuration as text, one sentence per fault, without running anything in it.
 
     Args:
         config: content of ``configs/inference.json``.
@@ -48,7 +48,7 @@ def config_faults(config: Mapping[str, Any], packages: Sequence[str]) -> Iterato
 
 
 def transform_faults(config: Mapping[str, Any], segments: bool) -> Iterator[str]:
-    """Yield where MONAI Label or 3D Slicer would stumble over the transforms of a configuration, which are built.
+    """Yield what in the transforms of a configuration would fail in MONAI Label or 3D Slicer; builds them.
 
     Args:
         config: content of ``configs/inference.json``, without faults that `config_faults` finds.

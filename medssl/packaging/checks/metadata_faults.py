@@ -19,10 +19,10 @@ _TENSOR_KEYS = ("type", "format", "num_channels", "spatial_shape", "dtype", "val
 
 
 def metadata_faults(metadata: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with the metadata of a bundle, a sentence a fault.
+    """Yield what is wrong with the metadata of a bundle, one sentence per fault.
 
-    They are compared with MONAI's schema of 2024-07-25 last, whose own messages are short. A prediction of K channels
-    whose ``channel_def`` names K + 1 labels is right: there is a logit for every label but the background.
+    MONAI's schema of 2024-07-25 comes last, because its messages are terse. A prediction of K channels whose
+    ``channel_def`` names K + 1 labels is right: every label but the background has a logit.
 
     Args:
         metadata: content of ``configs/metadata.json``.
@@ -52,10 +52,10 @@ def _own_faults(metadata: Mapping[str, Any]) -> Iterator[str]:
 
 def _schema_faults(metadata: Mapping[str, Any]) -> Iterator[str]:
     schema = json.loads((source_bundles() / "schema" / "metadata_20240725.json").read_text(encoding="utf-8"))
-    # Of a value that fits none of several forms, the form that it fits best.
+    # Where a value fits none of several forms, report the one that it fits best.
     errors = [best_match([error]) for error in validator_for(schema)(schema).iter_errors(metadata)]
     found = [(".".join(map(str, error.absolute_path)) or "its top", error.message) for error in errors]
-    # The schema names a tensor in two places, and finds its faults twice.
+    # The schema describes a tensor in two places, and so reports each of its faults twice.
     for place, message in dict.fromkeys(found):
         yield f"{_FILE} breaks MONAI's schema of 2024-07-25 at {place}: {message}."
 
@@ -75,7 +75,7 @@ def _format_faults(formats: Any) -> Iterator[str]:
 
 
 def label_faults(channel_def: Mapping[str, str]) -> Iterator[str]:
-    """Yield why MONAI Label or 3D Slicer would lose or rename a label, a sentence a fault.
+    """Yield why MONAI Label or 3D Slicer would lose or rename a label, one sentence per fault.
 
     Both take the position of a name as its label value, and MONAI Label compares names in lower case and drops
     "background".

@@ -28,11 +28,11 @@ _FILES = (
 
 
 def check_bundle(bundle: Path) -> list[str]:
-    """Return what is wrong with a packed bundle, one sentence a fault; an empty list if nothing is.
+    """Return what is wrong with a packed bundle, one sentence per fault; an empty list if nothing is.
 
-    Checked are the files, the metadata and the labels in it, the inference and the train configuration, and the
-    weights: they load strictly into the network, which gives as many channels as the metadata say and equals its
-    script. The network and the transforms of the configuration are built: check bundles that you trust only.
+    Checks the files, the metadata with its labels, the inference and the train configuration, and the weights: they
+    must load strictly into the network, which must give as many channels as the metadata say and equal its script.
+    Builds the network and the transforms of the configuration, so check only bundles that you trust.
 
     Args:
         bundle: folder of the bundle.
@@ -83,7 +83,7 @@ def _read_object(path: Path) -> dict[str, Any]:
     """Return the content of a JSON file.
 
     Raises:
-        ValueError: if it is no object, or a name stands twice in one of its objects, of which a reader drops one.
+        ValueError: if it is not an object, or a name occurs twice in one of its objects: readers would drop one.
     """
     name = f"{path.parent.name}/{path.name}" if path.parent.name == "configs" else path.name
 
@@ -91,7 +91,7 @@ def _read_object(path: Path) -> dict[str, Any]:
         content = dict(pairs)
         twice = [key for key in content if [name for name, _ in pairs].count(key) > 1]
         if twice:
-            raise ValueError(f"the name '{twice[0]}' stands twice in one object")
+            raise ValueError(f"the name '{twice[0]}' occurs twice in one object")
         return content
 
     try:
@@ -154,7 +154,7 @@ def _hash_faults(bundle: Path, provenance: Mapping[str, Any]) -> Iterator[str]:
     for name, sha256 in _object(provenance, "sha256").items():
         path = bundle / "models" / name
         if not path.is_file() or file_sha256(path) != sha256:
-            yield f"models/{name} is not the file of which {_PROVENANCE} has the SHA-256; pack the run anew."
+            yield f"models/{name} is not the file whose SHA-256 is in {_PROVENANCE}; pack the run again."
 
 
 def _innermost(error: BaseException) -> str:

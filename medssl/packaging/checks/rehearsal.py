@@ -1,4 +1,4 @@
-"""What others will do with a packed bundle, done before they do: every MONAI command in a fresh process, elsewhere."""
+"""What others will do with a packed bundle, tried first: every MONAI command, in a fresh process and folder."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from PIL import Image
 
 from medssl.packaging.sources import source_bundles
 
-# The scan of the rehearsal: anisotropic, oblique and left-handed, as no shortcut would get right.
+# The scan of the rehearsal: anisotropic, oblique and left-handed, so that no shortcut gets it right.
 _SHAPE = (48, 40, 12)
 _AFFINE = np.array([[-1.9, 0.3, 0, 40], [0.3, 1.9, 0, -30], [0, 0, 4.0, 100], [0, 0, 0, 1]])
 # Runs in a fresh process too; every line that begins with FAULT is a fault.
@@ -41,7 +41,7 @@ workflow = ConfigWorkflow(config, metadata, None, workflow_type="inference", bun
 workflow.initialize()
 missing = workflow.check_properties()
 if missing:
-    print(f"FAULT configs/inference.json is no inference workflow: it lacks {', '.join(missing)}.")
+    print(f"FAULT configs/inference.json is not an inference workflow: it lacks {', '.join(missing)}.")
 packed = read_weights(f"{bundle}/models/model.pt")
 for kind in ("train", "inference"):
     loaded = load(name, bundle_dir=folder, workflow_type=kind)
@@ -53,7 +53,7 @@ for kind in ("train", "inference"):
 
 
 def rehearse(bundle: Path) -> list[str]:
-    """Return what fails when others use a packed bundle, one sentence a fault; an empty list if nothing does.
+    """Return what fails when others use a packed bundle, one sentence per fault; an empty list if nothing does.
 
     In fresh processes, in a folder that is not the bundle's: ``monai.bundle verify_metadata`` against the schema of
     2024-07-25, ``verify_net_in_out``, ``ckpt_export`` and its result beside the network, ``run`` on a scan, the
@@ -94,7 +94,7 @@ def _inference(bundle: Path, folder: Path) -> Iterator[str]:
     faults = list(_bundle_command("run", folder, **files, input=scan, output_dir=out))
     yield from faults
     if not faults and not any(out.glob("scan_*.nii.gz")):
-        yield "monai.bundle run with configs/inference.json ends without an error and writes no scan_*.nii.gz."
+        yield "monai.bundle run with configs/inference.json ends without an error but writes no scan_*.nii.gz."
 
 
 def _python_checks(bundle: Path, folder: Path) -> Iterator[str]:
@@ -151,7 +151,7 @@ def _fresh_python(words: Sequence[str], folder: Path) -> subprocess.CompletedPro
 
 
 def _fault_of(what: str, done: subprocess.CompletedProcess[str]) -> Iterator[str]:
-    """Yield what a process that did not end well said last."""
+    """Yield the last line of the errors of a process that failed."""
     if done.returncode:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it says nothing"]
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no message"]
         yield f"{what}: {said[-1].rstrip('.')}."

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from monai.apps.utils import safe_extract_member
 
-# More than any bundle of medssl has; a zip that is small whatever it unfolds to is let through.
+# More than any bundle of medssl has. A zip that unpacks to less than the harmless size may have any ratio.
 _MAX_MEMBERS = 1000
 _MAX_BYTES = 8 * 2**30
 _MAX_RATIO = 100
@@ -20,15 +20,15 @@ _HARMLESS_BYTES = 64 * 2**20
 
 @contextmanager
 def unpacked(archive: Path) -> Iterator[Path]:
-    """Give the folder of a bundle, unpacked from its zip into a temporary place that is removed after the block.
+    """Yield the folder of a bundle, unpacked from its zip into a temporary place that is removed after the block.
 
     Args:
         archive: zip that holds one folder, as `medssl.packaging.pack.pack` writes it.
 
     Raises:
-        ValueError: if the file is no whole zip, a member would be written outside the folder, is a link or is
-            encrypted, or if it unfolds to more than 1000 members, 8 GiB, or (from 64 MiB on) 100 times its size.
-            Nothing is written then but in the temporary place.
+        ValueError: if the file is not a complete zip; if a member is a link, encrypted, or would be written outside
+            the folder; or if it unpacks to more than 1000 members, 8 GiB, or (from 64 MiB on) 100 times its size.
+            Only the temporary place is ever written to.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -40,7 +40,7 @@ def unpacked(archive: Path) -> Iterator[Path]:
                 for member, target in zip(members, targets, strict=True):
                     _extract(opened, member, target)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise ValueError(f"{archive} is no whole zip file: {error}.") from error
+            raise ValueError(f"{archive} is not a complete zip file: {error}.") from error
         tops = sorted(folder.iterdir())
         if len(tops) != 1 or not tops[0].is_dir():
             raise ValueError(f"{archive} must hold one folder, that of the bundle, got {[top.name for top in tops]}.")
@@ -53,10 +53,10 @@ def _check_size(archive: Path, members: list[zipfile.ZipInfo]) -> None:
     # zipfile reads no more of a member than it is said to hold.
     size = sum(member.file_size for member in members)
     if size > _MAX_BYTES:
-        raise ValueError(f"{archive} unfolds to {size} bytes; a bundle has at most {_MAX_BYTES}.")
+        raise ValueError(f"{archive} unpacks to {size} bytes; a bundle has at most {_MAX_BYTES}.")
     ratio = size / archive.stat().st_size
     if size > _HARMLESS_BYTES and ratio > _MAX_RATIO:
-        raise ValueError(f"{archive} unfolds to {ratio:.0f} times its size; that of a bundle is at most {_MAX_RATIO}.")
+        raise ValueError(f"{archive} unpacks to {ratio:.0f} times its size; that of a bundle is at most {_MAX_RATIO}.")
 
 
 def _target(archive: Path, member: zipfile.ZipInfo, folder: Path) -> Path:

@@ -10,10 +10,10 @@ _HANDLERS = "train::handlers"
 
 
 def workflow_faults(config: Mapping[str, Any], properties: Mapping[str, Mapping[str, Any]], file: str) -> Iterator[str]:
-    """Yield what a workflow of MONAI would miss in a configuration, a sentence a fault; nothing is instantiated.
+    """Yield what a workflow of MONAI would miss in a configuration, one sentence per fault, without building anything.
 
     A required property must be there. An optional one must be there where its component is referred to, and the
-    reference must be plain ("@handlers"): another text, an object or a list at its place hides it from applications.
+    reference must be plain ("@handlers"): any other text, object or list in its place hides it from applications.
 
     Args:
         config: merged and unresolved.

@@ -153,7 +153,7 @@ def test_weights_exchanged_after_packing_are_found(bundle):
     content["sha256"]["model.pt"] = "0" * 64
     (bundle / "provenance.json").write_text(json.dumps(content))
     assert check_bundle(bundle) == [
-        "models/model.pt is not the file of which provenance.json has the SHA-256; pack the run anew."
+        "models/model.pt is not the file whose SHA-256 is in provenance.json; pack the run again."
     ]
 
 
@@ -170,7 +170,7 @@ def test_a_label_value_that_stands_twice_is_found(bundle):
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"1": "liver",', '"1": "liver", "1": "spleen",'))
     (fault,) = check_bundle(bundle)
-    assert "the name '1' stands twice" in fault
+    assert "the name '1' occurs twice" in fault
 
 
 def test_a_train_configuration_without_its_inferer_is_found(bundle):

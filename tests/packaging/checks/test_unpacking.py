@@ -45,7 +45,7 @@ def test_a_link_is_refused(tmp_path):
 
 def test_a_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(unpacking, "_HARMLESS_BYTES", 2**20)
-    require_refused(write_zip(tmp_path / "b.zip", {"toy/zeros": bytes(2**21)}), r"unfolds to \d+ times its size")
+    require_refused(write_zip(tmp_path / "b.zip", {"toy/zeros": bytes(2**21)}), r"unpacks to \d+ times its size")
 
 
 def test_a_small_file_that_packs_well_is_no_bomb(tmp_path):
@@ -67,12 +67,12 @@ def test_a_damaged_zip_is_refused(tmp_path):
     content = bytearray(path.read_bytes())
     content[50] ^= 255
     path.write_bytes(content)
-    require_refused(path, "no whole zip")
+    require_refused(path, "not a complete zip")
 
 
 def test_another_file_is_refused(tmp_path):
     (tmp_path / "b.zip").write_bytes(b"no zip at all")
-    require_refused(tmp_path / "b.zip", "no whole zip")
+    require_refused(tmp_path / "b.zip", "not a complete zip")
 
 
 def test_a_zip_without_the_folder_of_a_bundle_is_refused(tmp_path):
