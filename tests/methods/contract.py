@@ -1,4 +1,4 @@
-"""The checks that every method passes, in 2D and in 3D (after scikit-learn's estimator checks).
+"""The checks that every method passes, in 2D and in 3D (modelled on scikit-learn's estimator checks).
 
 A method's test module calls `check_method(make_method, make_batch)` with two factories that take ``spatial_dims``.
 """
@@ -10,9 +10,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from medssl.methods.protocol import require_method
+from medssl.networks.backbone import Backbone
+
 
 def check_method(make_method: Callable[[int], nn.Module], make_batch: Callable[[int], dict[str, Tensor]]) -> None:
-    """Hold a method to the contract of design.md, section 3."""
+    """Hold a method to `medssl.methods.protocol.Method`, and to what a training needs of it."""
     for spatial_dims in (2, 3):
         torch.manual_seed(spatial_dims)
         method, batch = make_method(spatial_dims).train(), make_batch(spatial_dims)
@@ -26,7 +29,7 @@ def check_method(make_method: Callable[[int], nn.Module], make_batch: Callable[[
 
 
 def loss_of(method: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """The loss of a copy, so that batch statistics and queues of the method itself stay."""
+    """The loss of a copy, so that batch statistics and queues of the method stay as they are."""
     return copy.deepcopy(method)(batch)["loss"]
 
 
@@ -47,7 +50,7 @@ def check_leaves_are_parameters(method, batch):
             continue
         seen.add(node)
         if hasattr(node, "variable"):
-            assert id(node.variable) in known, "a leaf of the loss is no registered parameter"
+            assert id(node.variable) in known, "a leaf of the loss is not a registered parameter"
         stack += [parent for parent, _ in node.next_functions]
 
 
@@ -89,5 +92,11 @@ def check_autocast(method, batch):
 
 
 def check_backbone(method, batch):
-    pyramid = method.backbone(batch["view_1"])
-    assert [level.shape[1] for level in pyramid] == list(method.backbone.level_channels)
+    require_method(method)
+    backbone, view = method.backbone, batch["view_1"]
+    assert isinstance(backbone, Backbone)
+    assert backbone.spatial_dims == view.dim() - 2
+    pyramid = backbone(view)
+    assert [level.shape[1] for level in pyramid] == list(backbone.level_channels)
+    cells = [[-(-size // stride) for size in view.shape[2:]] for stride in backbone.strides]
+    assert [list(level.shape[2:]) for level in pyramid] == cells

@@ -90,6 +90,30 @@ def test_turned_views_have_no_places_in_common():
     assert set(turn({"view_1": view, "view_2": view, "case": "a", **places})) == {"view_1", "view_2", "case"}
 
 
+@pytest.mark.parametrize(
+    ("name", "bases"),
+    [
+        ("simclr", ["image_level"]),
+        ("byol", ["image_level"]),
+        ("vicreg", ["image_level"]),
+        ("vicregl", ["image_level"]),
+        ("moco", ["image_level", "sgd"]),
+        ("densecl", ["image_level", "sgd"]),
+        ("matssl", ["image_level", "sgd"]),
+        ("supercl", ["aligned_patches", "sgd"]),
+        ("pcl", ["aligned_patches", "sgd"]),
+        ("wcl", ["aligned_patches", "sgd"]),
+    ],
+)
+def test_monai_alone_merges_the_same_where_the_bases_are_listed(name, bases):
+    folder = source_bundles() / "pretrain/configs"
+    files = ["train.yaml", *(f"{base}.yaml" for base in bases), f"methods/{name}.yaml", "affine.yaml"]
+    by_monai = ConfigParser.load_config_files([str(folder / file) for file in files])
+    named = by_monai.pop("extends")
+    assert ([named] if isinstance(named, str) else named) == bases
+    assert by_monai == merge([folder / "train.yaml", folder / f"methods/{name}.yaml", folder / "affine.yaml"], {})
+
+
 def test_the_reference_of_matssl_trains(tmp_path):
     folder = run_method("matssl", 2, tmp_path, ["matssl_reference"], **METHODS["matssl"])
     assert run_settings(folder)["reference"] is True
