@@ -27,12 +27,11 @@ from monai.transforms import (
     ScaleIntensityRanged,
     Spacingd,
 )
-from scipy import ndimage
 
 from medssl.packaging.sources import source_bundles
 from medssl.scans.geometry import corner_distance
 from medssl.scans.streams import whole_nifti
-from medssl.transforms.foreground import Above, BodyMaskd, body_mask
+from medssl.transforms.foreground import Above, BodyMaskd
 
 FULL, QUICK = (512, 512, 200), (128, 128, 50)
 LOW, HIGH = -1350.0, 1000.0
@@ -104,7 +103,6 @@ def measure(full: bool) -> list[Row]:
         memory = {name: in_fresh_process("prepare", "added_mib", name, str(path)).result for name in PIPELINES}
         inflate = f"inflating alone {best_of(lambda: whole_nifti(path)):.2f} s"
         sample = ours()({"image": str(path)})
-        masks = _body_masks(sample["image"][0].numpy())
     volumes = f"input and output volume {(np.prod(shape) * 2 + sample['image'].numel() * 4) / 2**20:.0f} MiB"
     size = " x ".join(map(str, shape))
     return [
@@ -134,7 +132,6 @@ def measure(full: bool) -> list[Row]:
             Row("prepare", "memory", memory["medssl"], memory[name], "MiB", peer, None, volumes)
             for name, peer in (("paper", "MONAI, order of the paper"), ("crop first", "MONAI, cropped first"))
         ),
-        masks,
     ]
 
 
@@ -168,24 +165,6 @@ def _equality(path: Path) -> str:
     if image.shape != peer.shape or displacement > 0.01 or difference > 1:
         raise AssertionError(f"{image.shape} and {peer.shape}, {displacement} mm, {difference} HU apart")
     return f"largest displacement {displacement:.1e} mm, mean difference {difference:.1e} HU"
-
-
-def _body_masks(image: np.ndarray) -> Row:
-    threshold = (BODY_HU - LOW) / (HIGH - LOW)
-    if not np.array_equal(body_mask(image, threshold), _labelled_mask(image, threshold)):
-        raise AssertionError("the masks of the body differ")
-    seconds = [best_of(lambda mask=mask: mask(image, threshold)) for mask in (body_mask, _labelled_mask)]
-    peer = "scipy.ndimage.label (plain restatement)"
-    return Row("prepare", f"mask of the body, {image.size / 1e6:.0f} M voxels", *seconds, "s", peer, note="masks equal")
-
-
-def _labelled_mask(image: np.ndarray, threshold: float) -> np.ndarray:
-    components, count = ndimage.label(image < threshold)
-    is_outside = np.zeros(count + 1, dtype=bool)
-    for border in (components[0], components[-1], components[:, 0], components[:, -1]):
-        is_outside[border] = True
-    is_outside[0] = False
-    return ~is_outside[components]
 
 
 def _memory(field: str) -> float:

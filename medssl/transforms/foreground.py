@@ -11,13 +11,12 @@ from monai.transforms import CropForeground, CropForegroundd, MapTransform
 from monai.transforms.utils import check_non_lazy_pending_ops
 from monai.utils import ImageMetaKey
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
-
-from medssl.ops.flood import flooded
 
 
 class Above:
-    """Select the voxels at or above a threshold, as the ``select_fn`` of MONAI's `CropForegroundd` in a config.
+    """The voxels at or above a threshold: a ``select_fn`` for MONAI's `CropForegroundd` that a config can name.
 
     Args:
         threshold: in the units of the image.
@@ -31,16 +30,16 @@ class Above:
         self.threshold = threshold
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Give the mask of the voxels at or above the threshold."""
+        """Return the mask of the voxels at or above the threshold."""
         return image >= self.threshold
 
 
 def body_mask(image: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]:
-    """Give the mask of all voxels but the air outside the body; air in lungs and bowel belongs to the body.
+    """The mask of all voxels except the air outside the body; air in lungs and bowel belongs to the body.
 
-    Air is what lies below the threshold. It is outside where a path of face neighbours in air joins it to the border
-    of the image; in 3D to the border of the first two axes, since lungs may leave the scan through its first or last
-    slice. As in vox2vec (Goncharov et al., 2023), which floods from the padded corner through edges and corners too.
+    Air is what lies below the threshold. It is outside if a path of face neighbours in air joins it to the border of
+    the image; in 3D, to the border of the first two axes, since lungs may leave the scan through its first or last
+    slice. As in vox2vec (Goncharov et al., 2023), whose paths also go through edges and corners.
 
     Args:
         image: shape ``(H, W)`` or ``(H, W, D)``.
@@ -53,21 +52,27 @@ def body_mask(image: NDArray[np.floating], threshold: float) -> NDArray[np.bool_
                [0, 1, 1, 1, 0],
                [0, 1, 1, 1, 0]])
     """
-    return ~flooded(image < threshold, axes=(0, 1))
+    # A frame of air around the first two axes joins all air outside.
+    air = np.pad(image < threshold, [(1, 1), (1, 1), (0, 0)][: image.ndim], constant_values=True)
+    # SciPy labels fastest in the order of memory.
+    order = np.argsort([-stride for stride in air.strides], kind="stable")
+    components, _ = ndimage.label(air.transpose(order))
+    inside = components != components.flat[0]
+    return inside.transpose(np.argsort(order))[1:-1, 1:-1]
 
 
 class CropBodyd(CropForegroundd):
-    """Crop to the box around the body: MONAI's ``CropForegroundd`` for a threshold, many times faster.
+    """The case cropped to the box around the body: MONAI's ``CropForegroundd`` for a threshold, many times faster.
 
     The box holds every voxel of the source at or above the threshold, in any channel, and a margin that ends at the
     border of the image.
 
     Args:
-        keys: to crop, all on the grid of the source.
+        keys: images to crop, all on the grid of the source.
         source_key: image of shape ``(C, *spatial)``, of any number type.
         threshold: in the units of the image, such as -500 HU (Kats et al., 2024, section 3.1).
         margin: voxels.
-        allow_missing_keys: pass over keys that the sample lacks.
+        allow_missing_keys: skip keys that the sample lacks.
 
     Raises:
         ValueError: if every voxel is below the threshold; names the file.
@@ -118,7 +123,7 @@ class _CropAbove(CropForeground):
 
 
 def _planes_above(image: Tensor, threshold: float) -> list[NDArray[np.bool_]]:
-    """Give for every spatial axis which planes across it hold a voxel at or above the threshold.
+    """For every spatial axis, which planes across it hold a voxel at or above the threshold.
 
     The image is read once in the order of memory; a mask of the whole image would take longer to allocate.
     """
@@ -134,12 +139,12 @@ def _planes_above(image: Tensor, threshold: float) -> list[NDArray[np.bool_]]:
 
 
 def _voxels(image: Tensor) -> NDArray[np.number]:
-    """Give the voxels in their order in memory, which MONAI's conversion would change."""
+    """The voxels in their order in memory, which MONAI's conversion would change."""
     return (image.as_tensor() if isinstance(image, MetaTensor) else image).detach().cpu().numpy()
 
 
 class BodyMaskd(MapTransform):
-    """Add the mask of the body, bool of the shape of the image with one channel (see `body_mask`).
+    """The case with the mask of the body added: bool, the shape of the image with one channel (see `body_mask`).
 
     Args:
         keys: the image, of shape ``(C, *spatial)``; its first channel is thresholded.
@@ -169,7 +174,7 @@ class BodyMaskd(MapTransform):
         self.foreground_key = foreground_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Give the case with the mask of the body added."""
+        """Return the case with the mask of the body added."""
         sample = dict(data)
         for key in self.key_iterator(sample):
             image = sample[key]

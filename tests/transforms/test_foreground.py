@@ -57,6 +57,23 @@ def test_air_at_each_side_of_a_slice_is_outside(place):
     np.testing.assert_array_equal(body_mask(image, 0.5), expected)
 
 
+def test_a_winding_channel_is_followed_to_its_end():
+    image = np.zeros((40, 21, 3))
+    image[[0, -1]] = image[:, [0, -1]] = 1
+    image[2:-1:4, :-2] = image[4:-1:4, 2:] = 1
+    assert body_mask(image, 0.5).all()
+    image[0, 10, 1] = 0
+    np.testing.assert_array_equal(body_mask(image, 0.5), image > 0)
+
+
+def test_an_image_without_air_is_all_body():
+    assert body_mask(np.ones((4, 5, 6)), 0.5).all()
+
+
+def test_an_image_of_air_alone_has_no_body():
+    assert not body_mask(np.zeros((4, 5, 6)), 0.5).any()
+
+
 def test_a_slice_has_a_mask_too():
     image = thorax()[..., 3]
     mask = body_mask(image, -500)
@@ -98,10 +115,18 @@ def airways(seed: int) -> np.ndarray:
     return image.astype(np.float32)
 
 
+IN_MEMORY = {
+    "C": np.ascontiguousarray,
+    "F": np.asfortranarray,
+    "mixed": lambda image: image.transpose(1, 2, 0).copy().transpose(2, 0, 1),
+    "mirrored": lambda image: image[::-1, :, ::-1].copy()[::-1, :, ::-1],
+}
+
+
+@pytest.mark.parametrize("order", IN_MEMORY)
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("order", ["C", "F"])
 def test_mask_is_all_but_the_air_components_that_reach_a_side(seed, order):
-    image = np.asarray(airways(seed), order=order)
+    image = IN_MEMORY[order](airways(seed))
     components, count = ndimage.label(image < -500)
     sides = np.concatenate([components[[0, -1]].ravel(), components[:, [0, -1]].ravel()])
     outside = np.isin(components, np.setdiff1d(sides, 0))
