@@ -96,7 +96,7 @@ class StepBatches(Dataset):
 
 
 def positions_of_rank(batch_size: int, rank: int, num_ranks: int) -> range:
-    """Give the positions in the batch whose samples a rank computes: a block of the same size for every rank.
+    """Return the positions in the batch whose samples a rank computes: a block of the same size for every rank.
 
     Args:
         batch_size: samples in the batch of all ranks.
@@ -104,19 +104,32 @@ def positions_of_rank(batch_size: int, rank: int, num_ranks: int) -> range:
         num_ranks: number of processes.
 
     Raises:
-        ValueError: if the batch does not divide by the number of ranks.
+        ValueError: if the ranks cannot share the batch evenly.
 
     Example:
         >>> positions_of_rank(8, rank=1, num_ranks=2)
         range(4, 8)
+    """
+    require_even_shares(batch_size, num_ranks)
+    size = batch_size // num_ranks
+    return range(rank * size, (rank + 1) * size)
+
+
+def require_even_shares(batch_size: int, num_ranks: int) -> None:
+    """Check that ranks can share a batch evenly.
+
+    Args:
+        batch_size: samples in the batch of all ranks.
+        num_ranks: number of processes.
+
+    Raises:
+        ValueError: if they cannot.
     """
     if batch_size % num_ranks:
         raise ValueError(
             f"{num_ranks} ranks cannot share a batch of {batch_size} evenly; choose pairs_per_batch among the "
             f"multiples of {num_ranks}, or another --nproc_per_node."
         )
-    size = batch_size // num_ranks
-    return range(rank * size, (rank + 1) * size)
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -1,15 +1,16 @@
 """The embedded data set: scans of abdomens that never were, with exact labels."""
 
-import json
 import logging
 import os
-import tempfile
 from collections.abc import Sequence
+from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 
+from medssl.files import require_empty_folder, staging_folder, write_json
 from medssl.phantom.anatomy import LABELS
 from medssl.phantom.scan import phantom_case
 
@@ -18,6 +19,7 @@ __all__ = ["phantom_case", "write_phantom"]
 _log = logging.getLogger(__name__)
 # Seeds of cases that one set may use.
 _MAX_CASES = 10_000
+_LIST = "datalist.json"
 
 
 def write_phantom(
@@ -34,26 +36,23 @@ def write_phantom(
 ) -> Path:
     """Write a set of phantoms with its data list, and return the path of the list, ``datalist.json``.
 
-    Cases that are in none of the three sections with labels make the section ``unlabeled``; their labels are not
-    written. The spacing of every case is up to 8 % off the given one. The folder is filled at the end, at once: a run
-    that stops early leaves nothing.
+    Cases in none of the three labelled sections make the section ``unlabeled``, without labels. The spacing of a case
+    differs from the given one by up to 8 %. The folder is filled in one go at the end, the list last.
 
     Args:
         output_dir: new or empty folder.
         num_cases: in all sections together, at most 10 000.
-        num_labelled: cases of the section ``training``.
-        num_validation: cases of the section ``validation``.
-        num_test: cases of the section ``test``.
+        num_labelled, num_validation, num_test: cases of the sections ``training``, ``validation`` and ``test``.
         modality: ``CT`` or ``MR``.
-        shape: of every volume, in voxels.
-        spacing: size of a voxel in mm.
+        shape, spacing: of every volume, in voxels and in mm.
         seed: of the whole set; sets with different seeds share no case.
 
     Raises:
-        FileExistsError: if the folder holds something.
+        FileExistsError: if the folder is not empty.
         ValueError: if the sections do not fit into `num_cases`, or a phantom cannot be made (see `phantom_case`).
 
     Example:
+        >>> import json, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = write_phantom(folder, 2, num_labelled=1, num_validation=0, num_test=0, shape=(32, 24, 16))
         ...     [len(json.loads(path.read_text(encoding="utf-8"))[section]) for section in ("training", "unlabeled")]
@@ -61,24 +60,18 @@ def write_phantom(
     """
     output = Path(output_dir)
     counts = _section_counts(num_cases, num_labelled, num_validation, num_test)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FileExistsError(f"{output} is not empty; give a new folder for the phantom, or empty this one.")
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".phantom-", dir=output) as staging:
+    require_empty_folder(output, "phantom")
+    with staging_folder(output, last=_LIST) as staging:
         sections: dict[str, list[dict[str, str]]] = {}
-        first = seed * _MAX_CASES
-        for section, count in counts.items():
-            seeds = range(first, first + count)
+        seeds = count(seed * _MAX_CASES)
+        for section, size in counts.items():
             sections[section] = [
-                _write_case(Path(staging), case, section != "unlabeled", modality, shape, spacing) for case in seeds
+                _write_case(staging, case, section != "unlabeled", modality, shape, spacing)
+                for case in islice(seeds, size)
             ]
-            first += count
-        _write_datalist(Path(staging), modality, seed, sections)
-        # The list goes last: a folder with a list is whole.
-        for name in sorted(os.listdir(staging), reverse=True):
-            os.replace(Path(staging) / name, output / name)
+        write_json(staging / _LIST, _datalist(modality, seed, sections))
     _log.info("Wrote %d phantoms to %s", num_cases, output)
-    return output / "datalist.json"
+    return output / _LIST
 
 
 def _section_counts(num_cases: int, num_labelled: int, num_validation: int, num_test: int) -> dict[str, int]:
@@ -115,7 +108,6 @@ def _write_case(
     return entry
 
 
-def _write_datalist(folder: Path, modality: str, seed: int, sections: dict[str, list[dict[str, str]]]) -> None:
+def _datalist(modality: str, seed: int, sections: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
     labels = {"0": "background"} | {str(label): name for label, name in LABELS.items()}
-    head = {"name": f"phantom_{modality.lower()}_{seed}", "modality": modality, "labels": labels}
-    (folder / "datalist.json").write_text(json.dumps(head | sections, indent=2) + "\n", encoding="utf-8")
+    return {"name": f"phantom_{modality.lower()}_{seed}", "modality": modality, "labels": labels, **sections}

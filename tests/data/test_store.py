@@ -88,7 +88,7 @@ def test_the_manifest_lists_only_whole_cases_of_its_preprocessing(store, cases, 
 
 
 def test_a_folder_without_a_manifest_is_no_store(tmp_path, cases):
-    with pytest.raises(FileNotFoundError, match=r"no finished store.*medssl prepare"):
+    with pytest.raises(FileNotFoundError, match=r"holds no store\.json.*medssl prepare"):
         StoreDataset(tmp_path, cases, WANTED)
 
 
