@@ -27,6 +27,14 @@ def test_volumes_are_cut_into_slices(medssl, mr_list, tmp_path):
     require_error(medssl("slices", made, "--out", tmp_path / "again"), "already lists 2D images")
 
 
+def test_slices_of_a_relative_folder_pass_the_check(medssl, mr_list, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert medssl("slices", mr_list, "--out", "slices")[0] == 0
+    status, out, _ = medssl("check", "slices/datalist.json", "--data", "mr_slices")
+    assert status == 0, out
+    assert ", 0 errors" in out.splitlines()[-1]
+
+
 def test_a_list_is_made_from_pictures_and_colour_masks(medssl, slice_list, tmp_path):
     write_pictures(slice_list, tmp_path / "pictures", colours=True)
     made = tmp_path / "list.json"

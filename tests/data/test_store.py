@@ -11,6 +11,7 @@ from medssl.data.store import (
     describe_source,
     preprocessing_sha256,
     read_manifest,
+    require_stored,
     volume_folder,
     write_manifest,
 )
@@ -55,6 +56,12 @@ def test_items_are_the_cases_in_the_order_of_the_list(store, cases):
     assert [item["case"] for item in (dataset[0], dataset[1])] == ["bb", "a"]
     assert set(dataset[0]) == {"case", "image", "foreground", "intensity"}
     assert (dataset[0]["image"].dtype, dataset[0]["image"].shape) == (torch.int16, (1, 6, 5, 4))
+
+
+def test_the_check_of_a_store_gives_the_records_of_its_cases(store, cases):
+    assert [volume.case for volume in require_stored(store, cases[::-1], WANTED)] == ["bb", "a"]
+    with pytest.raises(ValueError, match="lacks 1 of 1 cases, such as new"):
+        require_stored(store, [{"case": "new", "image": "new.nii.gz"}], WANTED)
 
 
 def test_the_position_of_a_slice_comes_from_the_list(store, cases):
