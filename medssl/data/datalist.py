@@ -100,7 +100,7 @@ def read_datalist(path: str | os.PathLike[str]) -> Datalist:
 
 
 def write_datalist(datalist: Datalist, path: str | os.PathLike[str]) -> Path:
-    """Write a data list to a JSON file, whole or not at all, and return its absolute path.
+    """Write a data list to a JSON file, completely or not at all, and return its path.
 
     Files below its folder are listed relative to it, so that the folder can be moved.
 

@@ -96,7 +96,7 @@ class StepBatches(Dataset):
 
 
 def positions_of_rank(batch_size: int, rank: int, num_ranks: int) -> range:
-    """Return the positions in the batch whose samples a rank computes: a block of the same size for every rank.
+    """Return the positions in the batch that a rank computes: a block of the same size for every rank.
 
     Args:
         batch_size: samples in the batch of all ranks.
@@ -104,7 +104,7 @@ def positions_of_rank(batch_size: int, rank: int, num_ranks: int) -> range:
         num_ranks: number of processes.
 
     Raises:
-        ValueError: if the ranks cannot share the batch evenly.
+        ValueError: if the number of ranks does not divide the batch.
 
     Example:
         >>> positions_of_rank(8, rank=1, num_ranks=2)

@@ -47,7 +47,7 @@ def require_unlabeled(datalist: Datalist, num_labels: int | None, with_training:
     if datalist.sections["unlabeled"]:
         return
     if not with_training:
-        rest = "--unlabeled_training true would take the cases of 'training' beyond --labels"
+        rest = "--unlabeled_training true would add the cases of 'training' beyond --labels"
     elif num_labels is not None and num_labels < len(by_group(datalist.section("training"))):
         return
     else:

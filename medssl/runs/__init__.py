@@ -1,1 +1,1 @@
-"""The life of a run: folder, lock, record, start, checkpoints, stop, resume, and the processes it runs on."""
+"""The life of a run: its folder, start, checkpoints, stop, resume, lock and record."""
