@@ -126,9 +126,9 @@ def phantom_probe(folder: str, datalist: str, cached: bool, patch_size: list[int
     run = Path(folder) / f"cached_{cached}"
     settings = {**PHANTOM_PROBE, "patch_size": patch_size, "steps_per_epoch": steps, "checkpoint_every": steps}
     layers = ["cached_probe"] if cached else []
-    common = ("linear_probe", Path(datalist), ["mr", "phantom"], run, Path(folder) / "pretrain", 2)
+    common = ("linear_probe", Path(datalist), ["mr", "phantom"], run)
     start = time.perf_counter()
-    train_segmentation(*common, layers=layers, overrides=settings)
+    train_segmentation(*common, backbone=Path(folder) / "pretrain", num_labels=2, layers=layers, overrides=settings)
     seconds = time.perf_counter() - start
     dice = [row["dice"] or 0.0 for row in read_rows(evaluate(run)) if row["reference_voxels"]]
     return [seconds, float(np.mean(dice))]

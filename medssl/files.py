@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one, even after a kill or on a full disk."""
+"""Files and folders that a reader finds whole or not at all, even after a kill or on a full disk."""
 
 import errno
 import hashlib
@@ -12,23 +12,25 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# What `replacing` calls its temporary files: a dot, the name, eight characters, and the suffix of the name once more.
+# The start of the name of every folder that `staging_folder` makes.
+STAGING = ".staging-"
+# How `replacing` names its temporary files: a dot, the name, eight characters, and the suffix of the name again.
 _TEMPORARY = re.compile(r"\..+(\.[^.]+)\.[a-z0-9_]{8}\1")
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that takes its place when the block ends without an error.
+    """Yield a temporary path beside ``path`` that takes its place when the block ends without an error.
 
-    The temporary file is flushed to the disk before it is renamed, so a kill or a power cut leaves the former file or
-    the new one. Its name keeps the suffix, from which writers infer the format, and starts with a dot. Missing folders
-    are made. Of two writers at once, the last one wins.
+    The temporary file is flushed to the disk before it is renamed, so a kill or a power cut leaves either the old file
+    or the new one. Its name starts with a dot and keeps the suffix, from which writers infer the format. Missing
+    folders are created. If two writers work at once, the last one wins.
 
     Args:
         path: the file to write.
 
     Raises:
-        OSError: if the disk is full; the message names the file and the free space, and the former file stays.
+        OSError: if the disk is full; the message names the file and the free space, and the old file stays.
 
     Example:
         >>> target = Path(tempfile.mkdtemp()) / "table.csv"
@@ -60,24 +62,69 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def staging_folder(folder: str | os.PathLike[str], last: str) -> Iterator[Path]:
+    """Yield a temporary folder whose content moves into the folder around it when the block ends without an error.
+
+    ``last`` moves last. Name the entry by which readers know the rest, such as the list of the files: a folder that
+    holds it is whole. An error leaves nothing; a kill can leave a hidden folder whose name starts with `STAGING`.
+
+    Args:
+        folder: created if it is missing. The path yielded is absolute: it survives a change of the working folder.
+        last: name of a file or folder that the block writes.
+
+    Raises:
+        FileExistsError, OSError: if something of the same name is in the way.
+
+    Example:
+        >>> target = Path(tempfile.mkdtemp()) / "scans"
+        >>> with staging_folder(target, last="list.json") as staging:
+        ...     for name in ("a.nii", "list.json"):
+        ...         (staging / name).touch()
+        >>> sorted(path.name for path in target.iterdir())
+        ['a.nii', 'list.json']
+    """
+    folder = Path(folder).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=STAGING, dir=folder) as name:
+        staging = Path(name)
+        yield staging
+        for path in sorted(staging.iterdir(), key=lambda path: (path.name == last, path.name)):
+            path.replace(folder / path.name)
+
+
+def require_empty_folder(folder: Path, content: str) -> None:
+    """Check that a folder is missing or empty, so that nothing of the user's gets mixed with what will be written.
+
+    Args:
+        folder: where something is about to be written.
+        content: what will be written, for the message.
+
+    Raises:
+        FileExistsError: if it holds something, or is a file.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is not empty; give a new folder for the {content}, or empty this one.")
+
+
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Write a JSON file, whole or not at all.
 
-    The file is ASCII, so that readers that take the encoding of the locale, such as MONAI's, read it everywhere.
+    The file is ASCII, so that readers that assume the encoding of the locale, as MONAI does, can read it anywhere.
 
     Args:
         path: the file to write.
-        content: what JSON can hold.
+        content: anything that JSON can hold.
     """
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def sweep_temporary(folder: str | os.PathLike[str]) -> list[Path]:
-    """Delete the temporary files of `replacing` in a folder, which a killed writer leaves behind; give their paths.
+    """Delete the temporary files that killed writers left in a folder, and return their paths.
 
-    Only files whose name has a suffix are known for temporary ones. Call it only where nobody else writes. Folders
-    below are left alone.
+    Only files of `replacing` whose name has a suffix are recognised. Call it only where nobody else is writing.
+    Subfolders are left alone.
 
     Args:
         folder: may be missing.
@@ -96,7 +143,7 @@ def sweep_temporary(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Give the SHA-256 of a file's bytes, as 64 hexadecimal digits.
+    """Return the SHA-256 of a file's bytes as 64 hexadecimal digits.
 
     Example:
         >>> with tempfile.NamedTemporaryFile() as file:
@@ -108,7 +155,7 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 
 
 def is_disk_full(error: BaseException, path: Path) -> bool:
-    """Tell whether writing a file failed for want of space; torch hides the reason in a RuntimeError."""
+    """Tell whether a write failed because the disk is full; torch hides the reason in a RuntimeError."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return "unexpected pos" in str(error) or "PytorchStreamWriter" in str(error)

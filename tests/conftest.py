@@ -50,7 +50,9 @@ def pretrained(ct_list, tmp_path_factory) -> Path:
 def probed(ct_list, pretrained, tmp_path_factory) -> Path:
     """A linear probe of two steps on one label, not to be changed."""
     folder = tmp_path_factory.mktemp("probed") / "run"
-    train_segmentation("linear_probe", ct_list, ["ct"], folder, pretrained, num_labels=1, overrides=SEGMENTATION)
+    train_segmentation(
+        "linear_probe", ct_list, ["ct"], folder, backbone=pretrained, num_labels=1, overrides=SEGMENTATION
+    )
     return folder
 
 

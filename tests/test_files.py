@@ -2,10 +2,11 @@ import hashlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from medssl.files import file_sha256, replacing, sweep_temporary, write_json
+from medssl.files import file_sha256, replacing, require_empty_folder, staging_folder, sweep_temporary, write_json
 
 
 def test_an_error_leaves_the_old_file_and_no_temporary_one(tmp_path):
@@ -37,7 +38,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 FULL_DISK = """
 import resource, sys, torch
 from pathlib import Path
-from medssl.runs.folder import save_atomically
+from medssl.runs.tensors import save_atomically
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 save_atomically({"a": torch.zeros(1_000_000)}, Path(sys.argv[1]))
 """
@@ -71,6 +72,47 @@ def test_what_a_killed_writer_leaves_is_swept(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
     assert len(sweep_temporary(tmp_path)) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_staged_folder_is_filled_at_the_end_with_the_list_last(tmp_path, monkeypatch):
+    moved = []
+    rename = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda path, target: moved.append(path.name) or rename(path, target))
+    with staging_folder(tmp_path / "out", last="list.json") as staging:
+        (staging / "scans").mkdir()
+        for name in ("list.json", "scans/a.nii", "z.txt"):
+            (staging / name).touch()
+        assert [path for path in (tmp_path / "out").iterdir() if path != staging] == []
+    assert moved == ["scans", "z.txt", "list.json"]
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["a.nii", "list.json", "scans", "z.txt"]
+
+
+def test_an_error_leaves_a_staged_folder_as_it_was(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(RuntimeError), staging_folder(tmp_path, last="list.json") as staging:
+        (staging / "list.json").touch()
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_relative_staged_folder_outlives_a_change_of_the_working_folder(tmp_path, monkeypatch):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with staging_folder("out", last="list.json") as staging:
+        monkeypatch.chdir(tmp_path / "there")
+        (staging / "list.json").touch()
+    assert [path.name for path in (tmp_path / "here" / "out").iterdir()] == ["list.json"]
+    assert not list((tmp_path / "there").iterdir())
+
+
+def test_a_folder_that_holds_something_is_not_empty(tmp_path):
+    require_empty_folder(tmp_path / "missing", "slices")
+    require_empty_folder(tmp_path, "slices")
+    (tmp_path / "notes.txt").touch()
+    for path in (tmp_path, tmp_path / "notes.txt"):
+        with pytest.raises(FileExistsError, match=f"{path} is not empty; give a new folder for the slices"):
+            require_empty_folder(path, "slices")
 
 
 def test_hash_is_that_of_the_bytes(tmp_path):

@@ -72,7 +72,7 @@ def test_a_bundle_of_a_probe_passes_every_check(former):
 def test_a_probe_starts_from_the_backbone(backbone, former, scans, tmp_path):
     settings = {**SEGMENTATION, "steps_per_epoch": 1, "checkpoint_every": 1}
     train_segmentation(
-        "linear_probe", scans, ["ct"], tmp_path / "run", former / backbone, num_labels=1, overrides=settings
+        "linear_probe", scans, ["ct"], tmp_path / "run", backbone=former / backbone, num_labels=1, overrides=settings
     )
     trained = torch.load(tmp_path / "run/model.pt", weights_only=True)
     for name, value in torch.load(former / "pretrained/backbone.pt", weights_only=True).items():

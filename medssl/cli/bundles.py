@@ -1,17 +1,13 @@
-"""The groups of commands for what others load or made: ``medssl bundle`` and ``medssl weights``."""
+"""The commands for bundles: pack, similarity, and the groups ``bundle`` and ``weights``."""
 
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-console = Console()
-DataOption = Annotated[
-    list[str], typer.Option("--data", help="Data recipe: ct, mr, … or a YAML file; may be repeated, the last wins.")
-]
-OutOption = Annotated[Path, typer.Option("--out", help="The folder to make.")]
+from medssl.cli.options import DataOption, OutOption, console, print_line
+
 bundle_app = typer.Typer(no_args_is_help=True, help="Bundles that others load.")
 weights_app = typer.Typer(no_args_is_help=True, help="Checkpoints that others published.")
 
@@ -19,14 +15,14 @@ weights_app = typer.Typer(no_args_is_help=True, help="Checkpoints that others pu
 @bundle_app.command("check")
 def check_bundle(
     bundle: Annotated[Path, typer.Argument(help="Folder or zip of a packed bundle. Its configuration is run.")],
-    quick: Annotated[bool, typer.Option("--quick", help="Without MONAI's commands, in seconds.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Skip MONAI's commands; takes seconds.")] = False,
 ) -> None:
-    """Say what is wrong with a bundle, a line a fault; exit status 1 if anything is. Check those you trust only."""
+    """Say what is wrong with a bundle, one line per fault; exit status 1 if anything is. Check only those you trust."""
     from medssl.packaging.checks.checking import check_packed
 
     faults = check_packed(bundle, quick)
     for line in faults or ["ok"]:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        print_line(line)
     if faults:
         sys.exit(1)
 
@@ -50,14 +46,14 @@ def import_weights(
     method: Annotated[str, typer.Option("--as", help="vox2vec, kats, resnet18 or resnet50.")],
     data: DataOption,
     out: OutOption,
-    name: Annotated[str | None, typer.Option("--name", help="Of the bundle; default: the method's.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the bundle; default: the method.")] = None,
 ) -> None:
     """Make a bundle of published weights, from which --backbone starts; every tensor is accounted for."""
     from medssl.workflows import importing
 
     bundle, lines = importing.import_weights(file, method, data, name or method, out)
     for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        print_line(line)
     console.print(f"Bundle: {bundle}", soft_wrap=True)
 
 
@@ -67,4 +63,29 @@ def inspect(file: Annotated[Path, typer.Argument(help="A checkpoint.")]) -> None
     from medssl.workflows.importing import inspect_weights
 
     for line in inspect_weights(file):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        print_line(line)
+
+
+def pack(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the bundle.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where the bundle goes; default: RUN/bundle.")] = None,
+) -> None:
+    """Make a self-contained MONAI bundle, folder and zip, from a finished run, and try every MONAI command on it."""
+    from medssl.packaging.pack import pack as pack_run
+
+    console.print(f"Bundle: {pack_run(run, name, out, rehearsed=True)}", soft_wrap=True)
+
+
+def similarity(
+    scan: Annotated[Path, typer.Argument(help="Scan: a file, or the folder of a DICOM series.")],
+    point: Annotated[tuple[float, float, float], typer.Option("--point", help="R A S of a point in it, in mm.")],
+    bundle: Annotated[Path, typer.Option("--bundle", help="A packed bundle, whose backbone is used.")],
+    out: OutOption,
+    other: Annotated[Path | None, typer.Option("--in", help="Another scan to search; default: the same.")] = None,
+) -> None:
+    """Write a heat map (NIfTI) and a picture (PNG) of everything that looks like a point of a scan."""
+    from medssl.workflows.similarity import similarity as write_similarity
+
+    for path in write_similarity(scan, point, bundle, out, other):
+        console.print(f"Similarity: {path}", soft_wrap=True)

@@ -1,11 +1,12 @@
-"""The commands that make data lists: ``medssl datalist``, ``slices`` and ``folds``."""
+"""The commands that make and check data lists: datalist, slices, folds and check."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from medssl.cli.bundles import OutOption, console
+from medssl.cli.options import DatalistArgument, OutOption, console, print_line
 
 
 def datalist(
@@ -53,7 +54,7 @@ def slices(
 
 
 def folds(
-    datalist: Annotated[Path, typer.Argument(help="The data list (JSON).")],
+    datalist: DatalistArgument,
     out: OutOption,
     count: Annotated[int, typer.Option("--count", help="Number of folds.")] = 5,
     seed: Annotated[int, typer.Option("--seed", help="Of the choice.")] = 0,
@@ -64,3 +65,17 @@ def folds(
 
     for number, fold in enumerate(fold_datalists(read_datalist(datalist), count, seed)):
         console.print(f"Fold: {write_datalist(fold, out / f'fold_{number}.json')}", soft_wrap=True)
+
+
+def check(
+    datalist: DatalistArgument,
+    data: Annotated[list[str] | None, typer.Option("--data", help="Data recipes, for patch size and spacing.")] = None,
+) -> None:
+    """Read every case in full and say what is wrong with it; exit status 1 if anything must be fixed."""
+    from medssl.workflows.checking import check_report
+
+    lines, num_errors = check_report(datalist, data or ())
+    for line in lines:
+        print_line(line)
+    if num_errors:
+        sys.exit(1)

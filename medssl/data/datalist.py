@@ -108,7 +108,7 @@ def write_datalist(datalist: Datalist, path: str | os.PathLike[str]) -> Path:
         datalist: the list to write.
         path: the JSON file; its folder is created, an existing file is replaced.
     """
-    path = Path(path).absolute()
+    path = Path(os.path.abspath(path))
     content: dict[str, Any] = {"name": datalist.name, "modality": datalist.modality}
     content |= {"licence": datalist.licence} if datalist.licence else {}
     content |= {"spatial_dims": datalist.spatial_dims} if datalist.spatial_dims != 3 else {}
@@ -157,14 +157,20 @@ def load_few_labels(
         ValueError: if the section has fewer cases.
     """
     datalist = read_datalist(path)
-    groups = by_group(datalist.section(section))
-    try:
-        chosen = (
-            nested_few_label_subsets(groups, [num_labels], seed=fold)[num_labels] if num_labels is not None else groups
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}, section '{section}': {error}") from error
+    groups = require_few_labels(datalist, section, num_labels)
+    chosen = groups if num_labels is None else nested_few_label_subsets(groups, [num_labels], seed=fold)[num_labels]
     return _loadable(datalist, [case for group in chosen for case in groups[group]])
+
+
+def require_few_labels(datalist: Datalist, section: str, num_labels: int | None) -> dict[str, list[dict[str, str]]]:
+    """Return the groups of a section; raises ValueError if they are fewer than a run with few labels asks for."""
+    groups = by_group(datalist.section(section))
+    if num_labels is not None and not 1 <= num_labels <= len(groups):
+        raise ValueError(
+            f"{datalist.path}, section '{section}': {num_labels} labelled cases are asked for, but there are "
+            f"{len(groups)}; ask for 1 to that many."
+        )
+    return groups
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -236,7 +242,7 @@ def _position(path: Path, place: str, value: Any) -> str:
     # Text, like everything in an entry.
     try:
         if 0 <= float(value) <= 1:
-            return str(value)
+            return str(value)  # A text, like everything in an entry.
     except (TypeError, ValueError):
         pass
     raise ValueError(f"{path}: '{place}' must be a number from 0 to 1, the slice's place in its scan, not {value!r}.")
@@ -290,4 +296,6 @@ def _loadable(datalist: Datalist, cases: Iterable[Mapping[str, str]]) -> list[di
 
 
 def _portable(file: str, folder: Path) -> str:
-    return str(Path(file).relative_to(folder)) if Path(file).is_relative_to(folder) else file
+    # A reader takes a relative path as relative to the list, so one that is relative to the working folder must go.
+    path = Path(os.path.abspath(file))
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

@@ -110,13 +110,26 @@ def positions_of_rank(batch_size: int, rank: int, num_ranks: int) -> range:
         >>> positions_of_rank(8, rank=1, num_ranks=2)
         range(4, 8)
     """
+    require_even_shares(batch_size, num_ranks)
+    size = batch_size // num_ranks
+    return range(rank * size, (rank + 1) * size)
+
+
+def require_even_shares(batch_size: int, num_ranks: int) -> None:
+    """Check that ranks can share a batch evenly.
+
+    Args:
+        batch_size: samples in the batch of all ranks.
+        num_ranks: number of processes.
+
+    Raises:
+        ValueError: if they cannot.
+    """
     if batch_size % num_ranks:
         raise ValueError(
             f"{num_ranks} ranks cannot share a batch of {batch_size} evenly; choose pairs_per_batch among the "
             f"multiples of {num_ranks}, or another --nproc_per_node."
         )
-    size = batch_size // num_ranks
-    return range(rank * size, (rank + 1) * size)
 
 
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:

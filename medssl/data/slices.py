@@ -1,7 +1,6 @@
-"""From a list of volumes to a list of their slices."""
+"""Volumes cut into 2D slices, with a data list of their own."""
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,50 +11,46 @@ from monai.transforms import Orientation
 
 from medssl.data.datalist import SECTIONS, Datalist, write_datalist
 from medssl.data.splits import group_of
+from medssl.files import require_empty_folder, staging_folder
 from medssl.scans.loading import VerifiedLoadImage
 
 LIST = "datalist.json"
 
 
 def cut_slices(datalist: Datalist, output_dir: str | os.PathLike[str], axis: int = 2) -> Path:
-    """Write every slice of the cases of a list as a 2D NIfTI file, and return the path of their list.
+    """Write every slice of the cases of a list as a 2D NIfTI file, and return the path of their data list.
 
-    Volumes are turned to RAS first. Slices have the spacing of their plane. Each stays in the section of its case, and
+    Volumes are first reoriented to RAS. A slice has the spacing of its plane, stays in the section of its case, and
     names the case (or its group) as its ``group``, so that splits and few-label subsets keep the slices of a case
-    together; its ``position`` says where in the case it is, from 0 to 1. A slice that has one value throughout is left
-    out. The folder is filled at the end, at once.
+    together; its ``position`` says where it lies in the case, from 0 to 1. Slices of a single value are left out. The
+    folder is filled in one go at the end, the list last.
 
     Args:
         datalist: of volumes.
         output_dir: new or empty folder.
-        axis: across the slices: 0 sagittal, 1 coronal, 2 axial.
+        axis: axis across the slices: 0 sagittal, 1 coronal, 2 axial.
 
     Raises:
-        FileExistsError: if the folder holds something.
-        ValueError: if the list holds images already, or a label has another shape than its image; names the file.
+        FileExistsError: if the folder is not empty.
+        ValueError: if the list already holds 2D images, or a label and its image differ in shape; names the file.
     """
     output = Path(output_dir)
     if datalist.spatial_dims != 3:
-        raise ValueError(f"{datalist.path or datalist.name} lists 2D images already; give a list of volumes.")
+        raise ValueError(f"{datalist.path or datalist.name} already lists 2D images; give a list of volumes.")
     if axis not in (0, 1, 2):
-        raise ValueError(f"axis={axis} is no axis of a volume; give 0, 1 or 2.")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FileExistsError(f"{output} is not empty; give a new folder for the slices, or empty this one.")
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".slices-", dir=output) as staging:
+        raise ValueError(f"axis={axis} is not an axis of a volume; give 0, 1 or 2.")
+    require_empty_folder(output, "slices")
+    with staging_folder(output, last=LIST) as staging:
         sections = {
-            name: tuple(entry for case in datalist.sections.get(name, ()) for entry in _cut(case, Path(staging), axis))
+            name: tuple(entry for case in datalist.sections.get(name, ()) for entry in _cut(case, staging, axis))
             for name in SECTIONS
         }
-        write_datalist(replace(datalist, sections=sections, path=None, spatial_dims=2), Path(staging) / LIST)
-        # The list goes last: a folder with a list is whole.
-        for name in sorted(os.listdir(staging), key=lambda name: (name == LIST, name)):
-            os.replace(Path(staging) / name, output / name)
+        write_datalist(replace(datalist, sections=sections, path=None, spatial_dims=2), staging / LIST)
     return output / LIST
 
 
 def _cut(case: Mapping[str, str], folder: Path, axis: int) -> Iterator[dict[str, str]]:
-    """Write the slices of a case and give their entries."""
+    """Write the slices of a case and yield their entries in the data list."""
     volumes = {key: _in_ras(case[key]) for key in ("image", "label") if key in case}
     (image, spacing), *labels = volumes.values()
     for label, _ in labels:

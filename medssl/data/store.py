@@ -1,7 +1,8 @@
 """The volume store: preprocessed cases in one folder, from which patches are read without reading whole volumes.
 
-``medssl prepare`` makes it. The folder holds ``cases/CASE/KEY`` (see `medssl.data.volumes`), KEY standing for the
-content of the scan and the preprocessing, and the manifest ``store.json``: the whole cases of one preprocessing.
+``medssl prepare`` makes it. The folder holds ``cases/CASE/KEY`` (see `medssl.data.volumes`), where KEY stands for the
+content of the scan and the preprocessing, and the manifest ``store.json``, which lists the whole cases of one
+preprocessing.
 """
 
 import hashlib
@@ -23,15 +24,15 @@ _DETACHED = re.compile(rb"^(?:data ?file:|ElementDataFile\s*=)[ \t]*(.+?)\s*$", 
 
 
 class StoreDataset(Dataset):
-    """Give the cases of a list from a store: ``{"case", "image", "foreground", "intensity"}``, perhaps more.
+    """The cases of a list from a store: ``{"case", "image", "foreground", "intensity"}`` and perhaps more.
 
     ``image`` (int16, shape ``(C, *spatial)``), ``foreground`` (bool, shape ``(1, *spatial)``) and, if the preprocessing
-    found superpixels, ``regions`` (int32, shape ``(1, *spatial)``) are mapped from the disk anew for each item, so the
-    memory of a worker does not grow with the number of cases; the image in its own units is ``slope * image +
+    found superpixels, ``regions`` (int32, shape ``(1, *spatial)``) are mapped from the disk afresh for each item, so
+    the memory of a worker does not grow with the number of cases. The image in its own units is ``slope * image +
     intercept`` with ``intensity = (slope, intercept)``. A ``position`` comes from the list.
 
-    On opening, the preprocessing of the store, the records, the headers and sizes of the arrays, and the size and time
-    of change of the sources that are at hand are checked. Checksums are not: that is ``medssl prepare --verify``.
+    Opening checks the preprocessing of the store, the records, the headers and sizes of the arrays, and the size and
+    time of change of the sources that are at hand. It does not check checksums; ``medssl prepare --verify`` does.
 
     Args:
         folder: of the store.
@@ -39,22 +40,13 @@ class StoreDataset(Dataset):
         preprocessing: its hash (`preprocessing_sha256`) in the run that reads the store.
 
     Raises:
-        FileNotFoundError: if the folder holds no store.
-        ValueError: if the store is of another preprocessing or format, lacks a case, or a case is stale or damaged.
+        FileNotFoundError: if the folder is not a store.
+        ValueError: if the store has another preprocessing or format, lacks a case, or a case is stale or damaged.
     """
 
     def __init__(self, folder: str | os.PathLike[str], cases: Sequence[Mapping[str, str]], preprocessing: str) -> None:
         self.folder = Path(folder)
-        manifest = read_manifest(self.folder)
-        if manifest["preprocessing_sha256"] != preprocessing:
-            raise ValueError(f"{self.folder} was prepared with other settings; run `medssl prepare` again.")
-        lacking = [case["case"] for case in cases if case["case"] not in manifest["cases"]]
-        if lacking:
-            raise ValueError(
-                f"{self.folder} lacks {len(lacking)} of {len(cases)} cases, such as {', '.join(lacking[:5])}; run "
-                "`medssl prepare` with the same data list."
-            )
-        super().__init__([_usable(self.folder, case, manifest["cases"][case["case"]]) for case in cases])
+        super().__init__(require_stored(self.folder, cases, preprocessing))
         self.positions = [{"position": case["position"]} if "position" in case else {} for case in cases]
 
     def _transform(self, index: int) -> dict[str, Any]:
@@ -62,26 +54,50 @@ class StoreDataset(Dataset):
         return map_volume(volume_folder(self.folder, volume.case, volume.key), volume) | self.positions[index]
 
 
+def require_stored(store: Path, cases: Sequence[Mapping[str, str]], preprocessing: str) -> list[StoredVolume]:
+    """Check that a store holds cases as a run needs them, and return their records.
+
+    Args:
+        store: its folder.
+        cases: of a data list.
+        preprocessing: its hash (`preprocessing_sha256`) in the run.
+
+    Raises:
+        FileNotFoundError: if the folder is not a store.
+        ValueError: if the store has another preprocessing or format, lacks a case, or a case is stale or damaged.
+    """
+    manifest = read_manifest(store)
+    if manifest["preprocessing_sha256"] != preprocessing:
+        raise ValueError(f"{store} was prepared with other settings; run `medssl prepare` again.")
+    lacking = [case["case"] for case in cases if case["case"] not in manifest["cases"]]
+    if lacking:
+        raise ValueError(
+            f"{store} lacks {len(lacking)} of {len(cases)} cases, such as {', '.join(lacking[:5])}; run "
+            "`medssl prepare` with the same data list."
+        )
+    return [_usable(store, case, manifest["cases"][case["case"]]) for case in cases]
+
+
 def case_folder(store: Path, case: str) -> Path:
-    """Give the folder of all that is kept of a case."""
+    """Return the folder with everything that is kept of a case."""
     return store / "cases" / case
 
 
 def volume_folder(store: Path, case: str, key: str) -> Path:
-    """Give the folder of the arrays of a case: one for each key, so that none is ever taken for another."""
+    """Return the folder of the arrays of a case; each key has its own, so one is never mistaken for another."""
     return case_folder(store, case) / key[:16]
 
 
 def read_manifest(store: Path) -> dict[str, Any]:
-    """Give the manifest of a store: ``format``, ``recipe``, ``preprocessing``, ``preprocessing_sha256``, ``cases``.
+    """Return the manifest of a store: ``format``, ``recipe``, ``preprocessing``, ``preprocessing_sha256``, ``cases``.
 
     Raises:
         FileNotFoundError: if there is none.
-        ValueError: if it cannot be read, or is of a format that this version of medssl does not know.
+        ValueError: if it cannot be read, or has a format that this version of medssl does not know.
     """
     path = store / MANIFEST
     if not path.is_file():
-        raise FileNotFoundError(f"{store} holds no {MANIFEST}: it is no finished store; make it with `medssl prepare`.")
+        raise FileNotFoundError(f"{store} holds no {MANIFEST}: finish or make the store with `medssl prepare`.")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest["format"] == FORMAT:
@@ -95,14 +111,14 @@ def read_manifest(store: Path) -> dict[str, Any]:
 
 
 def write_manifest(store: Path, preprocessing: Sequence[Any], recipe: Sequence[str]) -> list[str]:
-    """Write the manifest of a store from the cases that are whole now, and give their ids.
+    """Write the manifest of a store from the cases that are whole now, and return their ids.
 
-    Cases of another preprocessing or format are left out. Hold a lock, so that of two writers the last one sees most.
+    Cases of another preprocessing or format are left out. Hold a lock, so that the last of two writers sees the most.
 
     Args:
         store: its folder.
         preprocessing: the resolved settings of the transforms.
-        recipe: names of the files that they came from.
+        recipe: names of the files they came from.
     """
     wanted = preprocessing_sha256(preprocessing)
     volumes = [volume for volume in _volumes(store) if volume.preprocessing == wanted]
@@ -118,7 +134,7 @@ def write_manifest(store: Path, preprocessing: Sequence[Any], recipe: Sequence[s
 
 
 def preprocessing_sha256(preprocessing: Sequence[Any]) -> str:
-    """Give the hash of the resolved settings of transforms, whatever the order of their names.
+    """Return the hash of the resolved settings of transforms, whatever the order of their names.
 
     Example:
         >>> same = [{"a": 1, "b": (2, 3)}], [{"b": [2, 3], "a": 1}]
@@ -129,7 +145,7 @@ def preprocessing_sha256(preprocessing: Sequence[Any]) -> str:
 
 
 def case_key(source_sha256: str, preprocessing: str) -> str:
-    """Give the hash that decides whether a stored case is still what preparing it would give.
+    """Return the hash that decides whether a stored case is still what preparing it would yield.
 
     Args:
         source_sha256: of the content of the scan.
@@ -139,9 +155,9 @@ def case_key(source_sha256: str, preprocessing: str) -> str:
 
 
 def describe_source(path: Path) -> dict[str, Any]:
-    """Give the ``name``, ``sha256``, ``bytes`` and time of change of a scan: a file or a DICOM folder.
+    """Return the ``name``, ``sha256``, ``bytes`` and time of change of a scan: a file or a DICOM folder.
 
-    The detached data of a ``.nhdr`` or ``.mhd`` header belong to it.
+    The detached data of a ``.nhdr`` or ``.mhd`` header count too.
 
     Raises:
         OSError: if a file cannot be read.
@@ -152,7 +168,7 @@ def describe_source(path: Path) -> dict[str, Any]:
 
 
 def source_stamp(path: Path) -> dict[str, int]:
-    """Give the ``bytes`` and the latest time of change of a scan, which tell cheaply that it was left alone."""
+    """Return the ``bytes`` and the latest time of change of a scan, a cheap sign that it was left alone."""
     stats = [file.stat() for file in _source_files(path)]
     return {"bytes": sum(s.st_size for s in stats), "changed_ns": max((s.st_mtime_ns for s in stats), default=0)}
 

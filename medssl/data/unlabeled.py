@@ -6,7 +6,8 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from medssl.data.datalist import load_few_labels, read_datalist
+from medssl.data.datalist import Datalist, load_few_labels, read_datalist
+from medssl.data.splits import by_group
 
 KEYS = ("unlabeled", "unlabeled_noisy")
 
@@ -28,18 +29,30 @@ def load_unlabeled(
     Raises:
         ValueError: if there is no such case.
     """
-    cases = list(read_datalist(path).sections["unlabeled"])
+    datalist = read_datalist(path)
+    require_unlabeled(datalist, num_labels, with_training)
+    cases = list(datalist.sections["unlabeled"])
     if with_training:
         labelled = {case["case"] for case in load_few_labels(path, "training", num_labels, fold)}
         cases += [case for case in load_few_labels(path, "training", None, fold) if case["case"] not in labelled]
-    if not cases:
-        rest = (
-            "no case of its section 'training' is left without label: lower --labels"
-            if with_training
-            else "--unlabeled_training true would add the cases of 'training' beyond --labels"
-        )
-        raise ValueError(f"{path} has no case in section 'unlabeled', and {rest}.")
     return [{"case": case["case"], "image": case["image"]} for case in cases]
+
+
+def require_unlabeled(datalist: Datalist, num_labels: int | None, with_training: bool = False) -> None:
+    """Check that a data list has a case that a semi-supervised run may see without label; see `load_unlabeled`.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if datalist.sections["unlabeled"]:
+        return
+    if not with_training:
+        rest = "--unlabeled_training true would add the cases of 'training' beyond --labels"
+    elif num_labels is not None and num_labels < len(by_group(datalist.section("training"))):
+        return
+    else:
+        rest = "no case of its section 'training' is left without label: lower --labels"
+    raise ValueError(f"{datalist.path} has no case in section 'unlabeled', and {rest}.")
 
 
 class WithUnlabeled(Dataset):

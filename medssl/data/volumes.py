@@ -37,7 +37,7 @@ _BLOCK_VOXELS = 1 << 18
 
 @dataclass(frozen=True)
 class StoredVolume:
-    """What is known of a stored case.
+    """The record of a stored case.
 
     Attributes:
         format: version of the format.
@@ -74,10 +74,10 @@ def write_volume(
     identity: Mapping[str, Any],
     regions: Tensor | None = None,
 ) -> StoredVolume:
-    """Write a case into a folder, and give what is known of it.
+    """Write a case into a folder, and return its record.
 
-    Intensities in 0..1 are rounded to multiples of 1 / 61,425: by at most 8.3e-6. Others are rounded to 65,536 levels
-    between the least and the greatest: by at most 7.7e-6 of that range.
+    Intensities in 0..1 are rounded to multiples of 1 / 61,425, by at most 8.3e-6. Others are rounded to 65,536 levels
+    between the lowest and the highest, by at most 7.7e-6 of that range.
 
     Args:
         folder: new; its files are flushed to the disk.
@@ -103,15 +103,13 @@ def write_volume(
     """
     quantised, slope, intercept = _quantise(image.detach().as_subclass(Tensor).numpy())
     arrays = {IMAGE: quantised, FOREGROUND: _unchanged(foreground, FOREGROUND)}
-    if regions is not None:
-        arrays[REGIONS] = _unchanged(regions, REGIONS)
-    affine = np.asarray(affine, float)
+    arrays |= {} if regions is None else {REGIONS: _unchanged(regions, REGIONS)}
     volume = StoredVolume(
         format=FORMAT,
         **identity,
         shape=list(image.shape),
-        spacing=np.linalg.norm(affine[:3, :3], axis=0).tolist(),
-        affine=affine.tolist(),
+        spacing=np.linalg.norm(np.asarray(affine, float)[:3, :3], axis=0).tolist(),
+        affine=np.asarray(affine, float).tolist(),
         slope=slope,
         intercept=intercept,
         sha256={name: _write_array(folder / name, array) for name, array in arrays.items()},
@@ -121,7 +119,7 @@ def write_volume(
 
 
 def read_record(folder: Path) -> StoredVolume | None:
-    """Give what is known of the case in a folder, or None if it holds no whole record of this format."""
+    """Return the record of the case in a folder, or None if there is no whole record of this format."""
     try:
         content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         return StoredVolume(**content) if content["format"] == FORMAT else None
@@ -130,18 +128,18 @@ def read_record(folder: Path) -> StoredVolume | None:
 
 
 def map_volume(folder: Path, volume: StoredVolume) -> dict[str, Any]:
-    """Give a case as mapped tensors: ``case``, ``image`` (int16), ``foreground`` (bool), ``intensity``, ``regions``.
+    """Return a case as mapped tensors: ``case``, ``image`` (int16), ``foreground`` (bool), ``intensity``, ``regions``.
 
-    Nothing is read but the headers; voxels come from the disk when they are used, and the operating system shares them
-    among processes and forgets them at need. Writing into the tensors changes neither the files nor other processes.
-    The regions (int32) are there if they were stored.
+    Only the headers are read; voxels come from the disk when they are used, and the operating system shares them among
+    processes and drops them when it needs memory. Writing to the tensors changes neither the files nor other processes.
+    The regions (int32) are included if they were stored.
 
     Args:
         folder: of the case.
         volume: its record.
 
     Raises:
-        ValueError: if an array is missing, cut off, or not as the record says.
+        ValueError: if an array is missing, cut off, or differs from its record.
     """
     mapped = {
         "case": volume.case,
@@ -153,12 +151,12 @@ def map_volume(folder: Path, volume: StoredVolume) -> dict[str, Any]:
 
 
 def is_undamaged(folder: Path, volume: StoredVolume, fully: bool = False) -> bool:
-    """Tell whether the arrays of a case are as its record says.
+    """Tell whether the arrays of a case agree with its record.
 
     Args:
         folder: of the case.
         volume: its record.
-        fully: compare the checksums of the whole files; otherwise only headers and sizes.
+        fully: compare the checksums of the whole files, not only headers and sizes.
     """
     try:
         map_volume(folder, volume)

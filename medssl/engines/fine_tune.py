@@ -6,7 +6,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from medssl.networks.segmentation import SegmentationNetwork
-from medssl.runs.folder import save_atomically
+from medssl.runs.tensors import save_atomically
 
 
 def adam_with_backbone_group(network: SegmentationNetwork, lr: float) -> torch.optim.Adam:

@@ -8,7 +8,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
 from medssl.networks.state_dicts import read_weights
-from medssl.runs.folder import save_atomically
+from medssl.runs.tensors import save_atomically
 
 _PREFIX = "backbone."
 

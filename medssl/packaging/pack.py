@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
-from medssl.files import file_sha256, write_json
+from medssl.files import file_sha256, staging_folder, write_json
 from medssl.networks.backbone import backbone_of
 from medssl.networks.state_dicts import read_weights
 from medssl.packaging.checks.preflight import check_bundle
@@ -84,16 +83,14 @@ def pack(
     for path in (target, archive) if zip_bundle else (target,):
         if path.exists():
             raise FileExistsError(f"{path} exists; choose another name or remove it.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{full_name}.") as folder:
-        bundle = Path(folder) / full_name
+    with staging_folder(target.parent, last=full_name) as staging:
+        bundle = staging / full_name
         _write_bundle(bundle, run, record)
         faults = check_bundle(bundle) or (rehearse(bundle) if rehearsed else [])
         if faults:
             raise ValueError(f"The bundle of {run} fails the preflight: {' '.join(faults)}")
         if zip_bundle:
-            os.replace(shutil.make_archive(f"{folder}/zip", "zip", folder, full_name), archive)
-        os.replace(bundle, target)
+            shutil.make_archive(str(bundle), "zip", staging, full_name)
     return target
 
 

@@ -1,15 +1,16 @@
 """The embedded data set: synthetic scans of abdomens with exact labels."""
 
-import json
 import logging
 import os
-import tempfile
 from collections.abc import Sequence
+from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 
+from medssl.files import require_empty_folder, staging_folder, write_json
 from medssl.phantom.anatomy import LABELS
 from medssl.phantom.scan import phantom_case
 
@@ -18,6 +19,7 @@ __all__ = ["phantom_case", "write_phantom"]
 _log = logging.getLogger(__name__)
 # Number of seeds reserved for one set.
 _MAX_CASES = 10_000
+_LIST = "datalist.json"
 
 
 def write_phantom(
@@ -54,6 +56,7 @@ def write_phantom(
         ValueError: if the sections do not fit into `num_cases`, or a phantom cannot be made (see `phantom_case`).
 
     Example:
+        >>> import json, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = write_phantom(folder, 2, num_labelled=1, num_validation=0, num_test=0, shape=(32, 24, 16))
         ...     [len(json.loads(path.read_text(encoding="utf-8"))[section]) for section in ("training", "unlabeled")]
@@ -61,24 +64,18 @@ def write_phantom(
     """
     output = Path(output_dir)
     counts = _section_counts(num_cases, num_labelled, num_validation, num_test)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise FileExistsError(f"{output} is not empty; give a new folder for the phantom, or empty this one.")
-    output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".phantom-", dir=output) as staging:
+    require_empty_folder(output, "phantom")
+    with staging_folder(output, last=_LIST) as staging:
         sections: dict[str, list[dict[str, str]]] = {}
-        first = seed * _MAX_CASES
-        for section, count in counts.items():
-            seeds = range(first, first + count)
+        seeds = count(seed * _MAX_CASES)
+        for section, size in counts.items():
             sections[section] = [
-                _write_case(Path(staging), case, section != "unlabeled", modality, shape, spacing) for case in seeds
+                _write_case(staging, case, section != "unlabeled", modality, shape, spacing)
+                for case in islice(seeds, size)
             ]
-            first += count
-        _write_datalist(Path(staging), modality, seed, sections)
-        # The list is moved last, so a folder that has a list is complete.
-        for name in sorted(os.listdir(staging), reverse=True):
-            os.replace(Path(staging) / name, output / name)
+        write_json(staging / _LIST, _datalist(modality, seed, sections))
     _log.info("Wrote %d phantoms to %s", num_cases, output)
-    return output / "datalist.json"
+    return output / _LIST
 
 
 def _section_counts(num_cases: int, num_labelled: int, num_validation: int, num_test: int) -> dict[str, int]:
@@ -115,7 +112,6 @@ def _write_case(
     return entry
 
 
-def _write_datalist(folder: Path, modality: str, seed: int, sections: dict[str, list[dict[str, str]]]) -> None:
+def _datalist(modality: str, seed: int, sections: dict[str, list[dict[str, str]]]) -> dict[str, Any]:
     labels = {"0": "background"} | {str(label): name for label, name in LABELS.items()}
-    head = {"name": f"phantom_{modality.lower()}_{seed}", "modality": modality, "labels": labels}
-    (folder / "datalist.json").write_text(json.dumps(head | sections, indent=2) + "\n", encoding="utf-8")
+    return {"name": f"phantom_{modality.lower()}_{seed}", "modality": modality, "labels": labels, **sections}

@@ -1,4 +1,4 @@
-"""Checkpoints as files, each with its SHA-256 beside it, which of them are whole, and when they are written."""
+"""Checkpoints: files with their SHA-256 beside them, which of them are whole, and when they are written."""
 
 import os
 import re
@@ -10,12 +10,13 @@ import torch
 from ignite.engine import Engine, Events
 
 from medssl.files import file_sha256, replacing
+from medssl.runs.tensors import write_tensors
 
 _NAME = re.compile(r"step=(\d+)\.pt")
 
 
 def checkpoint_path(folder: str | os.PathLike[str], step: int) -> Path:
-    """Give the path of the checkpoint of a step.
+    """Return the path of the checkpoint of a step.
 
     Example:
         >>> checkpoint_path("checkpoints", 500).name
@@ -25,7 +26,7 @@ def checkpoint_path(folder: str | os.PathLike[str], step: int) -> Path:
 
 
 def step_of(path: Path) -> int:
-    """Give the number of steps done in a checkpoint, from its name.
+    """Return the number of steps done in a checkpoint, from its name.
 
     Example:
         >>> step_of(Path("checkpoints/step=0000500.pt"))
@@ -34,17 +35,10 @@ def step_of(path: Path) -> int:
     return int(_NAME.fullmatch(path.name)[1])
 
 
-def write_tensors(state: Mapping[str, Any], path: Path) -> None:
-    """Write tensors, numbers and texts to a file that depends on them alone: equal content gives equal bytes."""
-    # Given a path, torch would write the name of the temporary file into the file.
-    with path.open("wb") as file:
-        torch.save(state, file)
-
-
 def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
     """Write a checkpoint and, beside it, its SHA-256 in the format of ``sha256sum``.
 
-    The checkpoint appears after its SHA-256, both whole, so a kill leaves no checkpoint that seems damaged.
+    The SHA-256 appears first, then the checkpoint, each whole, so a kill never leaves a checkpoint that looks damaged.
 
     Args:
         state: tensors, numbers and texts.
@@ -60,7 +54,7 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Give the state in a checkpoint, on the CPU, after its SHA-256 was checked.
+    """Return the state in a checkpoint, on the CPU, after checking its SHA-256.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -76,7 +70,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def is_whole(path: Path) -> bool:
-    """Tell whether a checkpoint is what was written: False without its SHA-256."""
+    """Tell whether a checkpoint matches its SHA-256; False if that is missing."""
     try:
         stored = _sha256_path(path).read_text(encoding="ascii", errors="replace")
         return stored.split() == [file_sha256(path), path.name]
@@ -85,16 +79,16 @@ def is_whole(path: Path) -> bool:
 
 
 def list_checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
-    """Give the checkpoints in a folder, the newest last."""
+    """Return the checkpoints in a folder, the newest last."""
     return sorted((path for path in Path(folder).glob("step=*.pt") if _NAME.fullmatch(path.name)), key=step_of)
 
 
 def newest_whole_checkpoint(folder: str | os.PathLike[str]) -> tuple[Path, list[Path]]:
-    """Give the newest checkpoint that is whole, and the damaged ones that are newer.
+    """Return the newest whole checkpoint, and the damaged ones that are newer.
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
-        ValueError: if none is whole.
+        ValueError: if all are damaged.
     """
     checkpoints = list_checkpoints(folder)
     if not checkpoints:
@@ -109,7 +103,7 @@ def newest_whole_checkpoint(folder: str | os.PathLike[str]) -> tuple[Path, list[
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged checkpoint, so that it counts no more, and give its new path."""
+    """Rename a damaged checkpoint so that it no longer counts, and return its new path."""
     _sha256_path(path).unlink(missing_ok=True)
     return path.replace(path.with_name(f"{path.name}.damaged"))
 
@@ -121,7 +115,7 @@ def delete_checkpoint(path: Path) -> None:
 
 
 def sweep_sha256(folder: str | os.PathLike[str]) -> None:
-    """Delete the SHA-256 of checkpoints that were never written, or are deleted."""
+    """Delete every SHA-256 whose checkpoint was never written or is deleted."""
     for path in Path(folder).glob("step=*.pt.sha256"):
         if not path.with_suffix("").is_file():
             path.unlink()
@@ -132,24 +126,24 @@ def _sha256_path(path: Path) -> Path:
 
 
 def stateful_objects(engine: Engine, objects: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the objects of a checkpoint, with the trainer's gradient scaler where it has one."""
+    """Return the objects that a checkpoint holds: those given, and the trainer's gradient scaler if it has one."""
     scaler = getattr(engine, "scaler", None)
     return {**objects, "scaler": scaler} if scaler is not None else dict(objects)
 
 
 class SaveCheckpoints:
-    """Handler that writes a checkpoint every `interval` steps and at the end, atomically, and keeps the last ones.
+    """Handler that writes a checkpoint every `interval` steps and at the end, atomically, and keeps the newest ones.
 
-    Stands in for MONAI's CheckpointSaver, which writes in place, so that a kill while saving leaves a broken file.
-    The number of steps done is saved too. A checkpoint that is there is never written again. The one of an epoch's last
-    step is written when the epoch is completed, after the handlers attached before this one: a validation is in it, and
-    is never lost to a kill.
+    It replaces MONAI's CheckpointSaver, which writes in place, so that a kill during a save leaves a broken file. The
+    number of steps done is saved too. An existing checkpoint is never written again. The checkpoint of an epoch's last
+    step is written when the epoch is complete, after the handlers attached before this one, so it includes the
+    validation, which a kill then cannot lose.
 
     Args:
         folder: where the files ``step=N.pt`` go.
-        objects: what is saved, each with a ``state_dict``.
+        objects: what to save, each with a ``state_dict``.
         interval: steps between checkpoints.
-        num_kept: how many of the newest checkpoints stay.
+        num_kept: how many of the newest checkpoints to keep.
     """
 
     def __init__(self, folder: str, objects: dict[str, Any], interval: int, num_kept: int = 2) -> None:
@@ -159,7 +153,7 @@ class SaveCheckpoints:
         self.num_kept = num_kept
 
     def attach(self, engine: Engine) -> None:
-        """Save every `interval` steps and when training is done."""
+        """Save every `interval` steps and when training ends."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._save_within_epoch)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_after_epoch)
         engine.add_event_handler(Events.COMPLETED, self)
@@ -174,7 +168,7 @@ class SaveCheckpoints:
             self(engine)
 
     def __call__(self, engine: Engine) -> None:
-        """Write the checkpoint of this step, unless that was done before, and delete the oldest."""
+        """Write the checkpoint of this step, unless it exists, and delete the oldest."""
         path = checkpoint_path(self.folder, engine.state.iteration)
         if path.is_file():
             return

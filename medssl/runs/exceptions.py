@@ -1,4 +1,4 @@
-"""What has to be put in order when an exception ends a run."""
+"""Actions to take when an exception ends a run."""
 
 from collections.abc import Callable
 
@@ -6,15 +6,15 @@ from ignite.engine import Engine, Events
 
 
 def on_exception(engine: Engine, action: Callable[[], object]) -> None:
-    """Have an action done when an exception ends a run; the exception then goes on.
+    """Call an action when an exception ends a run of an engine; the exception is raised again afterwards.
 
-    Ignite ends with the first handler of an exception that raises it again, and swallows one that no handler raises; so
-    all actions of an engine are those of one handler.
+    Ignite stops at the first handler that raises the exception again, and swallows an exception that no handler raises.
+    So one handler calls all actions of an engine.
 
     Args:
-        engine: whose runs are meant.
-        action: takes nothing; actions are done in the order in which they came. Ignite tells of an exception twice, of
-            the epoch and of the run, so an action must bear being done again.
+        engine: the engine.
+        action: called without arguments, in the order of registration. Ignite reports an exception twice, for the epoch
+            and for the run, so an action must tolerate being called again.
 
     Example:
         >>> done, engine = [], Engine(lambda engine, batch: batch / 0)

@@ -1,19 +1,18 @@
-"""The folder of a run: claimed once, written atomically."""
+"""The folder of a run: whether it is free or holds a run, its configuration, and what to clear away."""
 
 import json
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from medssl.files import replacing, sweep_temporary
-from medssl.runs.checkpoints import sweep_sha256, write_tensors
+from medssl.files import sweep_temporary
+from medssl.runs.checkpoints import sweep_sha256
 
 
 def claim_run_folder(output_dir: str, resume_from: str | None = None) -> Path:
-    """Give the run folder, which holds no run yet, or the one that is being resumed.
+    """Return the folder of a run, after checking that a new run finds it free and a resumed run its checkpoint.
 
-    Nothing is written, so that a configuration can be initialised without being run, as `monai.bundle.load` does.
+    Nothing is written, so a configuration can be initialised without being run, as `monai.bundle.load` does.
 
     Args:
         output_dir: the folder of the run.
@@ -21,7 +20,7 @@ def claim_run_folder(output_dir: str, resume_from: str | None = None) -> Path:
 
     Raises:
         FileExistsError: if a new run would go into a folder that already holds a run.
-        FileNotFoundError: if the checkpoint is not there.
+        FileNotFoundError: if the checkpoint is missing.
 
     Example:
         >>> import tempfile
@@ -33,15 +32,15 @@ def claim_run_folder(output_dir: str, resume_from: str | None = None) -> Path:
         if not Path(resume_from).is_file():
             raise FileNotFoundError(f"There is no checkpoint {resume_from} to resume from.")
         return folder
-    refuse_held_folder(folder)
+    require_free_folder(folder)
     return folder
 
 
-def refuse_held_folder(folder: Path) -> None:
-    """Refuse a folder for a new run if it holds one.
+def require_free_folder(folder: Path) -> None:
+    """Check that a folder can take a new run.
 
     Raises:
-        FileExistsError: if it does.
+        FileExistsError: if it already holds a run.
     """
     if holds_run(folder):
         raise FileExistsError(
@@ -50,19 +49,19 @@ def refuse_held_folder(folder: Path) -> None:
 
 
 def holds_run(folder: Path) -> bool:
-    """Tell whether anything of a run was written to a folder."""
+    """Tell whether a folder holds a checkpoint or weights."""
     return any(folder.glob("checkpoints/*.pt")) or any((folder / name).exists() for name in ("backbone.pt", "model.pt"))
 
 
 def sweep_run_folder(folder: Path) -> None:
-    """Delete what killed writers left in a run folder; call it only while the folder is locked."""
+    """Delete the files that killed writers left in a run folder; call it only while the folder is locked."""
     for place in (folder, folder / "checkpoints"):
         sweep_temporary(place)
     sweep_sha256(folder / "checkpoints")
 
 
 def discard_start(folder: Path) -> None:
-    """Delete what a run without a checkpoint wrote, so that its folder is free for a new one; other files stay."""
+    """Delete the files of a run that has no checkpoint yet, so that its folder is free again; other files stay."""
     if (folder / "run.json").is_file():
         for log in folder.glob("tensorboard/**/events.out.tfevents.*"):
             log.unlink()
@@ -73,17 +72,8 @@ def discard_start(folder: Path) -> None:
             (folder / name).rmdir()
 
 
-def save_atomically(state: Mapping[str, Any], path: Path) -> None:
-    """Write tensors to a file that is either whole or not there, even if the process is killed.
-
-    Equal tensors give equal bytes.
-    """
-    with replacing(path) as temporary:
-        write_tensors(state, temporary)
-
-
 def read_config(run_dir: Path) -> dict[str, Any]:
-    """Give the configuration of a run.
+    """Return the configuration of a run.
 
     Raises:
         FileNotFoundError: if the folder holds no run.

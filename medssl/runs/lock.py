@@ -1,4 +1,4 @@
-"""One run in a folder at a time."""
+"""The lock of a run folder: one run at a time."""
 
 import errno
 import fcntl
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 LOCK_NAME = ".lock"
-# Long enough for the one that got the lock to write down who it is.
+# Long enough for the process that got the lock to write down who it is.
 _SECONDS_TO_WRITE = 0.1
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -22,17 +22,17 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def locked_run_folder(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Keep a run folder, which is made where it is missing, to this process for the length of a block.
+    """Lock a run folder for this process for the length of a block; the folder is created if it is missing.
 
-    The lock is the kernel's, on the file ``.lock``: it ends with the process, however that ends, so none is ever
-    stale, and the processes that load data do not prolong it. The file says who has it and stays behind.
-    Where the file system has no locks, a warning is logged instead.
+    The kernel holds the lock, on the file ``.lock``. It ends with the process, however that ends, so it is never stale,
+    and processes that load data do not prolong it. The file says who holds the lock, and stays behind. On a file system
+    without locks, a warning is logged instead.
 
     Args:
         folder: of the run.
 
     Raises:
-        BlockingIOError: if another process has it, naming its number, host and start.
+        BlockingIOError: if another process holds the lock; names its number, host and start.
 
     Example:
         >>> import tempfile
@@ -51,7 +51,7 @@ def locked_run_folder(folder: str | os.PathLike[str]) -> Iterator[None]:
 
 def _lock(descriptor: int, path: Path) -> None:
     try:
-        # A record lock: unlike one of flock, it is not inherited by the processes that load data.
+        # A record lock: unlike a lock of flock, the processes that load data do not inherit it.
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in _NO_LOCKS:

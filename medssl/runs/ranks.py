@@ -1,4 +1,4 @@
-"""Training on several processes, the ranks, that ``torchrun`` starts: one a GPU, or a few on the CPU."""
+"""The processes of a run, its ranks: ``torchrun`` starts one per GPU, or a few on the CPU."""
 
 import atexit
 import gc
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-# A rank may wait as long as another needs to read its cases.
+# A rank may have to wait while another reads its cases.
 TIMEOUT = timedelta(minutes=30)
 # Longer than torchrun takes to end the other ranks after the one that failed.
 SECONDS_TO_REPORT = 5
@@ -21,7 +21,7 @@ _FAILURES = "medssl/failures"
 
 
 def rank() -> int:
-    """Give the number of this process among the ranks: 0 where there is but one.
+    """Return the number of this process among the ranks: 0 if there is only one.
 
     Example:
         >>> rank()
@@ -31,7 +31,7 @@ def rank() -> int:
 
 
 def num_ranks() -> int:
-    """Give the number of processes that ``torchrun`` started, over all machines: 1 without it.
+    """Return the number of processes that ``torchrun`` started on all machines: 1 without it.
 
     Example:
         >>> num_ranks()
@@ -41,7 +41,7 @@ def num_ranks() -> int:
 
 
 def rank_device() -> torch.device:
-    """Give the device of this process: the GPU of its number on this machine, or the CPU where there is no GPU.
+    """Return the device of this process: the GPU of its number on this machine, or the CPU if there is no GPU.
 
     Raises:
         ValueError: if the machine has fewer GPUs than processes.
@@ -58,13 +58,13 @@ def rank_device() -> torch.device:
 
 @contextmanager
 def joined_ranks() -> Iterator[None]:
-    """Join the ranks for the length of a block; in a single process, or where they are joined already, do nothing.
+    """Join the ranks for the length of a block; does nothing in a single process or if they are already joined.
 
-    An error within the block ends every rank: the first rank to fail raises it with its number, the others go without
-    a word, so that a user reads one message. Also a decorator.
+    An error in the block ends every rank. The first rank to fail raises it with its number, and the others exit
+    silently, so the user reads one message. Also works as a decorator.
 
     Raises:
-        ValueError: what went wrong in this rank, if it is a ValueError, OSError or FloatingPointError.
+        ValueError: what went wrong on this rank, if it is a ValueError, OSError or FloatingPointError.
         ConnectionError: if another rank was killed.
     """
     if num_ranks() == 1 or dist.is_initialized():
@@ -87,7 +87,7 @@ def joined_ranks() -> Iterator[None]:
 
 
 def join_ranks() -> None:
-    """Join the ranks, if there are several and they are not joined yet: for configurations that MONAI runs."""
+    """Join the ranks if there are several and they are not joined yet, for configurations that MONAI runs."""
     if num_ranks() > 1 and not dist.is_initialized():
         _join(next(dist.rendezvous("env://", timeout=TIMEOUT))[0])
         atexit.register(_leave_at_exit)
@@ -102,10 +102,10 @@ def _join(store: dist.Store) -> None:
 
 
 def _leave() -> None:
-    """Leave the ranks and end the threads that served them."""
-    # The reducer of the gradients, in a cycle with the trainer, holds the group too. Threads that live until the
-    # interpreter is torn down abort the process now and then, when all is done. Who lets the group go last waits for
-    # them: it must not be the reducer, which would keep the interpreter's lock that they need to end.
+    """Leave the ranks and end the threads that serve them."""
+    # The reducer of the gradients, in a cycle with the trainer, also holds the group. Threads that live until the
+    # interpreter shuts down sometimes abort the process when all is done. Whoever releases the group last waits for
+    # them; that must not be the reducer, which would hold the interpreter lock that they need to end.
     group = dist.group.WORLD
     dist.destroy_process_group()
     gc.collect()
@@ -113,7 +113,7 @@ def _leave() -> None:
 
 
 def _leave_at_exit() -> None:
-    # After an error the other ranks may wait for this one, and this one for them.
+    # After an error, this rank and the others may be waiting for each other.
     if dist.is_initialized() and not hasattr(sys, "last_value"):
         _leave()
 
@@ -127,7 +127,7 @@ def _another_failed(store: dist.Store) -> bool:
 
 
 def _go_silently(reason: BaseException | None = None) -> None:
-    """End this process without a message, once the rank that has one had the time to print it."""
+    """End this process without a message, after giving the rank that has one time to print it."""
     time.sleep(SECONDS_TO_REPORT)
     raise SystemExit(1) from reason
 
@@ -135,18 +135,18 @@ def _go_silently(reason: BaseException | None = None) -> None:
 def _is_lost_connection(error: Exception) -> bool:
     if isinstance(error, dist.DistNetworkError | dist.DistBackendError):
         return True
-    # What gloo raises is a plain RuntimeError.
+    # Gloo raises a plain RuntimeError.
     return isinstance(error, RuntimeError) and ("gloo" in str(error) or "Connection" in str(error))
 
 
 def on_first_rank(action: Callable[[], Any]) -> None:
-    """Call a function on rank 0 once all ranks have come here, while they wait; if it fails there, all ranks end.
+    """Call a function on rank 0 once all ranks have arrived, while the others wait; if it fails, all ranks end.
 
     Args:
-        action: without arguments; what it returns is dropped.
+        action: takes no arguments; its result is dropped.
 
     Raises:
-        Exception: what the function raised, on rank 0 alone; the other ranks go without a word.
+        Exception: what the function raised, on rank 0 only; the other ranks exit silently.
 
     Example:
         >>> on_first_rank(lambda: print("written once"))
@@ -162,20 +162,20 @@ def on_first_rank(action: Callable[[], Any]) -> None:
             action()
         failed.zero_()
     finally:
-        # Rank 0 tells, in success and in failure.
+        # Rank 0 reports success as well as failure.
         dist.broadcast(failed, 0)
     if failed:
         _go_silently()
 
 
-def refuse_ranks(task: str) -> None:
-    """Refuse a task that runs in one process only.
+def require_one_process(task: str) -> None:
+    """Check that ``torchrun`` did not start several processes for a task that runs in one.
 
     Args:
         task: first words of the message.
 
     Raises:
-        ValueError: if ``torchrun`` started several processes.
+        ValueError: if it did.
     """
     with joined_ranks():
         if num_ranks() > 1:

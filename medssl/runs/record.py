@@ -1,4 +1,4 @@
-"""What a run was made of: its recipe, seed, versions, data list and weights, kept in RUN/run.json."""
+"""The record of a run, RUN/run.json: the recipe, seed, versions, data list and weights it was made of."""
 
 import json
 import os
@@ -17,7 +17,7 @@ _SETTINGS = ("linear_probe", "fine_tune", "from_scratch", "mean_teacher")
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that decide a result.
+    """Return the versions of Python and of the libraries that affect a result.
 
     Example:
         >>> sorted(library_versions())[:3]
@@ -27,18 +27,18 @@ def library_versions() -> dict[str, str]:
 
 
 def datalist_record(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what identifies a data list: path, SHA-256, name, modality, axes, labels, cases, licence.
+    """Return the facts that identify a data list: path, SHA-256, name, modality, axes, labels, cases, licence.
 
     Args:
         path: data list, a JSON file in MONAI's decathlon style.
 
     Raises:
-        ValueError: if the file is no JSON object.
+        ValueError: if the file is not a JSON object.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no valid JSON: {error}.") from error
+        raise ValueError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a JSON object with sections such as 'training'.")
     licence = content.get("licence", content.get("license"))
@@ -75,8 +75,7 @@ def run_record(
         seed: seed of the run.
         steps: planned number of optimisation steps.
         datalist: path of the data list.
-        setting: ``linear_probe``, ``fine_tune``, ``from_scratch`` or ``mean_teacher`` for segmentation, None for
-            pretraining.
+        setting: ``linear_probe``, ``fine_tune``, ``from_scratch`` or ``mean_teacher``; None for pretraining.
         labels: number of labelled cases that train a segmentation network; None stands for all of ``training``.
         overrides: settings given on the command line.
         backbone: pretrained weights the run starts from.
@@ -84,12 +83,7 @@ def run_record(
     Raises:
         ValueError: if kind and setting do not go together.
     """
-    if kind not in ("pretrain", "segmentation"):
-        raise ValueError(f"kind must be 'pretrain' or 'segmentation', got '{kind}'.")
-    if (setting in _SETTINGS) != (kind == "segmentation"):
-        raise ValueError(
-            f"setting must be one of {_SETTINGS} for segmentation and None for pretraining, got '{setting}'."
-        )
+    _require_known(kind, setting)
     listed = datalist_record(datalist)
     if setting and labels is None:
         labels = listed["counts"].get("training", 0)
@@ -110,6 +104,15 @@ def run_record(
     }
 
 
+def _require_known(kind: str, setting: str | None) -> None:
+    if kind not in ("pretrain", "segmentation"):
+        raise ValueError(f"kind must be 'pretrain' or 'segmentation', got '{kind}'.")
+    if (setting in _SETTINGS) != (kind == "segmentation"):
+        raise ValueError(
+            f"setting must be one of {_SETTINGS} for segmentation and None for pretraining, got '{setting}'."
+        )
+
+
 def write_run_record(
     run_dir: str | os.PathLike[str],
     record: Mapping[str, Any],
@@ -118,14 +121,14 @@ def write_run_record(
 ) -> Path:
     """Write the record to ``run.json`` of a run folder, whole or not at all, and return its path.
 
-    A folder holds one run, so a record that is there already is that of the same run before it was resumed: its time
-    of the first start stays, and the list of ``resumes`` grows.
+    A folder holds one run, so an existing record is that of the same run before it was resumed: the time of the first
+    start stays, and the list of ``resumes`` grows.
 
     Args:
         run_dir: run folder.
         record: of `run_record`.
         resumed_at: steps done when the run is resumed now; None if it is not.
-        changes: settings that it is resumed with in another way.
+        changes: settings that changed with this resume.
     """
     path = Path(run_dir) / RECORD_NAME
     former = read_run_record(run_dir) if path.is_file() else {}
@@ -151,7 +154,7 @@ def read_run_record(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def finish_run_record(run_dir: str | os.PathLike[str], **changes: Any) -> dict[str, Any]:
-    """Return the record of a run after noting the time of its end and any other change, in the file too.
+    """Note the time of the end and any other change in the record of a run, and return it.
 
     Args:
         run_dir: run folder.
@@ -163,7 +166,7 @@ def finish_run_record(run_dir: str | os.PathLike[str], **changes: Any) -> dict[s
 
 
 def without_local_paths(value: Any) -> Any:
-    """Return a copy in which every absolute path is its last part, so that no folder of the author is published.
+    """Return a copy with every absolute path cut to its last part, so that no folder of the author is published.
 
     Example:
         >>> without_local_paths({"path": "/home/ada/lists/ct.json", "seed": 3, "files": ["a/b.yaml"]})

@@ -1,4 +1,4 @@
-"""How a run goes on after a stop: from which checkpoint, and only with the settings it was started with."""
+"""How a run goes on after a stop: from its newest whole checkpoint, and only with the settings it was started with."""
 
 import json
 import logging
@@ -9,32 +9,113 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from medssl.data.sampling import StepSampler
+from medssl.files import write_json
+from medssl.moved import current_name
 from medssl.runs.checkpoints import (
     list_checkpoints,
     load_checkpoint,
     newest_whole_checkpoint,
     set_aside,
     stateful_objects,
+    step_of,
 )
-from medssl.runs.folder import holds_run
-from medssl.runs.record import RECORD_NAME, read_run_record
+from medssl.runs.folder import holds_run, read_config
+from medssl.runs.record import RECORD_NAME, read_run_record, write_run_record
+
+# Settings that may differ when a run is resumed, because they cannot change its result, and why.
+FREE_SETTINGS = {
+    "output_dir": "the folder of the run may have been moved",
+    "resume_from": "the checkpoint that the last start continued from",
+    "datalist": "a path; the SHA-256 of the list is compared",
+    "backbone_weights": "a path; the SHA-256 of the weights is compared",
+    "store": "a path; the SHA-256 of its preprocessing is compared",
+    "num_workers": "a batch is a function of seed and step alone",
+    "cache_rate": "how much is kept in memory",
+    "checkpoint_every": "how often the state is written",
+    "panel_every": "how often pictures are written",
+}
+_NONE = "(none)"
 
 logger = logging.getLogger(__name__)
 
 
-class Resume:
-    """Handler that continues a run from a checkpoint of `SaveCheckpoints`: objects, step count and batches.
+def can_resume(folder: Path) -> bool:
+    """Tell whether a folder holds a run that is finished or has a checkpoint.
 
-    What follows is what would have followed without the stop: to the bit on a CPU, with the same versions of the
-    libraries and as many threads. Another number of threads adds up in another order; nothing is promised for it.
-
-    Args:
-        checkpoint: the file, or None to start anew.
-        objects: what is restored, as given to `SaveCheckpoints`.
-        sampler: set to the first step not yet done.
+    A run that was stopped before its first checkpoint starts anew.
 
     Raises:
-        ValueError: if the checkpoint is damaged, or of another recipe.
+        FileExistsError: if the folder holds weights or checkpoints but no record of their run.
+    """
+    if not holds_run(folder) and not (folder / RECORD_NAME).is_file():
+        return False
+    if not (folder / RECORD_NAME).is_file() or not (folder / "config.json").is_file():
+        raise FileExistsError(
+            f"{folder} holds checkpoints or weights, but no config.json and {RECORD_NAME}: nothing tells what run they "
+            "are of. Choose another output folder."
+        )
+    if list_checkpoints(folder / "checkpoints") or read_run_record(folder)["finished"]:
+        return True
+    logger.info("The run in %s was stopped before its first checkpoint; it starts anew.", folder)
+    return False
+
+
+def resume_run(folder: Path, config: dict[str, Any], record: Mapping[str, Any], allow_changed: bool) -> None:
+    """Set ``resume_from`` of a configuration to the newest whole checkpoint, and record the resume.
+
+    A finished run is left as it is, unless more steps are asked for.
+
+    Args:
+        folder: of the run, for which `can_resume` is True; it must be locked.
+        config: merged configuration.
+        record: of a run that starts now.
+        allow_changed: True also resumes with other settings or data.
+
+    Raises:
+        ValueError: if the run was started with other settings or data, or all of its checkpoints are damaged.
+    """
+    stored = read_run_record(folder)
+    changes = list(changed_settings(read_config(folder), config, stored, record))
+    longer = record["steps"] > stored["steps"]
+    if not allow_changed:
+        _require_unchanged(folder, [c for c in changes if not (longer and c.startswith("max_epochs: "))])
+    if stored["finished"] and not longer:
+        logger.info("%s is finished (%d steps): nothing to do.", folder, stored["steps"])
+        return
+    checkpoint = newest_checkpoint(folder / "checkpoints")
+    config["resume_from"] = str(checkpoint.resolve())
+    write_json(folder / "config.json", config)
+    write_run_record(folder, record, resumed_at=step_of(checkpoint), changes=changes)
+    was = f" (planned before: {stored['steps']})" if longer else ""
+    logger.info("%s goes on after step %d of %d%s.", folder, step_of(checkpoint), record["steps"], was)
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """Return the newest whole checkpoint in a folder, after setting newer damaged ones aside with a warning.
+
+    Raises:
+        FileNotFoundError: if there is no checkpoint.
+        ValueError: if all are damaged.
+    """
+    checkpoint, damaged = newest_whole_checkpoint(folder)
+    for path in damaged:
+        logger.warning("%s is damaged, and set aside as %s; %s is used.", path, set_aside(path).name, checkpoint.name)
+    return checkpoint
+
+
+class Resume:
+    """Handler that restores a run from a checkpoint of `SaveCheckpoints`: objects, number of steps and batches.
+
+    What follows is what would have followed without the stop: to the bit on a CPU, given the same versions of the
+    libraries and the same number of threads. Another number of threads sums in another order, so its results differ.
+
+    Args:
+        checkpoint: the file, or None for a new run.
+        objects: what to restore, as given to `SaveCheckpoints`.
+        sampler: is set to the first step not yet done.
+
+    Raises:
+        ValueError: if the checkpoint is damaged or belongs to another recipe.
     """
 
     def __init__(self, checkpoint: str | None, objects: dict[str, Any], sampler: StepSampler) -> None:
@@ -59,31 +140,16 @@ class Resume:
         engine.state.epoch = state["step"] // engine.state.epoch_length
 
 
-# Settings that a run may be resumed with in another way, because they cannot change its result, and why.
-FREE_SETTINGS = {
-    "output_dir": "the folder of the run may have been moved",
-    "resume_from": "says which checkpoint the last start continued from",
-    "datalist": "a path; the SHA-256 of the list is compared",
-    "backbone_weights": "a path; the SHA-256 of the weights is compared",
-    "store": "a path; the SHA-256 of its preprocessing is compared",
-    "num_workers": "a batch is a function of seed and step alone",
-    "cache_rate": "how much is kept in memory",
-    "checkpoint_every": "how often the state is written",
-    "panel_every": "how often pictures are written",
-}
-
-
-_NONE = "(none)"
-
-
 def changed_settings(
     stored: Mapping[str, Any], given: Mapping[str, Any], stored_record: Mapping[str, Any], record: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Yield what differs between a stored run and one that is to go on with it, as in ``seed: 0 -> 1``.
+    """Yield the differences between a stored run and one that is to continue it, as in ``seed: 0 -> 1``.
+
+    A class or function that has moved since the run was started counts as the same.
 
     Args:
         stored: configuration of the run.
-        given: the new configuration; `FREE_SETTINGS` are left out of the comparison.
+        given: the new configuration; `FREE_SETTINGS` are not compared.
         stored_record: record of the run.
         record: the new record, for the SHA-256 of the data list and of the backbone.
 
@@ -103,10 +169,10 @@ def changed_settings(
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Give the leaves of a configuration by their keys, joined as MONAI joins them."""
+    """Return the leaves of a configuration by their keys, joined as MONAI joins them."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if items is None or not value or _is_plain_list(value):
-        return {name: value}
+        return {name: _name_today(value) if name.endswith("_target_") else value}
     return {k: leaf for key, item in items for k, leaf in _flat(item, f"{name}::{key}" if name else str(key)).items()}
 
 
@@ -114,47 +180,18 @@ def _is_plain_list(value: Any) -> bool:
     return isinstance(value, list) and not any(isinstance(item, dict | list) for item in value)
 
 
-def can_go_on(folder: Path) -> bool:
-    """Tell whether a folder holds a run with a checkpoint or an end, rather than one stopped before its first."""
-    if not holds_run(folder) and not (folder / RECORD_NAME).is_file():
-        return False
-    if not (folder / RECORD_NAME).is_file() or not (folder / "config.json").is_file():
-        raise FileExistsError(
-            f"{folder} holds checkpoints or weights, but no config.json and {RECORD_NAME}: nothing tells what run they "
-            "are of. Choose another output folder."
-        )
-    if list_checkpoints(folder / "checkpoints") or read_run_record(folder)["finished"]:
-        return True
-    logger.info("The run in %s was stopped before its first checkpoint; it starts anew.", folder)
-    return False
+def _name_today(target: str) -> str:
+    try:
+        return current_name(target)
+    except AttributeError:
+        # What no longer exists is a changed setting, under the name it had.
+        return target
 
 
-def refuse_changes(folder: Path, changes: list[str]) -> None:
-    """Refuse to resume a run with other settings than it was started with.
-
-    Args:
-        folder: of the run, for the message.
-        changes: as `changed_settings` gives them.
-
-    Raises:
-        ValueError: if there are any.
-    """
+def _require_unchanged(folder: Path, changes: list[str]) -> None:
     if changes:
         listed = "".join(f"\n  {change}" for change in changes)
         raise ValueError(
             f"The run in {folder} was started with other settings (stored -> given):{listed}\nGive the stored ones, "
             "choose another output folder, or go on all the same with --allow-changed."
         )
-
-
-def newest_checkpoint(folder: Path) -> Path:
-    """Give the newest whole checkpoint in a folder; damaged ones that are newer are set aside with a warning.
-
-    Raises:
-        FileNotFoundError: if there is no checkpoint.
-        ValueError: if none is whole.
-    """
-    checkpoint, damaged = newest_whole_checkpoint(folder)
-    for path in damaged:
-        logger.warning("%s is damaged, and set aside as %s; %s is used.", path, set_aside(path).name, checkpoint.name)
-    return checkpoint

@@ -1,4 +1,4 @@
-"""Stopping a run from outside so that it can go on later."""
+"""How a signal stops a run so that it can be resumed."""
 
 import logging
 import signal
@@ -20,15 +20,15 @@ logger = logging.getLogger(__name__)
 
 
 class StopOnSignal:
-    """Handler that ends a run on SIGTERM or SIGINT with a checkpoint, at the end of the step.
+    """Handler that ends a run on SIGTERM or SIGINT at the end of the step, with a checkpoint.
 
-    A validation that is going on is finished first, so that the checkpoint holds it. The process ends with exit status
-    143 or 130, by SystemExit; a second signal ends it at once. Where several ranks train, all stop after the same step
-    as soon as one got a signal. Attach it last.
+    A validation in progress is finished first, so that the checkpoint includes it. The process exits with status 143 or
+    130; a second signal ends it at once. If several ranks train, all of them stop after the same step as soon as one
+    got a signal. Attach it last.
 
     Args:
-        folder: where the checkpoint goes, as of `SaveCheckpoints`.
-        objects: what is saved, as of `SaveCheckpoints`.
+        folder: where the checkpoint goes, as in `SaveCheckpoints`.
+        objects: what to save, as in `SaveCheckpoints`.
     """
 
     def __init__(self, folder: str, objects: dict[str, Any]) -> None:
@@ -37,7 +37,7 @@ class StopOnSignal:
         self.former: dict[int, Any] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Listen to signals from the start to the end of training."""
+        """Listen for signals from the start to the end of training."""
         engine.add_event_handler(Events.STARTED, self._listen)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._stop_within_epoch)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._stop_after_epoch)
@@ -45,7 +45,7 @@ class StopOnSignal:
         on_exception(engine, self._restore)
 
     def _listen(self, engine: Engine) -> None:
-        # Python delivers signals to the main thread alone.
+        # Python delivers signals to the main thread only.
         if threading.current_thread() is threading.main_thread():
             self.former = {number: signal.signal(number, self._note) for number in SIGNALS}
 
@@ -63,7 +63,7 @@ class StopOnSignal:
             self._stop(engine)
 
     def _stop_after_epoch(self, engine: Engine) -> None:
-        # A run that has done all its steps ends by itself.
+        # A run that has done all of its steps ends by itself.
         if engine.state.epoch < engine.state.max_epochs:
             self._stop(engine)
 
@@ -77,7 +77,7 @@ class StopOnSignal:
 
 
 def _of_any_rank(number: int | None) -> int:
-    """Give the number of the signal that any rank received, 0 for none."""
+    """Return the number of the signal that any rank received, 0 for none."""
     if not dist.is_initialized():
         return number or 0
     highest = torch.tensor(number or 0)
@@ -88,10 +88,10 @@ def _of_any_rank(number: int | None) -> int:
 def leave_signals_to_main(worker: int) -> None:
     """Make a process that loads data ignore SIGTERM and SIGINT, for ``DataLoader(worker_init_fn=...)``.
 
-    Both are often sent to all processes of a run; the main one still needs its data to end its step.
+    Both are often sent to all processes of a run, and the main one still needs data to end its step.
 
     Args:
-        worker: its number, which does not matter.
+        worker: its number, which is not used.
     """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)

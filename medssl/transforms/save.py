@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import nrrd
@@ -14,6 +13,7 @@ from monai.transforms import SaveImaged
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medssl.files import replacing
 from medssl.transforms.anatomy import anatomy_color, anatomy_term
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -120,15 +120,10 @@ class SegmentationNrrdWriter(ImageWriter):
     def write(self, filename: str | os.PathLike[str], verbose: bool = True, **kwargs: Any) -> None:
         """Write the file under a temporary name and move it into place."""
         super().write(filename, verbose=verbose)
-        target = Path(filename)
-        # In NRRD the first axis is the fastest: Fortran order.
-        partial = target.with_name(f".{os.getpid()}.{target.name}")
-        try:
-            header = segmentation_header(self.data_obj.shape, self.affine, self.labels)
-            nrrd.write(str(partial), self.data_obj.astype(np.uint8), header, index_order="F")
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
+        header = segmentation_header(self.data_obj.shape, self.affine, self.labels)
+        with replacing(filename) as temporary:
+            # Slicer, like every NRRD reader, counts the first axis as the fastest: Fortran order.
+            nrrd.write(str(temporary), self.data_obj.astype(np.uint8), header, index_order="F")
 
 
 class SaveImageSegmentationd(SaveImaged):

@@ -1,4 +1,4 @@
-"""The demonstration: the whole line on phantoms, in a few minutes on two cores."""
+"""The demonstration: every step from scans to a prediction, on phantoms, in a few minutes on two cores."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ from medssl.scans.loading import VerifiedLoadImaged
 from medssl.workflows.checking import check_report
 from medssl.workflows.training import evaluate, pretrain, train_segmentation
 
-# The look of MR: soft tissue differs enough in it for a pretraining of two minutes.
+# In MR, soft tissues differ enough for a pretraining of two minutes.
 DATA = ("mr", "phantom")
 NUM_LABELS = 2
 SIZE = {"base_channels": 16, "num_levels": 4, "num_workers": 0}
@@ -36,7 +36,7 @@ PRETRAINING = {
 }
 PROBE = {
     **SIZE,
-    # In patches that hold few of the classes, the loss of the absent ones would outweigh that of the present ones.
+    # In smaller patches, which hold few classes, the loss of the absent ones would outweigh that of the present ones.
     "patch_size": [64, 64, 32],
     "max_epochs": 1,
     "steps_per_epoch": 100,
@@ -49,35 +49,32 @@ PROBE = {
 
 
 def run_demo(output_dir: Path, console: Console) -> Path:
-    """Give the packed segmentation bundle of the demonstration, after showing each step, a table and what was made.
+    """Run the demonstration, print its steps, results and files, and return the packed segmentation bundle.
 
-    Phantom scans are written and checked; a backbone is pretrained on them without labels; a linear probe with two
-    labelled cases is trained on it and, to compare, on the same backbone with random weights; backbone and probe are
-    packed, and the probe's bundle segments a held-out scan in a fresh process.
+    It writes and checks phantom scans; pretrains a backbone on them without labels; trains a linear probe with two
+    labelled cases on it and, for comparison, on the same backbone with random weights; packs backbone and probe; and
+    lets the probe's bundle segment a held-out scan in a fresh process.
 
     Args:
         output_dir: a new folder.
-        console: where it is shown.
+        console: where to print.
 
     Raises:
-        FileExistsError: if the folder holds something.
+        FileExistsError: if the folder is not empty.
     """
     if output_dir.exists() and any(output_dir.iterdir()):
         raise FileExistsError(f"{output_dir} is not empty; delete it or choose another folder with --out.")
     with _step(console, "1/6 Write phantom scans and check them"):
-        datalist = write_phantom(output_dir / "data", modality="MR")
-        lines, num_errors = check_report(datalist, DATA)
-        console.print(lines[-1])
-        if num_errors:
-            raise ValueError("\n".join(lines))
+        datalist = _write_data(output_dir / "data", console)
     with _step(console, "2/6 Pretrain on all scans but the test scans, without labels"):
         pretrain("kats", datalist, DATA, output_dir / "pretrain", overrides=PRETRAINING)
     runs = {"pretrained": output_dir / "probe", "random": output_dir / "probe_random"}
     for number, (name, run) in enumerate(runs.items(), start=3):
         with _step(console, f"{number}/6 Linear probe with {NUM_LABELS} labelled scans on the {name} backbone"):
             backbone = output_dir / "pretrain" if name == "pretrained" else None
+            settings = {**PROBE, "name": name}
             train_segmentation(
-                "linear_probe", datalist, DATA, run, backbone, NUM_LABELS, overrides={**PROBE, "name": name}
+                "linear_probe", datalist, DATA, run, backbone=backbone, num_labels=NUM_LABELS, overrides=settings
             )
             evaluate(run)
     with _step(console, "5/6 Pack backbone and probe as MONAI bundles and try every MONAI command on them"):
@@ -106,6 +103,15 @@ def _step(console: Console, title: str) -> Iterator[None]:
     start = time.monotonic()
     yield
     console.print(f"  done in {time.monotonic() - start:.0f} s")
+
+
+def _write_data(folder: Path, console: Console) -> Path:
+    datalist = write_phantom(folder, modality="MR")
+    lines, num_errors = check_report(datalist, DATA)
+    console.print(lines[-1])
+    if num_errors:
+        raise ValueError("\n".join(lines))
+    return datalist
 
 
 def _predict(bundle: Path, datalist: Path, output_dir: Path) -> Path:

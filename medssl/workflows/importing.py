@@ -13,8 +13,8 @@ from medssl.networks.state_dicts import read_state_dict
 from medssl.packaging.pack import pack
 from medssl.packaging.published_weights import PublishedWeights, mapping_report, read_published_weights
 from medssl.packaging.torchvision_weights import read_torchvision_weights, torchvision_depth
-from medssl.runs.folder import save_atomically
 from medssl.runs.record import library_versions, write_run_record
+from medssl.runs.tensors import save_atomically
 from medssl.workflows.recipes import find_recipe, merge
 
 PAPERS = {

@@ -26,7 +26,7 @@ from medssl.data.store import (
     write_manifest,
 )
 from medssl.data.volumes import RECORD, is_undamaged, read_record, write_volume
-from medssl.files import sweep_temporary, write_json
+from medssl.files import STAGING, staging_folder, sweep_temporary, write_json
 from medssl.runs.ranks import num_ranks, rank
 from medssl.scans.headers import read_header
 from medssl.workflows.preprocessing import preprocessing_of, preprocessing_transform
@@ -35,7 +35,7 @@ from medssl.workflows.recipes import find_recipe, merge
 # int16 voxels and the uint8 mask of the body; int32 ids of superpixels.
 _BYTES_PER_VOXEL, _BYTES_OF_REGIONS = 3, 4
 _BUSY, _KEPT, _MADE, _FAILED = "busy", "kept", "made", "failed"
-_LOCK, _PARTIAL = "lock", "partial"
+_LOCK = "lock"
 
 
 @dataclass
@@ -152,19 +152,14 @@ def _is_kept(job: _Job, folder: Path, source: Mapping[str, Any]) -> bool:
 
 
 def _make(job: _Job, folder: Path, image: Path, identity: Mapping[str, Any]) -> None:
-    partial_folder = folder / _PARTIAL
-    shutil.rmtree(partial_folder, ignore_errors=True)
-    partial_folder.mkdir()
-    try:
+    name = identity["key"][:16]
+    with staging_folder(folder, last=name) as staging:
         sample = preprocessing_transform(job.config)({"case": identity["case"], "image": str(image)})
         image, regions = sample["image"], sample.get("regions")
-        write_volume(partial_folder, image, sample["foreground"], image.affine, identity, regions)
+        write_volume(staging / name, image, sample["foreground"], image.affine, identity, regions)
         for former in folder.glob("*/"):
-            if former != partial_folder:
+            if former.name != staging.name:
                 shutil.rmtree(former)
-        partial_folder.rename(folder / identity["key"][:16])
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
 
 
 def _cause(error: BaseException) -> str:
@@ -176,7 +171,7 @@ def _cause(error: BaseException) -> str:
 
 def _sweep(store: Path) -> None:
     """Delete what killed commands left half done; what others work on is claimed, and stays."""
-    for left in store.glob(f"cases/*/{_PARTIAL}"):
+    for left in store.glob(f"cases/*/{STAGING}*"):
         with _claimed(left.parent / _LOCK, wait=False) as mine:
             if mine:
                 shutil.rmtree(left, ignore_errors=True)

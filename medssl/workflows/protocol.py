@@ -9,8 +9,8 @@ from typing import Any
 import torch
 import yaml
 
-from medssl.data.datalist import load_few_labels
-from medssl.data.unlabeled import load_unlabeled
+from medssl.data.datalist import read_datalist, require_few_labels
+from medssl.data.unlabeled import require_unlabeled
 from medssl.evaluation.metrics import read_rows
 from medssl.evaluation.report import report
 from medssl.runs.record import RECORD_NAME, read_run_record
@@ -21,23 +21,23 @@ REQUIRED = ("data", "backbones", "labels", "folds", "settings", "pretrain", "seg
 
 
 def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes: int = 1) -> Path:
-    """Give the report of a protocol: every backbone, setting, number of labels and fold, trained and evaluated.
+    """Train and evaluate every backbone, setting, number of labels and fold of a protocol, and return the report.
 
-    Finished runs are kept, so a stopped protocol continues with the same call. The folder gets ``pretrain/NAME``,
+    Finished runs are kept, so the same call continues a stopped protocol. The folder gets ``pretrain/NAME``,
     ``SETTING/NAME/labels=N/fold=K`` and ``report``.
 
     Args:
         protocol: name of a file below ``bundles/protocols``, or a YAML file, with the keys ``data`` (data recipes),
             ``pretrain``, ``segmentation`` (settings of all runs), ``settings`` (per name: its backbones, layers and
-            settings, and the ``setting`` that it is where the name is none), ``backbones`` (per name: method, layers,
-            settings, and settings of its segmentation runs; without a method it stays random, and its layers make its
-            network), ``labels`` and ``folds``.
+            settings, and its ``setting`` if the name is not one), ``backbones`` (per name: method, layers, settings,
+            and settings of its segmentation runs; without a method the backbone stays random, and its layers define
+            its network), ``labels`` and ``folds``.
         datalist: the data list.
         output_dir: of all runs.
         num_processes: runs at a time.
 
     Raises:
-        ValueError: if the file lacks a key, or the list cases for a number of labels.
+        ValueError: if the file lacks a key, or the list has too few cases for a number of labels.
     """
     path = find_recipe("protocols", protocol)
     plan = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -57,17 +57,18 @@ def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes:
 
 
 def _require_cases(plan: Mapping[str, Any], datalist: Path) -> None:
-    # Otherwise the first to notice is a cell that comes after hours of others.
+    # Otherwise a cell would fail after hours of others.
+    listed = read_datalist(datalist)
     for num_labels in plan["labels"]:
-        load_few_labels(datalist, "training", num_labels, plan["folds"][0])
+        require_few_labels(listed, "training", num_labels)
         for choice in plan["settings"].values():
             if "mean_teacher" in choice.get("layers", ()):
                 with_training = choice.get("overrides", {}).get("unlabeled_training", False)
-                load_unlabeled(datalist, num_labels, plan["folds"][0], with_training)
+                require_unlabeled(listed, num_labels, with_training)
 
 
 def cells(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, int, int]]:
-    """Give every (setting, backbone, number of labels, fold) of a protocol, few labels first.
+    """Yield every (setting, backbone, number of labels, fold) of a protocol, few labels first.
 
     Example:
         >>> plan = {"settings": {"linear_probe": {"backbones": ["a"]}}, "labels": [1, 2], "folds": [0]}
@@ -95,7 +96,8 @@ def _pretrain(plan: Mapping[str, Any], name: str, datalist: Path, output_dir: Pa
         return
     backbone = plan["backbones"][name]
     settings = {**plan["pretrain"], **backbone.get("overrides", {}), "name": name}
-    pretrain(backbone["method"], datalist, plan["data"], folder, backbone.get("layers", ()), settings, resume=True)
+    layers = backbone.get("layers", ())
+    pretrain(backbone["method"], datalist, plan["data"], folder, layers=layers, overrides=settings, resume=True)
 
 
 def _segment(
@@ -113,7 +115,16 @@ def _segment(
         layers = [*backbone.get("layers", ()), *layers]
     if not _is_finished(folder):
         train_segmentation(
-            recipe, datalist, plan["data"], folder, pretrained, num_labels, fold, layers, settings, resume=True
+            recipe,
+            datalist,
+            plan["data"],
+            folder,
+            backbone=pretrained,
+            num_labels=num_labels,
+            fold=fold,
+            layers=layers,
+            overrides=settings,
+            resume=True,
         )
     evaluate(folder, overrides={"setting": setting})
 

@@ -1,4 +1,4 @@
-"""The training commands: pretrain a method, train a segmentation network, evaluate it."""
+"""The training commands: pretrain a backbone, train a segmentation network, evaluate it."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -6,15 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from medssl.data.datalist import load_few_labels, read_datalist
-from medssl.data.sampling import positions_of_rank
+from medssl.data.datalist import Datalist, read_datalist, require_few_labels
+from medssl.data.sampling import require_even_shares
 from medssl.data.splits import by_group
-from medssl.data.store import StoreDataset
+from medssl.data.store import require_stored
 from medssl.evaluation.ranks import discard_rank_rows, merge_rank_rows
 from medssl.files import write_json
-from medssl.runs.folder import read_config, refuse_held_folder
+from medssl.runs.folder import read_config, require_free_folder
 from medssl.runs.lock import locked_run_folder
-from medssl.runs.ranks import joined_ranks, num_ranks, on_first_rank, rank, refuse_ranks
+from medssl.runs.ranks import joined_ranks, num_ranks, on_first_rank, rank, require_one_process
 from medssl.runs.record import finish_run_record, read_run_record, run_record
 from medssl.runs.start import begin_run, no_start_left_behind
 from medssl.workflows.backbones import backbone_settings, require_fitting_backbone
@@ -28,43 +28,38 @@ def pretrain(
     datalist: Path,
     data: Sequence[str],
     output_dir: Path,
+    *,
     layers: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     resume: bool = False,
     allow_changed: bool = False,
     store: Path | None = None,
 ) -> Path:
-    """Give the weights of a backbone pretrained by a method: the file ``backbone.pt`` of the run folder.
+    """Pretrain a backbone by a method, and return the file of its weights, ``backbone.pt`` in the run folder.
 
     Under ``torchrun`` the ranks share every batch, and the losses are those of one process (docs/scaling.md).
 
     Args:
         method: name of a method recipe, or a YAML file.
         datalist: the data list; its sections ``training`` and ``unlabeled`` are used, without labels.
-        data: names of data recipes, or YAML files, later ones winning.
+        data: names of data recipes, or YAML files; later ones win.
         output_dir: the run folder, new unless `resume`.
         layers: further recipes laid over the method: names below ``bundles/pretrain/configs/ablation`` or
             ``bundles/pretrain/configs``, such as ``fast``, or YAML files.
         overrides: settings in MONAI's syntax.
-        resume: go on with the run in the folder, from its newest whole checkpoint; start it where there is none, and
-            do nothing where it is finished. One call thus restarts a run after any stop.
-        allow_changed: resume with other settings or another data list than the run was started with, too.
+        resume: continue the run in the folder from its newest whole checkpoint, start it if there is none, and do
+            nothing if it is finished. So one call restarts a run after any stop.
+        allow_changed: resume even if settings or data list differ from those the run was started with.
         store: volume store of ``medssl prepare`` to take the cases from; None preprocesses them.
 
     Raises:
-        BlockingIOError: if another process trains in the folder.
+        BlockingIOError: if another process is training in the folder.
         FileExistsError: if the folder holds a run and `resume` is False.
         FileNotFoundError: if there is no such recipe or data list.
-        ValueError: if the data list is wrong, has no case to train on, or the ranks cannot share a batch evenly;
-            if the store was prepared with other settings or lacks a case; if the run to resume was started with other
-            settings or data, or has no whole checkpoint.
+        ValueError: if the data list is wrong or has no case to train on; the ranks cannot share a batch evenly; the
+            store has other settings or lacks a case; or the run to resume has other settings or no whole checkpoint.
     """
-    recipe = [
-        find_recipe("pretrain/configs", "train"),
-        find_recipe("pretrain/configs/methods", method),
-        *(find_recipe("pretrain/configs", layer, "pretrain/configs/ablation", "networks") for layer in layers),
-        *(find_recipe("data", name) for name in data),
-    ]
+    recipe = _pretraining_recipe(method, layers, data)
     settings = {"datalist": str(Path(datalist).resolve())}
     if store is not None:
         recipe.append(find_recipe("pretrain/configs", "store"))
@@ -73,8 +68,8 @@ def pretrain(
     cases = read_datalist(datalist).section(config["sections"])
     if store is not None:
         config["preprocessing_sha256"] = require_same_preprocessing(store, config)
-        StoreDataset(store, cases, config["preprocessing_sha256"])
-    positions_of_rank(config["pairs_per_batch"], rank(), num_ranks())
+        require_stored(store, cases, config["preprocessing_sha256"])
+    require_even_shares(config["pairs_per_batch"], num_ranks())
     _run(config, recipe, {**settings, **(overrides or {})}, output_dir, resume, allow_changed)
     return output_dir / "backbone.pt"
 
@@ -84,6 +79,7 @@ def train_segmentation(
     datalist: Path,
     data: Sequence[str],
     output_dir: Path,
+    *,
     backbone: Path | None = None,
     num_labels: int | None = None,
     fold: int = 0,
@@ -92,67 +88,37 @@ def train_segmentation(
     resume: bool = False,
     allow_changed: bool = False,
 ) -> Path:
-    """Give the weights of a segmentation network trained on few labels: the file ``model.pt`` of the run folder.
+    """Train a segmentation network on few labels, and return the file of its weights, ``model.pt`` in the run folder.
 
     Args:
         setting: ``linear_probe``, ``fine_tune`` or ``from_scratch``.
-        datalist: the data list; the network learns from its section ``training``, and the best weights are chosen
-            on its section ``validation``; where that is empty, the last weights are kept.
-        data: names of data recipes, or YAML files, later ones winning.
+        datalist: the data list. The network learns from ``training``; the best weights on ``validation`` are kept, or
+            the last ones if that section is empty.
+        data: names of data recipes, or YAML files; later ones win.
         output_dir: the run folder, new unless `resume`.
-        backbone: the folder of a pretraining run or of a pretraining bundle, whose network is taken over; None starts
-            from random weights.
+        backbone: folder of a pretraining run or bundle, whose network is taken over; None starts from random weights.
         num_labels: number of labelled cases; None takes all.
         fold: which of the seeded nested subsets of labelled cases; it also seeds the training.
-        layers: further YAML files laid over the recipe.
+        layers: further recipes laid over the setting, or YAML files.
         overrides: settings in MONAI's syntax.
-        resume: go on with the run in the folder, from its newest whole checkpoint; start it where there is none, and
-            do nothing where it is finished. One call thus restarts a run after any stop.
-        allow_changed: resume with other settings or another data list than the run was started with, too.
+        resume: as in `pretrain`.
+        allow_changed: as in `pretrain`.
 
     Raises:
-        BlockingIOError: if another process trains in the folder.
-        FileExistsError: if the folder holds a run and `resume` is False.
+        BlockingIOError, FileExistsError: as `pretrain`.
         FileNotFoundError: if there is no such recipe, data list or backbone.
-        ValueError: if the data list is wrong, or has fewer training cases than `num_labels`; if the run to resume was
-            started with other settings or data, or has no whole checkpoint.
+        ValueError: if the data list is wrong or has fewer training cases than `num_labels`; the backbone does not fit;
+            or the run to resume has other settings or no whole checkpoint.
     """
-    refuse_ranks("Probing and fine-tuning run")
-    recipe = [
-        find_recipe("segmentation/configs", "train"),
-        find_recipe("segmentation/configs", setting),
-        *(find_recipe("segmentation/configs", layer, "networks") for layer in layers),
-        *(find_recipe("data", name) for name in data),
-    ]
+    require_one_process("Probing and fine-tuning run")
+    recipe = _segmentation_recipe(setting, layers, data)
     listed = read_datalist(datalist)
     if not listed.sections["validation"]:
         recipe.append(find_recipe("segmentation/configs", "without_validation"))
-    load_few_labels(datalist, "training", num_labels, fold)
-    settings: dict[str, Any] = {
-        "datalist": str(Path(datalist).resolve()),
-        "class_names": {str(value): name for value, name in listed.labels.items()},
-        "num_classes": len(listed.labels) - 1,
-        "num_labels": num_labels,
-        "fold": fold,
-        "seed": fold,
-    }
-    if backbone is None:
-        settings["name"] = "random"
-    else:
-        given = backbone_settings(backbone)
-        require_fitting_backbone(backbone, given, recipe, overrides or {})
-        settings |= given
+    require_few_labels(listed, "training", num_labels)
+    settings = _label_settings(datalist, listed, num_labels, fold) | _backbone_settings(backbone, recipe, overrides)
     config = merge(recipe, settings, overrides)
-    if setting != "from_scratch" and "backbone" not in config["network_def"]:
-        raise ValueError(
-            f"The network {config['network_def']['_target_']} has no backbone to probe or to start from pretrained "
-            "weights; use `medssl finetune` without --backbone."
-        )
-    if listed.sections["validation"] and config["val_interval"] > config["max_epochs"]:
-        raise ValueError(
-            f"val_interval={config['val_interval']} exceeds max_epochs={config['max_epochs']}: the weights would never "
-            "be judged, and none kept. Set --val_interval lower."
-        )
+    _require_trainable(setting, config, has_validation=bool(listed.sections["validation"]))
     _run(config, recipe, {**settings, **(overrides or {})}, output_dir, resume, allow_changed)
     return output_dir / "model.pt"
 
@@ -165,13 +131,13 @@ def evaluate(
     overrides: Mapping[str, Any] | None = None,
     layers: Sequence[str] = (),
 ) -> Path:
-    """Give the file ``rows.jsonl`` of a segmentation run, with one row per case and class of a section.
+    """Evaluate a segmentation run, and return its file ``rows.jsonl`` with one row per case and class of a section.
 
-    The rows of a former evaluation are replaced. Under ``torchrun`` the ranks share the cases.
+    The rows of an earlier evaluation are replaced. Under ``torchrun`` the ranks share the cases.
 
     Args:
         run_dir: folder of a finished segmentation run.
-        datalist: another data list than that of the run.
+        datalist: the data list; None takes that of the run.
         section: of the data list.
         overrides: settings in MONAI's syntax, such as ``prediction_dir``.
         layers: further recipes laid over the evaluation, such as ``fast_evaluate``, or YAML files.
@@ -194,7 +160,7 @@ def evaluate(
         "num_labels": config["num_labels"] or len(by_group(read_datalist(config["datalist"]).section("training"))),
     }
     recipe = [
-        # For the settings that are newer than the run.
+        # Provides the settings that are newer than the run.
         find_recipe("segmentation/configs", "train"),
         run_dir / "config.json",
         find_recipe("segmentation/configs", "evaluate"),
@@ -207,6 +173,58 @@ def evaluate(
     else:
         _evaluate_on_ranks(path, [case["case"] for case in cases])
     return run_dir / "rows.jsonl"
+
+
+def _pretraining_recipe(method: str, layers: Sequence[str], data: Sequence[str]) -> list[Path]:
+    return [
+        find_recipe("pretrain/configs", "train"),
+        find_recipe("pretrain/configs/methods", method),
+        *(find_recipe("pretrain/configs", layer, "pretrain/configs/ablation", "networks") for layer in layers),
+        *(find_recipe("data", name) for name in data),
+    ]
+
+
+def _segmentation_recipe(setting: str, layers: Sequence[str], data: Sequence[str]) -> list[Path]:
+    return [
+        find_recipe("segmentation/configs", "train"),
+        find_recipe("segmentation/configs", setting),
+        *(find_recipe("segmentation/configs", layer, "networks") for layer in layers),
+        *(find_recipe("data", name) for name in data),
+    ]
+
+
+def _label_settings(datalist: Path, listed: Datalist, num_labels: int | None, fold: int) -> dict[str, Any]:
+    return {
+        "datalist": str(Path(datalist).resolve()),
+        "class_names": {str(value): name for value, name in listed.labels.items()},
+        "num_classes": len(listed.labels) - 1,
+        "num_labels": num_labels,
+        "fold": fold,
+        "seed": fold,
+    }
+
+
+def _backbone_settings(
+    backbone: Path | None, recipe: Sequence[Path], overrides: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    if backbone is None:
+        return {"name": "random"}
+    settings = backbone_settings(backbone)
+    require_fitting_backbone(backbone, settings, recipe, overrides or {})
+    return settings
+
+
+def _require_trainable(setting: str, config: Mapping[str, Any], has_validation: bool) -> None:
+    if setting != "from_scratch" and "backbone" not in config["network_def"]:
+        raise ValueError(
+            f"The network {config['network_def']['_target_']} has no backbone to probe or to start from pretrained "
+            "weights; use `medssl finetune` without --backbone."
+        )
+    if has_validation and config["val_interval"] > config["max_epochs"]:
+        raise ValueError(
+            f"val_interval={config['val_interval']} exceeds max_epochs={config['max_epochs']}: the weights would never "
+            "be judged, and none kept. Set --val_interval lower."
+        )
 
 
 def _evaluate_on_ranks(config_file: Path, cases: Sequence[str]) -> None:
@@ -232,7 +250,7 @@ def _run(
     resume: bool,
     allow_changed: bool,
 ) -> None:
-    # The configuration in the run folder is that of one process, so that a run can go on with other ranks.
+    # The run folder keeps the configuration of a single process, so that the run can go on with other ranks.
     layers = [find_recipe("pretrain/configs", "multi_gpu")] if num_ranks() > 1 else []
     config["output_dir"] = str(output_dir.resolve())
     record = run_record(
@@ -248,7 +266,7 @@ def _run(
         backbone=config.get("backbone_weights"),
     )
     if not resume:
-        refuse_held_folder(output_dir)
+        require_free_folder(output_dir)
     with ExitStack() as lock:
         on_first_rank(lambda: lock.enter_context(locked_run_folder(output_dir)))
         on_first_rank(partial(begin_run, output_dir, config, record, resume, allow_changed))

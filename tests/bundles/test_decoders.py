@@ -39,7 +39,14 @@ def test_a_decoder_is_trained_on_a_pretrained_backbone_and_can_be_packed(decoder
     narrow = {"aspp_channels": 4} if decoder == "deeplabv3" else {}
     overrides = {**SEGMENTATION, "frozen_steps": 1, **narrow}
     weights = train_segmentation(
-        "fine_tune", ct_list, ["ct"], tmp_path / "run", pretrained, 1, layers=[decoder], overrides=overrides
+        "fine_tune",
+        ct_list,
+        ["ct"],
+        tmp_path / "run",
+        backbone=pretrained,
+        num_labels=1,
+        layers=[decoder],
+        overrides=overrides,
     )
     config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     assert config["base_channels"] == NETWORK["base_channels"]

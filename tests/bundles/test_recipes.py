@@ -56,7 +56,7 @@ def require_run(folder, weights):
 @pytest.mark.parametrize(("method", "layers", "data"), PRETRAINING_RECIPES)
 def test_pretraining_recipe_trains(method, layers, data, ct_list, mr_list, tmp_path):
     datalist = mr_list if "mr" in data else ct_list
-    weights = pretrain(method, datalist, data, tmp_path / "run", layers, PRETRAINING)
+    weights = pretrain(method, datalist, data, tmp_path / "run", layers=layers, overrides=PRETRAINING)
     require_run(tmp_path / "run", "backbone.pt")
     assert weights == tmp_path / "run" / "backbone.pt"
 
@@ -68,14 +68,23 @@ def test_segmentation_recipe_trains(setting, layers, ct_list, pretrained, tmp_pa
     schedule = {"frozen_steps": 1} if setting == "fine_tune" else {}
     network = NETWORK if backbone is None else {}
     overrides = {**SEGMENTATION, **schedule, **network}
-    train_segmentation(setting, ct_list, ["ct"], tmp_path / "run", backbone, 1, layers=layers, overrides=overrides)
+    train_segmentation(
+        setting, ct_list, ["ct"], tmp_path / "run", backbone=backbone, num_labels=1, layers=layers, overrides=overrides
+    )
     require_run(tmp_path / "run", "model.pt")
 
 
 def test_fine_tuning_of_pix2rep_trains_both_parts_from_the_first_step_at_two_rates(ct_list, pretrained, tmp_path):
     layers = ["pix2rep_fine_tune"]
     train_segmentation(
-        "fine_tune", ct_list, ["ct"], tmp_path / "run", pretrained, 1, layers=layers, overrides=SEGMENTATION
+        "fine_tune",
+        ct_list,
+        ["ct"],
+        tmp_path / "run",
+        backbone=pretrained,
+        num_labels=1,
+        layers=layers,
+        overrides=SEGMENTATION,
     )
     state = torch.load(tmp_path / "run/checkpoints/step=0000002.pt", weights_only=True)
     assert {group["name"]: group["lr"] for group in state["optimizer"]["param_groups"]} == {
@@ -99,7 +108,9 @@ def test_fine_tuning_starts_from_the_pretrained_backbone_and_changes_it(ct_list,
     before = torch.load(pretrained / "backbone.pt", weights_only=True)
     for name, frozen_steps in (("frozen", 2), ("unfrozen", 1)):
         overrides = {**SEGMENTATION, "frozen_steps": frozen_steps}
-        weights = train_segmentation("fine_tune", ct_list, ["ct"], tmp_path / name, pretrained, 1, overrides=overrides)
+        weights = train_segmentation(
+            "fine_tune", ct_list, ["ct"], tmp_path / name, backbone=pretrained, num_labels=1, overrides=overrides
+        )
         changed = moved(before, torch.load(weights, weights_only=True))
         assert bool(changed) == (name == "unfrozen")
 

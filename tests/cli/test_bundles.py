@@ -1,28 +1,12 @@
 import json
 import shutil
-import sys
 
 import pytest
 import torch
 
-from medssl.cli.app import main
 from medssl.packaging.pack import pack
 from tests.packaging.torchvision_state import torchvision_state
 from tests.packaging.toy_run import segmentation_run
-
-
-@pytest.fixture
-def medssl(monkeypatch, capsys):
-    """Give a function that runs a command line and returns exit status, output and errors."""
-
-    def run(*command):
-        monkeypatch.setattr(sys, "argv", ["medssl", *map(str, command)])
-        with pytest.raises(SystemExit) as exited:
-            main()
-        printed = capsys.readouterr()
-        return exited.value.code or 0, printed.out, printed.err
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +64,13 @@ def test_weights_of_another_network_are_one_clear_line(medssl, tmp_path):
     status, _, errors = medssl(*command)
     assert status == 1
     assert "layer1.0.conv1.weight has the shape (2, 2, 3, 3), not (2, 2, 1, 1)" in errors and "Traceback" not in errors
+
+
+def test_packing_names_the_bundle(medssl, probed, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "medssl.packaging.pack.pack", lambda *options, **more: asked.append((*options, more)) or tmp_path / "bundle"
+    )
+    status, out, _ = medssl("pack", probed, "--name", "toy", "--out", tmp_path)
+    assert (status, out) == (0, f"Bundle: {tmp_path / 'bundle'}\n")
+    assert asked == [(probed, "toy", tmp_path, {"rehearsed": True})]

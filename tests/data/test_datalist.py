@@ -2,7 +2,14 @@ import json
 
 import pytest
 
-from medssl.data.datalist import Datalist, load_few_labels, load_section, read_datalist, write_datalist
+from medssl.data.datalist import (
+    Datalist,
+    load_few_labels,
+    load_section,
+    read_datalist,
+    require_few_labels,
+    write_datalist,
+)
 
 ENTRY = {"case": "a", "image": "a.nii.gz", "label": "sub/a.nii.gz"}
 CONTENT = {
@@ -147,6 +154,15 @@ def test_few_labels_are_all_slices_of_few_cases(tmp_path):
     assert {case["group"] for case in one} < {case["group"] for case in two}
     with pytest.raises(ValueError, match="4 labelled cases are asked for, but there are 3"):
         load_few_labels(path, "training", 4, fold=0)
+
+
+def test_few_labels_are_checked_without_a_draw(tmp_path):
+    listed = read_datalist(write(tmp_path, training=SLICES, spatial_dims=2))
+    for count in (None, 1, 3):
+        assert list(require_few_labels(listed, "training", count)) == ["anna", "ben", "cleo"]
+    for count in (0, 4):
+        with pytest.raises(ValueError, match=rf"list\.json, section 'training': {count} labelled cases are asked for"):
+            require_few_labels(listed, "training", count)
 
 
 def test_all_cases_of_a_list_have_the_same_keys(tmp_path):

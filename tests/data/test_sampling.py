@@ -5,7 +5,7 @@ import torch
 from monai.transforms import RandSpatialCropd
 from torch.utils.data import DataLoader
 
-from medssl.data.sampling import StepBatches, StepSampler, collate
+from medssl.data.sampling import StepBatches, StepSampler, collate, positions_of_rank, require_even_shares
 
 
 def batches_of(num_volumes=3, seed=0, **options):
@@ -81,3 +81,14 @@ def test_no_cases_is_an_error():
 def test_more_volumes_than_samples_is_an_error():
     with pytest.raises(ValueError, match="volumes_per_batch"):
         batches_of(volumes_per_batch=5)
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 3, 6])
+def test_the_shares_of_the_ranks_are_the_batch(num_ranks):
+    require_even_shares(6, num_ranks)
+    assert [p for rank in range(num_ranks) for p in positions_of_rank(6, rank, num_ranks)] == list(range(6))
+
+
+def test_an_uneven_share_is_an_error_that_says_what_to_do():
+    with pytest.raises(ValueError, match="4 ranks cannot share a batch of 6 evenly; choose pairs_per_batch"):
+        require_even_shares(6, 4)

@@ -55,7 +55,7 @@ def test_a_slice_of_one_value_is_left_out(volumes, tmp_path):
 
 def test_slices_are_not_cut_again_or_over_other_files(volumes, tmp_path):
     listed = cut_slices(volumes, tmp_path / "slices")
-    with pytest.raises(ValueError, match="lists 2D images already"):
+    with pytest.raises(ValueError, match="already lists 2D images"):
         cut_slices(read_datalist(listed), tmp_path / "again")
     with pytest.raises(FileExistsError, match="slices is not empty"):
         cut_slices(volumes, tmp_path / "slices")

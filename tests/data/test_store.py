@@ -11,6 +11,7 @@ from medssl.data.store import (
     describe_source,
     preprocessing_sha256,
     read_manifest,
+    require_stored,
     volume_folder,
     write_manifest,
 )
@@ -57,6 +58,12 @@ def test_items_are_the_cases_in_the_order_of_the_list(store, cases):
     assert (dataset[0]["image"].dtype, dataset[0]["image"].shape) == (torch.int16, (1, 6, 5, 4))
 
 
+def test_the_check_of_a_store_gives_the_records_of_its_cases(store, cases):
+    assert [volume.case for volume in require_stored(store, cases[::-1], WANTED)] == ["bb", "a"]
+    with pytest.raises(ValueError, match="lacks 1 of 1 cases, such as new"):
+        require_stored(store, [{"case": "new", "image": "new.nii.gz"}], WANTED)
+
+
 def test_the_position_of_a_slice_comes_from_the_list(store, cases):
     dataset = StoreDataset(store, [{**case, "position": "0.25"} for case in cases], WANTED)
     assert dataset[1]["position"] == "0.25"
@@ -88,7 +95,7 @@ def test_the_manifest_lists_only_whole_cases_of_its_preprocessing(store, cases, 
 
 
 def test_a_folder_without_a_manifest_is_no_store(tmp_path, cases):
-    with pytest.raises(FileNotFoundError, match=r"no finished store.*medssl prepare"):
+    with pytest.raises(FileNotFoundError, match=r"holds no store\.json.*medssl prepare"):
         StoreDataset(tmp_path, cases, WANTED)
 
 

@@ -3,9 +3,9 @@ import json
 import pytest
 import torch
 
-from medssl.data.datalist import load_few_labels
+from medssl.data.datalist import load_few_labels, read_datalist
 from medssl.data.sampling import StepBatches
-from medssl.data.unlabeled import WithUnlabeled, load_unlabeled
+from medssl.data.unlabeled import WithUnlabeled, load_unlabeled, require_unlabeled
 from medssl.transforms.noise import RandClippedNoised
 
 
@@ -42,6 +42,21 @@ def test_the_rest_of_training_is_added_without_its_labels(write_list, fold):
     labelled = names(load_few_labels(path, "training", 2, fold))
     assert names(cases) == {"u0", *(f"t{i}" for i in range(5))} - labelled
     assert all(case.keys() == {"case", "image"} for case in cases)
+
+
+@pytest.mark.parametrize(
+    ("num_unlabeled", "num_labels", "with_training"), [(1, None, False), (1, 2, True), (0, 1, True)]
+)
+def test_the_check_passes_where_there_is_an_unlabelled_case(num_unlabeled, num_labels, with_training, write_list):
+    path = write_list(2, num_unlabeled)
+    require_unlabeled(read_datalist(path), num_labels, with_training)
+    assert len(load_unlabeled(path, num_labels, 0, with_training)) == 1
+
+
+@pytest.mark.parametrize(("num_labels", "with_training"), [(1, False), (2, True), (None, True)])
+def test_the_check_fails_where_there_is_none(num_labels, with_training, write_list):
+    with pytest.raises(ValueError, match="no case in section 'unlabeled'"):
+        require_unlabeled(read_datalist(write_list(2, 0)), num_labels, with_training)
 
 
 def test_no_unlabelled_case_is_an_error_that_says_what_to_do(write_list):

@@ -1,4 +1,4 @@
-"""Which threads two ranks still have after they have trained, for `test_distributed`."""
+"""Which threads two ranks still have after they have trained, for `tests/runs/test_ranks`."""
 
 import atexit
 import os

@@ -67,5 +67,5 @@ def test_bfloat16_and_recomputing_take_less_memory():
 
 
 def test_pretraining_runs_on_the_device(ct_list, tmp_path):
-    weights = pretrain("kats", ct_list, ["ct"], tmp_path / "run", ["fast"], PRETRAINING)
+    weights = pretrain("kats", ct_list, ["ct"], tmp_path / "run", layers=["fast"], overrides=PRETRAINING)
     assert all(torch.isfinite(value.float()).all() for value in torch.load(weights, weights_only=True).values())

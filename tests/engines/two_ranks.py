@@ -1,4 +1,4 @@
-"""What each of two ranks computes for `test_distributed`, and what one process computes for comparison."""
+"""What each of two ranks computes for `test_data_parallel`, and what one process computes for comparison."""
 
 import sys
 from types import SimpleNamespace

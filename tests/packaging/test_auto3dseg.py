@@ -39,7 +39,9 @@ def run(ct_list, tmp_path_factory):
     """A run of two steps of a stock network with the preprocessing of the extension."""
     folder = tmp_path_factory.mktemp("stock") / "run"
     data, layers = ["ct", "auto3dseg_ct"], ["stock_network"]
-    train_segmentation("from_scratch", ct_list, data, folder, None, 1, layers=layers, overrides=SEGMENTATION | SMALL)
+    train_segmentation(
+        "from_scratch", ct_list, data, folder, num_labels=1, layers=layers, overrides=SEGMENTATION | SMALL
+    )
     return folder
 
 

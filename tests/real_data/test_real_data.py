@@ -41,7 +41,7 @@ def test_a_few_steps_of_the_whole_line(hippocampus, tmp_path):
     assert all(torch.isfinite(value.float()).all() for value in torch.load(backbone, weights_only=True).values())
     overrides = {**TINY, "steps_per_epoch": 5, "patches_per_batch": 2, "volumes_per_batch": 1, "val_interval": 1}
     run = tmp_path / "probe"
-    train_segmentation("linear_probe", hippocampus, DATA, run, backbone.parent, overrides=overrides)
+    train_segmentation("linear_probe", hippocampus, DATA, run, backbone=backbone.parent, overrides=overrides)
     rows = [json.loads(line) for line in evaluate(run).read_text(encoding="utf-8").splitlines()]
     assert [row["class"] for row in rows] == ["anterior", "posterior"] * 2
     assert all(0 <= row["dice"] <= 1 and row["reference_voxels"] > 100 for row in rows)

@@ -1,10 +1,14 @@
+import os
 import random
 import subprocess
 
 import pytest
 import torch
+from ignite.engine import Events
 
+from medssl.data.sampling import StepSampler
 from medssl.runs.checkpoints import (
+    SaveCheckpoints,
     checkpoint_path,
     delete_checkpoint,
     is_whole,
@@ -15,6 +19,7 @@ from medssl.runs.checkpoints import (
     set_aside,
     sweep_sha256,
 )
+from tests.runs.stateful import Counter, engine_over
 
 
 @pytest.fixture
@@ -97,3 +102,27 @@ def test_sums_without_a_checkpoint_are_swept(folder):
     checkpoint_path(folder, 9).unlink()
     sweep_sha256(folder)
     assert sorted(path.name for path in folder.glob("*.sha256")) == ["step=0000010.pt.sha256", "step=0000011.pt.sha256"]
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    sampler = StepSampler()
+    engine = engine_over(sampler, Counter(), [])
+    SaveCheckpoints(str(tmp_path), {"counter": Counter()}, interval=3, num_kept=2).attach(engine)
+    engine.run(sampler, max_epochs=3, epoch_length=4)
+    kept = ["step=0000009.pt", "step=0000009.pt.sha256", "step=0000012.pt", "step=0000012.pt.sha256"]
+    assert sorted(os.listdir(tmp_path)) == kept
+
+
+def test_the_checkpoint_of_an_epochs_end_holds_what_its_validation_did(tmp_path):
+    validated = Counter()
+    engine = engine_over(StepSampler(), Counter(), [])
+
+    @engine.on(Events.EPOCH_COMPLETED)
+    def validate(engine):
+        validated.value = engine.state.epoch
+
+    SaveCheckpoints(str(tmp_path), {"best": validated}, interval=2, num_kept=9).attach(engine)
+    engine.run(StepSampler(), max_epochs=2, epoch_length=4)
+    paths = list_checkpoints(tmp_path)
+    assert [int(path.stem.removeprefix("step=")) for path in paths] == [2, 4, 6, 8]
+    assert [torch.load(path, weights_only=True)["best"]["value"] for path in paths] == [0, 1, 1, 2]

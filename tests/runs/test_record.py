@@ -35,7 +35,7 @@ def test_a_data_list_is_identified_and_counted(tmp_path):
 
 def test_a_damaged_data_list_is_named(tmp_path):
     (tmp_path / "list.json").write_text("{")
-    with pytest.raises(ValueError, match=r"list.json is no valid JSON"):
+    with pytest.raises(ValueError, match=r"list.json is not valid JSON"):
         datalist_record(tmp_path / "list.json")
 
 

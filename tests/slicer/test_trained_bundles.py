@@ -108,7 +108,9 @@ def hippocampus(environment, shared_data, tmp_path_factory) -> dict[str, Walk]:
     datalist = list_of_six(shared_data, folder / "data")
     pretrain("kats", datalist, DATA, folder / "pretrain", overrides=PRETRAINING)
     for head, settings in HEADS.items():
-        train_segmentation(head, datalist, DATA, folder / head, folder / "pretrain", overrides=TRAINING | settings)
+        train_segmentation(
+            head, datalist, DATA, folder / head, backbone=folder / "pretrain", overrides=TRAINING | settings
+        )
     bundles = [pack(folder / head, "hippocampus", folder / "bundles") for head in HEADS]
     return walk(bundles, datalist, environment, folder / "work")
 

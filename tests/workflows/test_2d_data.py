@@ -42,7 +42,9 @@ def backbone(line):
 def probe(line, backbone):
     datalist, data, sizes, folder = line
     run = folder / "probe"
-    train_segmentation("linear_probe", datalist, data, run, backbone, 1, overrides={**SEGMENTATION, **sizes})
+    train_segmentation(
+        "linear_probe", datalist, data, run, backbone=backbone, num_labels=1, overrides={**SEGMENTATION, **sizes}
+    )
     return run
 
 
@@ -72,10 +74,21 @@ def test_a_probe_on_one_case_is_evaluated_on_every_slice(line, probe):
 def test_fine_tuning_and_the_cached_probe_take_2d_data(line, backbone, tmp_path):
     datalist, data, sizes, _ = line
     settings = {**SEGMENTATION, **sizes}
-    train_segmentation("fine_tune", datalist, data, tmp_path / "tuned", backbone, 1, overrides=settings)
+    train_segmentation(
+        "fine_tune", datalist, data, tmp_path / "tuned", backbone=backbone, num_labels=1, overrides=settings
+    )
     settings["features_dir"] = str(tmp_path / "features")
     cached = tmp_path / "cached"
-    train_segmentation("linear_probe", datalist, data, cached, backbone, 1, layers=["cached_probe"], overrides=settings)
+    train_segmentation(
+        "linear_probe",
+        datalist,
+        data,
+        cached,
+        backbone=backbone,
+        num_labels=1,
+        layers=["cached_probe"],
+        overrides=settings,
+    )
     assert read_rows(evaluate(cached, layers=["fast_evaluate"]))
 
 
@@ -112,8 +125,7 @@ def test_a_window_larger_than_the_image_is_padded(slice_list, tmp_path):
         slice_list,
         ["mr_slices", "phantom_2d"],
         run,
-        None,
-        1,
+        num_labels=1,
         overrides={**SEGMENTATION, **NETWORK, **sizes},
     )
     assert (run / "model.pt").exists()

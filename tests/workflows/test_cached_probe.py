@@ -21,7 +21,15 @@ def probe(datalist, folder, backbone=None, resume=False, **overrides):
     settings = {**CACHED, **overrides} | ({} if backbone else NETWORK)
     layers = ["cached_probe"]
     return train_segmentation(
-        "linear_probe", datalist, ["ct"], folder, backbone, 1, layers=layers, overrides=settings, resume=resume
+        "linear_probe",
+        datalist,
+        ["ct"],
+        folder,
+        backbone=backbone,
+        num_labels=1,
+        layers=layers,
+        overrides=settings,
+        resume=resume,
     )
 
 
@@ -103,9 +111,11 @@ def test_where_all_voxels_are_kept_the_probe_is_the_plain_one(ct_list, pretraine
         "standardize": True,
     }
     common = ("linear_probe", ct_list, ["ct"])
-    train_segmentation(*common, tmp_path / "plain", pretrained, 1, overrides=settings)
+    train_segmentation(*common, tmp_path / "plain", backbone=pretrained, num_labels=1, overrides=settings)
     kept = {**settings, "patches_per_case": 1, "rows_per_patch": 10**6, "rows_per_volume": 10**6}
-    train_segmentation(*common, tmp_path / "cached", pretrained, 1, layers=["cached_probe"], overrides=kept)
+    train_segmentation(
+        *common, tmp_path / "cached", backbone=pretrained, num_labels=1, layers=["cached_probe"], overrides=kept
+    )
     assert max(row["dice"] or 0.0 for row in read_rows(evaluate(tmp_path / "plain"))) > 0.1
     assert mean_dice(tmp_path / "cached") == pytest.approx(mean_dice(tmp_path / "plain"), abs=1e-3)
     # Features are kept as float16, hence not to the last digit.
@@ -137,7 +147,14 @@ def test_cached_and_plain_probe_agree_on_phantoms(tmp_path):
     dice = {}
     for name, layers in (("plain", []), ("cached", ["cached_probe"])):
         train_segmentation(
-            "linear_probe", datalist, data, tmp_path / name, tmp_path / "pretrain", 2, layers=layers, overrides=settings
+            "linear_probe",
+            datalist,
+            data,
+            tmp_path / name,
+            backbone=tmp_path / "pretrain",
+            num_labels=2,
+            layers=layers,
+            overrides=settings,
         )
         dice[name] = mean_dice(tmp_path / name)
     assert dice["plain"] > 0.2

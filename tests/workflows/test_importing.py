@@ -110,7 +110,7 @@ def test_a_segmentation_network_starts_from_a_residual_network(setting, residual
     sizes = {**SEGMENTATION, "spacing": [3.0, 3.0], "patch_size": [32, 32]}
     del sizes["shuffle_blocks"]
     data = ["mr_slices", "phantom_2d"]
-    weights = train_segmentation(setting, datalist, data, tmp_path / "run", residual[0], overrides=sizes)
+    weights = train_segmentation(setting, datalist, data, tmp_path / "run", backbone=residual[0], overrides=sizes)
     trained = read_weights(weights)
     for name, value in read_weights(residual[0] / "models" / "model.pt").items():
         assert torch.equal(trained[name], value), name

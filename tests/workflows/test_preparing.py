@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from medssl.data.datalist import load_section
 from medssl.data.sampling import StepBatches
 from medssl.data.store import StoreDataset, read_manifest
+from medssl.files import STAGING
 from medssl.transforms.patches import RandOverlappingPatchesd
 from medssl.workflows import preparing
 from medssl.workflows.preparing import prepare
@@ -227,8 +228,8 @@ def test_a_store_that_lacks_a_case_of_the_run_is_refused_before_anything_is_writ
 
 
 def test_what_a_killed_command_left_is_swept(store, ct_list):
-    left = store / "cases" / NAMES[0] / "partial"
-    left.mkdir()
+    left = store / "cases" / NAMES[0] / f"{STAGING}k3v_9x2a" / "0123456789abcdef"
+    left.mkdir(parents=True)
     (left / "image.npy").write_text("half")
     (store / ".store.json.abcdefgh.json").write_text("half")
     assert prepared(ct_list, store).kept == NAMES
@@ -270,9 +271,8 @@ def test_a_killed_command_leaves_nothing_half_and_is_continued(ct_list, tmp_path
         process.send_signal(signal.SIGKILL)
         process.communicate()
         for record in store.glob("cases/*/*/case.json"):
-            if record.parent.name != "partial":
-                assert {path.name for path in record.parent.iterdir()} == {"case.json", "image.npy", "foreground.npy"}
+            assert {path.name for path in record.parent.iterdir()} == {"case.json", "image.npy", "foreground.npy"}
     result = prepared(ct_list, store, verify=True)
     assert sorted(result.made + result.kept) == NAMES
     assert leftovers(store) == []
-    assert not list(store.glob("cases/*/partial"))
+    assert not list(store.glob(f"cases/*/{STAGING}*"))

@@ -34,7 +34,7 @@ def test_recomputing_changes_no_bit_of_a_run(pretrained, ct_list, tmp_path):
 
 def test_the_layer_fast_turns_on_bfloat16_and_channels_last(ct_list, tmp_path, caplog):
     with caplog.at_level("INFO"):
-        pretrain("kats", ct_list, ["ct"], tmp_path / "run", ["fast"], PRETRAINING)
+        pretrain("kats", ct_list, ["ct"], tmp_path / "run", layers=["fast"], overrides=PRETRAINING)
     assert re.search(r"Gradients with amp \+ channels_last: cosine (0\.99|1\.0)", caplog.text)
 
 

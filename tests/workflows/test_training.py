@@ -58,7 +58,9 @@ def test_the_fold_chooses_the_case_and_seeds_the_run(ct_list, tmp_path):
     configs = []
     for fold in (0, 1):
         overrides = {**SEGMENTATION, **NETWORK}
-        train_segmentation("linear_probe", ct_list, ["ct"], tmp_path / str(fold), None, 1, fold, overrides=overrides)
+        train_segmentation(
+            "linear_probe", ct_list, ["ct"], tmp_path / str(fold), num_labels=1, fold=fold, overrides=overrides
+        )
         configs.append(json.loads((tmp_path / str(fold) / "config.json").read_text(encoding="utf-8")))
     assert [(config["fold"], config["seed"], config["name"]) for config in configs] == [
         (0, 0, "random"),
@@ -74,7 +76,7 @@ def test_a_folder_that_holds_a_run_stays_as_it_is(command, pretrained, probed, c
         if command == "pretrain":
             pretrain("vox2vec", ct_list, ["ct"], folder, overrides={**PRETRAINING, "seed": 1})
         else:
-            train_segmentation("linear_probe", ct_list, ["ct"], folder, pretrained, overrides=SEGMENTATION)
+            train_segmentation("linear_probe", ct_list, ["ct"], folder, backbone=pretrained, overrides=SEGMENTATION)
     assert files_of(folder) == before
 
 
@@ -110,7 +112,7 @@ def test_what_cannot_be_trained_is_said_before_anything_is_written(changes, erro
 def test_without_validation_cases_the_last_weights_are_kept(ct_list, tmp_path):
     datalist = with_sections(ct_list, tmp_path, validation=[])
     overrides = {**SEGMENTATION, **NETWORK, "max_epochs": 2}
-    weights = train_segmentation("linear_probe", datalist, ["ct"], tmp_path / "run", None, 1, overrides=overrides)
+    weights = train_segmentation("linear_probe", datalist, ["ct"], tmp_path / "run", num_labels=1, overrides=overrides)
     last = torch.load(tmp_path / "run" / "checkpoints" / "step=0000004.pt", weights_only=True)["network"]
     kept = torch.load(weights, weights_only=True)
     assert kept.keys() == last.keys()

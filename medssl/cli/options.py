@@ -1,0 +1,39 @@
+"""Options that several commands share, and the console they print to."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+console = Console()
+
+DatalistArgument = Annotated[Path, typer.Argument(help="The data list (JSON).")]
+DatalistOption = Annotated[Path, typer.Option("--datalist", help="The data list (JSON).")]
+DataOption = Annotated[
+    list[str], typer.Option("--data", help="Data recipe: ct, mr, … or a YAML file; may be repeated, the last wins.")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="The folder to make.")]
+LayerOption = Annotated[list[str] | None, typer.Option("--with", help="A recipe laid over; may be repeated.")]
+ResumeOption = Annotated[
+    bool,
+    typer.Option("--resume", help="Continue the run in --out, or start it: one command restarts it after any stop."),
+]
+ChangedOption = Annotated[
+    bool, typer.Option("--allow-changed", help="Resume with other settings or data than the run was started with.")
+]
+BackboneOption = Annotated[Path | None, typer.Option("--backbone", help="Folder of a pretraining run or bundle.")]
+LabelsOption = Annotated[int | None, typer.Option("--labels", help="Number of labelled cases; default: all.")]
+FoldOption = Annotated[int, typer.Option("--fold", help="Which seeded subset of the labelled cases.")]
+
+
+def print_line(line: str) -> None:
+    """Print a line as it is: long ones are not wrapped, and nothing in it is markup."""
+    console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def print_once(line: str) -> None:
+    """Print a line; under ``torchrun`` only rank 0 does."""
+    if os.environ.get("RANK", "0") == "0":
+        console.print(line, soft_wrap=True)
