@@ -8,6 +8,7 @@ from .info_nce import InfoNCELoss as InfoNCELoss
 from .info_nce import collapse_value as collapse_value
 from .info_nce import log_sum_of_negatives as log_sum_of_negatives
 from .info_nce import plain_info_nce as plain_info_nce
+from .named import WeightedTerms as WeightedTerms
 from .neighbour_contrast import NeighbourContrastLoss as NeighbourContrastLoss
 from .position_contrast import PositionContrastLoss as PositionContrastLoss
 from .queue_contrast import QueueContrastLoss as QueueContrastLoss

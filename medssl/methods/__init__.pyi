@@ -5,6 +5,8 @@ from .matssl import MatSSL as MatSSL
 from .moco import MoCo as MoCo
 from .pcl import PCL as PCL
 from .pix2rep import Pix2Rep as Pix2Rep
+from .protocol import HasAfterStep as HasAfterStep
+from .protocol import Method as Method
 from .simclr import SimCLR as SimCLR
 from .supercl import SuperCL as SuperCL
 from .vicreg import VICReg as VICReg

@@ -1,3 +1,5 @@
+from .backbone import Backbone as Backbone
+from .backbone import LocatedBackbone as LocatedBackbone
 from .batch_norm import GlobalBatchNorm as GlobalBatchNorm
 from .batch_norm import synchronise_batch_norm as synchronise_batch_norm
 from .deeplabv3 import ASPP as ASPP
@@ -14,6 +16,7 @@ from .heads import NonLinearHead as NonLinearHead
 from .heads import Projector as Projector
 from .heads import RestorationHead as RestorationHead
 from .imagenet import with_imagenet_weights as with_imagenet_weights
+from .levels import Levels as Levels
 from .mlp import MLP as MLP
 from .mlp import two_layers as two_layers
 from .pooling import GlobalMean as GlobalMean

@@ -1,4 +1,9 @@
-from .voxel_features import VoxelRows as VoxelRows
-from .voxel_features import choose_voxels as choose_voxels
-from .voxel_probe import dice_of_classes as dice_of_classes
-from .voxel_probe import fit_linear_probe as fit_linear_probe
+from .batches import FeatureCases as FeatureCases
+from .cache import FeatureCache as FeatureCache
+from .cache import ScanFeatures as ScanFeatures
+from .choose import choose_voxels as choose_voxels
+from .dice import dice_of_classes as dice_of_classes
+from .fit import fit_linear_probe as fit_linear_probe
+from .rows import VoxelRows as VoxelRows
+from .versions import newest_probe as newest_probe
+from .versions import write_probe as write_probe

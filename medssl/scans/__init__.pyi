@@ -3,7 +3,6 @@ from .geometry import header_problems as header_problems
 from .geometry import pair_problems as pair_problems
 from .headers import VolumeHeader as VolumeHeader
 from .headers import read_header as read_header
-from .integrity import check_file as check_file
 from .labels import read_label as read_label
 from .loading import VerifiedLoadImage as VerifiedLoadImage
 from .loading import VerifiedLoadImaged as VerifiedLoadImaged
