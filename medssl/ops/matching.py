@@ -1,6 +1,6 @@
 """Which cell of one view belongs to which cell of another, by place or by feature.
 
-Of ``N`` and ``M`` cells, ``N M`` distances are held at a time, and fewer where there are many.
+The distances of ``N`` to ``M`` cells are held at once, or in parts if there are many.
 """
 
 import torch
@@ -11,12 +11,12 @@ _MOST_DISTANCES = 1 << 24
 
 
 def nearest_by_location(positions: Tensor, others: Tensor, largest_distance: Tensor | float) -> tuple[Tensor, Tensor]:
-    """Give the distance to the nearest of other cells, and which it is.
+    """The distance of each cell to the nearest of the others, and which one that is.
 
     Args:
         positions: of the cells of one view, shape ``(B, N, d)``.
         others: of the cells of the other, shape ``(B, M, d)``.
-        largest_distance: what is further away is no match; one number, or one for each view, shape ``(B,)``.
+        largest_distance: what is further away does not match; one number, or one for each view, shape ``(B,)``.
 
     Returns:
         Distances of shape ``(B, N)``, infinite without a match, and indices of shape ``(B, N)``.
@@ -26,16 +26,16 @@ def nearest_by_location(positions: Tensor, others: Tensor, largest_distance: Ten
         >>> distances.tolist(), index.tolist()
         ([[1.0, inf]], [[1, 0]])
     """
-    # Squares of coordinates, which are large numbers, would leave no digits of a small distance.
+    # The squares of coordinates are large, so a matrix product would lose the digits of a small distance.
     distances, index = _nearest(positions, others, "donot_use_mm_for_euclid_dist")
     limit = torch.as_tensor(largest_distance, device=distances.device).reshape(-1, 1)
     return distances.masked_fill(distances > limit, torch.inf), index
 
 
 def nearest_by_feature(features: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the Euclidean distance to the most alike of other cells, and which it is.
+    """The Euclidean distance of each cell to the most similar of the others, and which one that is.
 
-    Of unit vectors it is the one with the largest cosine.
+    For unit vectors it is the one with the largest cosine.
 
     Args:
         features: of the cells of one view, shape ``(B, N, C)``.
@@ -52,7 +52,7 @@ def nearest_by_feature(features: Tensor, others: Tensor) -> tuple[Tensor, Tensor
 
 
 def best_matches(distances: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Give the `count` smallest distances of each view, or all if there are fewer, and where they are.
+    """The `count` smallest distances of each view, or all if there are fewer, and where they are.
 
     Args:
         distances: shape ``(B, N)``.
@@ -69,7 +69,7 @@ def best_matches(distances: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def take_cells(cells: Tensor, index: Tensor) -> Tensor:
-    """Give the rows of each view at its indices.
+    """The rows of each view at its indices.
 
     Args:
         cells: shape ``(B, N, C)``.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def crop_like(x: Tensor, reference: Tensor) -> Tensor:
-    """Return the leading corner of ``x`` that has the spatial size of ``reference``.
+    """The leading corner of ``x`` that has the spatial size of ``reference``.
 
     Example:
         >>> crop_like(torch.zeros(1, 2, 6, 6), torch.zeros(1, 9, 5, 6)).shape
@@ -22,7 +22,7 @@ def crop_like(x: Tensor, reference: Tensor) -> Tensor:
 
 
 def gather_levels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[int] | None = None) -> list[Tensor]:
-    """Give the features of every pyramid level at the given voxels, one tensor a level.
+    """The features of every pyramid level at the given voxels, one tensor a level.
 
     Level ``i`` is read at ``voxels // strides[i]`` (nearest cell, no interpolation), in one indexing operation for the
     whole batch, so that its backward pass fills one gradient map a level, in the memory format of the level. It can
@@ -37,7 +37,7 @@ def gather_levels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[i
         One tensor of shape ``(N, C_i)`` a level, rows in the order of ``voxels``.
 
     Raises:
-        ValueError: if ``voxels`` has another number of columns.
+        ValueError: if ``voxels`` has the wrong number of columns.
 
     Example:
         >>> fine = torch.arange(16.0).reshape(1, 1, 4, 4)
@@ -59,7 +59,7 @@ def gather_levels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[i
 
 
 def gather_voxels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[int] | None = None) -> Tensor:
-    """Concatenate the features of every pyramid level at the given voxels.
+    """The features of every pyramid level at the given voxels, concatenated.
 
     The voxel embedding of vox2vec (Goncharov et al., 2023, https://arxiv.org/abs/2307.14725).
 
@@ -72,7 +72,7 @@ def gather_voxels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[i
         Tensor of shape ``(N, C_0 + C_1 + ...)``, rows in the order of ``voxels``.
 
     Raises:
-        ValueError: if ``voxels`` has another number of columns.
+        ValueError: if ``voxels`` has the wrong number of columns.
 
     Example:
         >>> pyramid = [torch.zeros(2, 4, 8, 8), torch.ones(2, 6, 4, 4)]
@@ -83,11 +83,11 @@ def gather_voxels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[i
 
 
 def interpolate_voxels(pyramid: Sequence[Tensor], voxels: Tensor, size: Sequence[int]) -> Tensor:
-    """Concatenate the features of every pyramid level at the given voxels of an image, finer than the pyramid or not.
+    """The features of every pyramid level at the given voxels of an image that may be finer than the pyramid.
 
-    Coarser levels are brought to the finest one as `gather_voxels` does, and the result linearly to the image, as
+    The levels are concatenated as in `gather_voxels`, and the result is interpolated to the image linearly, as
     ``interpolate(align_corners=False)`` does: what `medssl.networks.segmentation.SegmentationNetwork` does with the
-    logits of a linear head. Of a level as large as the image it is `gather_voxels`.
+    logits of a linear head. If the finest level is as large as the image, it is `gather_voxels`.
 
     Args:
         pyramid: feature maps of a batch, finest first, each level half as large as the one before (rounded up).
@@ -122,7 +122,7 @@ def interpolate_voxels(pyramid: Sequence[Tensor], voxels: Tensor, size: Sequence
 class _Gather(torch.autograd.Function):
     """Indexing whose gradient map has the memory format of the level.
 
-    PyTorch's own is channels-last, whatever the level is, and what uses it next then copies the whole map.
+    PyTorch's own gradient map is always channels-last, and the next operation may then copy all of it.
     """
 
     @staticmethod

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def regions_of_cells(regions: Tensor, stride: int) -> Tensor:
-    """Give the region of every cell of a feature map: that of the voxel in the middle of the cell.
+    """The region of every cell of a feature map: that of the voxel in the middle of the cell.
 
     Args:
         regions: id of every voxel, shape ``(B, *spatial)``.
@@ -29,13 +29,13 @@ def regions_of_cells(regions: Tensor, stride: int) -> Tensor:
 
 
 def pool_regions(features: Tensor, regions: Tensor, divisor: Literal["region", "image"] = "region") -> Tensor:
-    """Give a map in which every cell holds the mean of its region's features.
+    """A map in which every cell holds the mean of its region's features.
 
     The average superpixel feature map of SuperCL (Zeng et al., figure 4a).
 
     Args:
         features: shape ``(B, C, *spatial)``.
-        regions: id of every cell, shape ``(B, *spatial)``; ids of different images have nothing to do with each other.
+        regions: id of every cell, shape ``(B, *spatial)``; an id in one image is unrelated to the same id in another.
         divisor: ``"region"`` divides the sum over a region by its cells, ``"image"`` by all cells of the image, as the
             public code of SuperCL does.
 
@@ -43,7 +43,7 @@ def pool_regions(features: Tensor, regions: Tensor, divisor: Literal["region", "
         Tensor of the shape of `features`, in float32.
 
     Raises:
-        ValueError: if the shapes do not fit together, or there is no such divisor.
+        ValueError: if the shapes do not match, or the divisor is unknown.
 
     Example:
         >>> pool_regions(torch.tensor([[[1.0, 3.0, 5.0]]]), torch.tensor([[7, 7, 9]]))
