@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def crop_like(x: Tensor, reference: Tensor) -> Tensor:
-    """Return the leading corner of ``x`` that has the spatial size of ``reference``.
+    """The leading corner of ``x`` that has the spatial size of ``reference``.
 
     Example:
         >>> crop_like(torch.zeros(1, 2, 6, 6), torch.zeros(1, 9, 5, 6)).shape
@@ -37,7 +37,7 @@ def gather_levels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[i
         One tensor of shape ``(N, C_i)`` per level, rows in the order of ``voxels``.
 
     Raises:
-        ValueError: if ``voxels`` has another number of columns.
+        ValueError: if ``voxels`` has the wrong number of columns.
 
     Example:
         >>> fine = torch.arange(16.0).reshape(1, 1, 4, 4)
@@ -59,7 +59,7 @@ def gather_levels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[i
 
 
 def gather_voxels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[int] | None = None) -> Tensor:
-    """Concatenate the features of every pyramid level at the given voxels.
+    """The features of every pyramid level at the given voxels, concatenated.
 
     The voxel embedding of vox2vec (Goncharov et al., 2023, https://arxiv.org/abs/2307.14725).
 
@@ -72,7 +72,7 @@ def gather_voxels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[i
         Tensor of shape ``(N, C_0 + C_1 + ...)``, rows in the order of ``voxels``.
 
     Raises:
-        ValueError: if ``voxels`` has another number of columns.
+        ValueError: if ``voxels`` has the wrong number of columns.
 
     Example:
         >>> pyramid = [torch.zeros(2, 4, 8, 8), torch.ones(2, 6, 4, 4)]
