@@ -38,8 +38,8 @@ MOVED: dict[str, tuple[str, ...]] = {
     "medssl.engines.exceptions": ("medssl.runs.exceptions",),
     "medssl.engines.features": ("medssl.probe.features",),
     "medssl.engines.frozen_rows": ("medssl.probe.frozen_rows",),
-    "medssl.engines.gradient_parity": ("medssl.speed.gradient_parity",),
-    "medssl.engines.layer_parity": ("medssl.speed.layer_parity",),
+    "medssl.engines.gradient_parity": ("medssl.speed.parity",),
+    "medssl.engines.layer_parity": ("medssl.speed.parity",),
     "medssl.engines.parity": ("medssl.speed.gate",),
     "medssl.engines.pretrain": (
         "medssl.engines.batches",
