@@ -18,7 +18,7 @@ class Accelerated(nn.Module):
     """The losses of a method, computed with the switches that are on; with none it is the method itself.
 
     It stands between the trainer and the method, whose parameters and state stay its own: checkpoints and weights do
-    not depend on the switches they were made with. `medssl.speed.gate` measures whether a step is still that of float32.
+    not depend on the switches they were made with. `medssl.speed.gate` measures whether a step is that of float32.
 
     Args:
         method: maps a batch to named losses.

@@ -46,8 +46,9 @@ def is_wide(layer: _ConvNd, size: Sequence[int]) -> bool:
         size: of the input along each of them.
 
     Example:
-        >>> is_wide(nn.Conv2d(1, 1, 3), (8, 3)), is_wide(nn.Conv2d(1, 1, 3), (8, 4)), is_wide(nn.Conv2d(1, 1, 1), (8, 1))
-        (True, False, False)
+        >>> conv = nn.Conv2d(1, 1, 3)
+        >>> is_wide(conv, (8, 3)), is_wide(conv, (8, 4))
+        (True, False)
     """
     extents = (dilation * (kernel - 1) + 1 for kernel, dilation in zip(layer.kernel_size, layer.dilation, strict=True))
     return any(extent > 1 and extent >= length for extent, length in zip(extents, size, strict=True))

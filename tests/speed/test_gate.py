@@ -122,7 +122,8 @@ def test_a_step_that_is_wrong_between_its_layers_is_refused(switches, part):
         return {"loss": loss + 0.5 * loss.detach() if part == "loss" else 0.5 * (loss + loss.detach())}
 
     network._run = wrong
-    message = rf"With {r' \+ '.join(switches)}, .*cosine \d\.\d+, norm .*loss \d.*Set --{switches[-1]} false\."
+    names = r" \+ ".join(switches)
+    message = rf"With {names}, .*cosine \d\.\d+, norm .*loss \d.*Set --{switches[-1]} false\."
     with pytest.raises(ValueError, match=message):
         RequireGradientParity(network)(engine_with(make_batch()))
 

@@ -130,28 +130,30 @@ def test_the_layer_that_is_wrong_is_named_and_no_other(kind):
     assert [name for name in right if not right[name]] == ["projector.0"]
 
 
-def test_gradients_are_compared_with_those_of_the_formula():
+class Formula(torch.autograd.Function):
+    """A linear layer and its gradients as textbooks write them."""
+
+    @staticmethod
+    def forward(ctx, x, weight, bias):
+        ctx.save_for_backward(x, weight)
+        return x @ weight.T + bias
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, weight = ctx.saved_tensors
+        return gradient @ weight, gradient.T @ x, gradient.sum(0)
+
+
+class FormulaInBfloat16(nn.Linear):
+    def forward(self, x):
+        low = torch.is_autocast_enabled("cpu")
+        return Formula.apply(x, self.weight, self.bias) if low else super().forward(x)
+
+
+def test_outputs_and_gradients_are_compared_with_those_of_the_formula():
     torch.manual_seed(0)
-    layer, x, gradient = nn.Linear(4, 3), torch.randn(5, 4), torch.randn(5, 3)
-
-    class Formula(nn.Linear):
-        def forward(self, x):
-            return (
-                super().forward(x) if not torch.is_autocast_enabled("cpu") else Exact.apply(x, self.weight, self.bias)
-            )
-
-    class Exact(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x, weight, bias):
-            ctx.save_for_backward(x, weight)
-            return x @ weight.T + bias
-
-        @staticmethod
-        def backward(ctx, gradient):
-            x, weight = ctx.saved_tensors
-            return gradient @ weight, gradient.T @ x, gradient.sum(0)
-
-    found = layer_parities(replaced(layer, Formula), x, gradient, channels_last=False)
+    x, gradient = torch.randn(5, 4), torch.randn(5, 3)
+    found = layer_parities(FormulaInBfloat16(4, 3), x, gradient, channels_last=False)
     assert len(found) == 8
     assert all(parity.holds for parity in found)
 

@@ -1,5 +1,7 @@
 """Layers and methods that are wrong on purpose."""
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -22,19 +24,17 @@ class WrongOutputInBfloat16(nn.Linear):
         return y + (0 if y.dtype != torch.bfloat16 else -(y * (torch.arange(y.shape[-1]) % 32 == 0)).detach())
 
 
+# Outside of the layer, so that all its copies share it, as they share memory.
+CALLS = itertools.count(1)
+
+
 class SometimesWrongInBfloat16(nn.Linear):
     """A layer whose every second output is, in bfloat16, not finite."""
 
-    # Shared by all copies of the layer, as memory is.
-    calls = [0]
-
     def forward(self, x):
         y = super().forward(x)
-        if y.dtype == torch.bfloat16:
-            self.calls[0] += 1
-            if self.calls[0] % 2 == 0:
-                return y * torch.nan
-        return y
+        wrong = y.dtype == torch.bfloat16 and next(CALLS) % 2 == 0
+        return y * torch.nan if wrong else y
 
 
 class Spoilt(nn.Module):
