@@ -76,7 +76,7 @@ def measured_step(module: nn.Module, batch: dict[str, Tensor]) -> Step:
     """
     weights = [layer.weight for layer in module.modules() if _multiplies(layer) and layer.weight.requires_grad]
     with _without_trace(module, weights[0].device):
-        soil_memory([*weights, *(value for value in batch.values() if isinstance(value, Tensor))])
+        soil_memory([*weights, *(torch.empty(2**power, device=weights[0].device) for power in range(6, 19))])
         loss = module.train()(batch)["loss"]
         soil_memory(weights)
         gradients = torch.autograd.grad(loss, weights, materialize_grads=True)
@@ -201,7 +201,7 @@ def layer_parities(layer: nn.Module, x: Tensor, gradient: Tensor, channels_last:
 
 def _layer_results(layer: nn.Module, x: Tensor, gradient: Tensor, amp: bool) -> list[Tensor]:
     x = x.detach().requires_grad_()
-    alike = [x, gradient, layer.weight]
+    alike = [x, gradient, layer.weight] if amp else []
     with torch.enable_grad():
         soil_memory(alike)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
@@ -212,14 +212,13 @@ def _layer_results(layer: nn.Module, x: Tensor, gradient: Tensor, amp: bool) -> 
 
 
 def soil_memory(alike: Iterable[Tensor]) -> None:
-    """Leave memory full of NaN behind, of the sizes of some tensors and of many small ones, for what comes next.
+    """Leave memory full of NaN behind, of the sizes of some tensors, for what comes next.
 
     A kernel that leaves a part of its result unwritten seems right as long as the memory it gets is fresh.
     """
     tensors = list(alike)
-    sizes = {tensor.numel() for tensor in tensors} | {2**power for power in range(6, 19)}
     # Larger blocks come from the system each time, full of zeros.
-    sizes = {size for size in sizes if size <= 2**23}
+    sizes = {tensor.numel() for tensor in tensors if tensor.numel() <= 2**23}
     soiled = [
         torch.full((size,), torch.nan, dtype=dtype, device=tensors[0].device)
         for size, dtype, _ in itertools.product(sizes, (torch.float32, torch.bfloat16), range(2))
