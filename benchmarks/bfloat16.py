@@ -2,16 +2,16 @@
 
     python benchmarks/bfloat16.py [--quick] [METHOD ...]
 
-At random weights, for two pairs of views of slices of phantoms, as a run with `--with fast` looks at them before its
-first step: how near the gradients are to those of float32 over the whole network, and how many of its convolutions and
-linear layers, each alone, have other gradients. Then the time of a step of four pairs in float32 and with bfloat16 and
-channels-last, on two threads.
+At random weights, for two pairs of views of slices of phantoms, as a run with `--with fast` measures them before its
+first step (`medssl.speed.gate`): whether it is allowed, and why. Then the seconds of this measurement and of a step of
+four pairs in float32 and with bfloat16 and channels-last, on two threads.
 """
 
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from measuring import in_fresh_process, machine
@@ -23,16 +23,15 @@ PAIRS = 4
 STEPS = 3
 
 
-def run(method: str, size: int) -> dict[str, float]:
-    """Give the parity, numbers of layers and seconds of one method."""
+def run(method: str, size: int) -> dict[str, Any]:
+    """What the gate says of one method, and the seconds."""
     from monai.bundle import ConfigParser
 
     from medssl.data.datalist import read_datalist
     from medssl.data.slices import cut_slices
     from medssl.engines.batches import prepare_views
     from medssl.phantom.dataset import write_phantom
-    from medssl.speed.gate import best_parity, first_samples
-    from medssl.speed.layer_parity import unlike_layers
+    from medssl.speed.gate import computes_as_float32, first_samples
     from medssl.speed.switches import Accelerated
     from medssl.workflows.recipes import find_recipe, merge
 
@@ -53,21 +52,16 @@ def run(method: str, size: int) -> dict[str, float]:
         whole = parser.get_parsed_content("train::batches")[0]
         network = Accelerated(parser.get_parsed_content("method"), amp=True, channels_last=True)
     batch, _ = prepare_views(first_samples(whole, 2), torch.device("cpu"), False)
-    plain = network.without(*network.switches)
-    unlike, layers = unlike_layers(plain, batch, True)
+    start = time.perf_counter()
+    good, report = computes_as_float32(network, batch)
+    gate = time.perf_counter() - start
     whole, _ = prepare_views(whole, torch.device("cpu"), False)
-    parity, _ = best_parity(network, batch)
-    return {
-        "cosine": parity.cosine,
-        "norm": parity.norm_ratio,
-        "unlike": len(unlike),
-        "layers": layers,
-        "seconds": [seconds_of_step(step, whole) for step in (plain, network)],
-    }
+    steps = [seconds_of_step(step, whole) for step in (network.without(*network.switches), network)]
+    return {"good": good, "report": report, "gate": gate, "steps": steps}
 
 
 def seconds_of_step(network: nn.Module, batch: dict[str, Tensor]) -> float:
-    """Give the seconds of the fastest of some passes, forward and backward."""
+    """Seconds of the fastest of some passes, forward and backward."""
     seconds = []
     for _ in range(STEPS):
         start = time.perf_counter()
@@ -77,11 +71,11 @@ def seconds_of_step(network: nn.Module, batch: dict[str, Tensor]) -> float:
 
 
 def line(method: str, size: int) -> str:
-    """Give a row of the table."""
+    """A row of the table."""
     found = in_fresh_process("bfloat16", "run", method, size, threads=THREADS).result
-    plain, fast = found["seconds"]
-    whole = f"{found['cosine']:.4f} | {found['norm']:.3f}"
-    return f"| {method} | {whole} | {found['unlike']} of {found['layers']} | {plain:.2f} s | {plain / fast:.1f} |"
+    plain, fast = found["steps"]
+    verdict = f"{'yes' if found['good'] else 'NO'} | {found['report']}"
+    return f"| {method} | {verdict} | {found['gate']:.2f} s | {plain:.2f} s | {plain / fast:.1f} |"
 
 
 def main() -> None:
@@ -92,8 +86,8 @@ def main() -> None:
     size = 64 if "--quick" in sys.argv else 128
     recipes = sorted((source_bundles() / "pretrain" / "configs" / "methods").glob("*.yaml"))
     print(machine(), "\n")
-    print("| Method | Cosine | Norm | Layers unlike | Step in float32 | Times faster |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print("| Method | Allowed | Gradients | Gate | Step in float32 | Times faster |")
+    print("|---|---|---|---:|---:|---:|")
     for method in arguments or [recipe.stem for recipe in recipes]:
         print(line(method, size), flush=True)
 

@@ -44,8 +44,8 @@ MOVED: dict[str, tuple[str, ...]] = {
     "medssl.engines.exceptions": ("medssl.runs.exceptions",),
     "medssl.engines.features": ("medssl.probe.cache", "medssl.probe.batches"),
     "medssl.engines.frozen_rows": ("medssl.probe.rows", "medssl.probe.windows"),
-    "medssl.engines.gradient_parity": ("medssl.speed.gradient_parity",),
-    "medssl.engines.layer_parity": ("medssl.speed.layer_parity",),
+    "medssl.engines.gradient_parity": ("medssl.speed.parity",),
+    "medssl.engines.layer_parity": ("medssl.speed.parity",),
     "medssl.engines.parity": ("medssl.speed.gate",),
     "medssl.engines.pretrain": (
         "medssl.engines.batches",

@@ -14,17 +14,8 @@ import medssl
 from medssl.moved import MOVED, current_name, find_former_modules
 from tests.former_version import names, unpack
 
-# What no configuration can hold: helpers that were joined with others.
-GONE = {
-    "medssl.data.integrity.check_file",
-    "medssl.data.scan_voxels.choose_steady_voxels",
-    "medssl.data.scan_voxels.read_features",
-    "medssl.data.scan_voxels.write_features",
-    "medssl.data.voxel_features.logger",
-    "medssl.data.voxel_features.read_rows",
-    "medssl.data.voxel_features.write_rows",
-    "medssl.engines.scan_features.module_sha256",
-}
+# Helpers that no recipe of 0.1 named, and that were joined with others since.
+GONE = set(names("gone"))
 MOVED_PUBLIC = [name for name in names("public") if name.rpartition(".")[0] in MOVED and name not in GONE]
 
 
@@ -37,6 +28,10 @@ def test_monai_finds_what_every_former_name_stands_for():
     assert len(former) > 250
     assert [name for name in former if locate(name) is None] == []
     assert [name for name in former if name not in MOVED and locate(name) is not locate(current_name(name))] == []
+
+
+def test_no_recipe_named_what_is_gone():
+    assert GONE & set(names("recipe")) == set()
 
 
 def test_every_name_in_the_runs_and_bundles_of_the_former_version_is_found(tmp_path):

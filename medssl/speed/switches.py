@@ -9,32 +9,33 @@ import torch
 from torch import Tensor, nn
 
 from medssl.networks.fpn import ResidualStack
+from medssl.speed.wide_kernels import run_wide_kernels_in_float32
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class Accelerated(nn.Module):
-    """Give the losses of a method, computed with the switches that are on; with none it is the method itself.
+    """The losses of a method, computed with the switches that are on; with none it is the method itself.
 
-    Stands between the trainer and the method, whose parameters and state stay its own: checkpoints and weights do not
-    tell with which switches they were made. Whether the gradients are still those of float32 is for
-    `medssl.speed.gate` to measure.
+    It stands between the trainer and the method, whose parameters and state stay its own: checkpoints and weights do
+    not depend on the switches they were made with. `medssl.speed.gate` measures whether a step is that of float32.
 
     Args:
         method: maps a batch to named losses.
-        amp: True computes convolutions and matrix products in bfloat16 (autocast). Never in float16, which is hundreds
-            of times slower on a CPU, and needs the loss to be scaled on a GPU.
+        amp: True computes convolutions and matrix products in bfloat16 (autocast), except those convolutions that CPU
+            kernels get wrong (`medssl.speed.wide_kernels`). Never in float16, which is hundreds of times slower on a
+            CPU, and needs the loss to be scaled on a GPU.
         channels_last: True stores weights and feature maps with the channels of a voxel side by side.
-        activation_checkpointing: True keeps none of the activations within the residual stacks of an `FPN`, and
-            computes them again in the backward pass.
+        activation_checkpointing: True keeps no activations within the residual stacks of an `FPN`, and computes them
+            again in the backward pass.
         compile: True compiles the method with ``torch.compile``, for each size of batch.
 
     Attributes:
         switches: names of the switches that are on.
 
     Raises:
-        ValueError: if `amp` is a precision other than bfloat16, there is no residual stack whose activations could be
-            computed again, or that is asked for together with `compile`.
+        ValueError: if `amp` is a precision other than bfloat16, if there is no residual stack whose activations could
+            be recomputed, or if `activation_checkpointing` and `compile` are both on.
 
     Example:
         >>> from medssl.methods.hierarchical import Hierarchical
@@ -68,7 +69,7 @@ class Accelerated(nn.Module):
                 "The method has no FPN whose activations could be recomputed: --activation_checkpointing false."
             )
         if activation_checkpointing and compile:
-            raise ValueError("torch.compile chooses itself what it recomputes: --activation_checkpointing false.")
+            raise ValueError("torch.compile chooses what it recomputes: --activation_checkpointing false.")
         switches = {
             "amp": amp,
             "channels_last": channels_last,
@@ -78,6 +79,8 @@ class Accelerated(nn.Module):
         self.switches = tuple(name for name, value in switches.items() if value)
         self.method = method
         self._stacks = stacks if activation_checkpointing else []
+        if amp:
+            run_wide_kernels_in_float32(method)
         if channels_last:
             _store_channels_last(method)
         # A function of its own, because a compiled module would hold the parameters under a second name.

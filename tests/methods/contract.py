@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from medssl.methods.protocol import require_method
 from medssl.networks.backbone import Backbone
+from medssl.speed.parity import soil_memory
+from medssl.speed.switches import Accelerated
 
 
 def check_method(make_method: Callable[[int], nn.Module], make_batch: Callable[[int], dict[str, Tensor]]) -> None:
@@ -24,7 +26,7 @@ def check_method(make_method: Callable[[int], nn.Module], make_batch: Callable[[
         check_every_parameter_gets_a_gradient(method, batch)
         check_teacher_changes_the_loss(method, batch)
         check_round_trip(method, make_method(spatial_dims), batch)
-        check_autocast(method, batch)
+        check_bfloat16(method, batch)
         check_backbone(method, batch)
 
 
@@ -82,13 +84,17 @@ def check_round_trip(method, other, batch):
     torch.testing.assert_close(loss_of(other.train(), batch), loss_of(method, batch))
 
 
-def check_autocast(method, batch):
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        losses = copy.deepcopy(method)(batch)
-    assert torch.isfinite(losses["loss"])
-    assert losses["loss"].dtype == torch.float32
-    if "contrastive" in losses:
-        assert "collapse_distance" in losses
+def check_bfloat16(method, batch):
+    """Under `amp`, as runs use it, the loss is finite, in float32, and the same whatever memory held before."""
+    networks = [Accelerated(copy.deepcopy(method), amp=True) for _ in range(2)]
+    first = networks[0](batch)
+    soil_memory(method.parameters())
+    again = networks[1](batch)
+    assert torch.isfinite(first["loss"])
+    assert torch.equal(first["loss"], again["loss"])
+    assert first["loss"].dtype == torch.float32
+    if "contrastive" in first:
+        assert "collapse_distance" in first
 
 
 def check_backbone(method, batch):
