@@ -50,7 +50,7 @@ def test_views_can_be_turned_and_scaled(spatial_dims, tmp_path):
 )
 def test_a_method_that_matches_places_refuses_views_that_were_turned(name, settings, tmp_path):
     settings = {**SMALL, **settings, "backbone_def::depth": 10, "patch_size": [64, 32]}
-    with pytest.raises(ValueError, match=r"no 'affine_\d'.* leave out .*--with affine"):
+    with pytest.raises(ValueError, match=r"no 'affine_\d'.* omit .*--with affine"):
         run_method(name, 2, tmp_path, ["affine"], **settings)
 
 
