@@ -18,8 +18,9 @@ L2_CANDIDATES = (1e-4, 1e-3, 1e-2, 1e-1)
 L2_OF_ONE_CASE = 1e-2
 # Bounds of the search for L2, whose fits need no more than to tell the candidates apart.
 _LEFT_OUT_CASES = 5
-_VOXELS_OF_SEARCH = 30_000
+_VOXELS_OF_SEARCH = 20_000
 _TOLERANCE_OF_SEARCH = 1e-3
+_EVALUATIONS_OF_SEARCH = 100
 # A logit so far below 0 that its class is never predicted.
 _NEVER = -10.0
 
@@ -110,7 +111,7 @@ def _unseen_classes(cases: Mapping[str, VoxelRows], class_names: Sequence[str]) 
 def left_out_dice(voxels: Voxels, num_classes: int, candidates: Sequence[float]) -> dict[float, float]:
     """Return the mean Dice of cases that are left out one at a time, for candidates of the L2 penalty.
 
-    At most five cases are left out, and a seeded choice of at most 30,000 voxels of all cases is used. Strong
+    At most five cases are left out, and a seeded choice of at most 20,000 voxels of all cases is used. Strong
     penalties come first, and each fit starts from the one before. Empty where no case left out shows a class.
 
     Args:
@@ -126,7 +127,7 @@ def left_out_dice(voxels: Voxels, num_classes: int, candidates: Sequence[float])
             others, held_out = fewer.of(fewer.cases != number), fewer.of(fewer.cases == number)
             start = None
             for l2, dice in scores.items():
-                solution = solve(others, num_classes, l2, start, tolerance=_TOLERANCE_OF_SEARCH)
+                solution = solve(others, num_classes, l2, start, _EVALUATIONS_OF_SEARCH, _TOLERANCE_OF_SEARCH)
                 start = solution.weights
                 dice.append(_dice(solution, held_out, num_classes))
                 bar.update()
