@@ -1,4 +1,4 @@
-"""`medssl probe --cached` beside the plain probe."""
+"""`medssl probe --cached` beside `medssl probe --with paper_probe`."""
 
 import json
 import shutil
@@ -103,7 +103,7 @@ def test_where_all_voxels_are_kept_the_probe_is_the_plain_one(ct_list, pretraine
         "standardize": True,
     }
     common = ("linear_probe", ct_list, ["ct"])
-    train_segmentation(*common, tmp_path / "plain", pretrained, 1, overrides=settings)
+    train_segmentation(*common, tmp_path / "plain", pretrained, 1, layers=["paper_probe"], overrides=settings)
     kept = {**settings, "patches_per_case": 1, "rows_per_patch": 10**6, "rows_per_volume": 10**6}
     train_segmentation(*common, tmp_path / "cached", pretrained, 1, layers=["cached_probe"], overrides=kept)
     assert max(row["dice"] or 0.0 for row in read_rows(evaluate(tmp_path / "plain"))) > 0.1
@@ -135,7 +135,7 @@ def test_cached_and_plain_probe_agree_on_phantoms(tmp_path):
         "overlap": 0.25,
     }
     dice = {}
-    for name, layers in (("plain", []), ("cached", ["cached_probe"])):
+    for name, layers in (("plain", ["paper_probe"]), ("cached", ["cached_probe"])):
         train_segmentation(
             "linear_probe", datalist, data, tmp_path / name, tmp_path / "pretrain", 2, layers=layers, overrides=settings
         )
