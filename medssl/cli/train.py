@@ -87,14 +87,14 @@ def probe(
     layers: LayerOption = None,
     resume: ResumeOption = False,
     allow_changed: ChangedOption = False,
-    cached: Annotated[bool, typer.Option("--cached", help="Compute the features of each case once: faster.")] = False,
+    cached: Annotated[bool, typer.Option("--cached", help="Train as the paper does, on features kept once.")] = False,
     features: Annotated[
-        Path | None, typer.Option("--features", help="Where --cached keeps them, for several runs; default: in --out.")
+        Path | None, typer.Option("--features", help="Where features are kept, for several runs; default: in --out.")
     ] = None,
 ) -> None:
-    """Train a linear head on a frozen backbone (a random one without --backbone)."""
-    if features is not None and not cached:
-        raise ValueError("--features says where --cached keeps the features; add --cached.")
+    """Fit a linear head on a frozen backbone (a random one without --backbone)."""
+    if features is not None and "paper_probe" in (layers or ()) and not cached:
+        raise ValueError("--with paper_probe keeps no features; add --cached, or omit --features.")
     _train(
         "linear_probe",
         context,

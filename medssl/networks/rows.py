@@ -54,6 +54,33 @@ class LinearHeadOnRows(nn.Module):
 
 
 @torch.no_grad()
+def set_map_of_rows(head: LinearHead, kernel: Tensor, bias: Tensor) -> None:
+    """Set the weights of a head, in place, so that `LinearHeadOnRows` gives ``rows @ kernel.T + bias`` in evaluation.
+
+    The statistics by which the head standardises, if it does, stay as they are.
+
+    Args:
+        head: of the levels whose features are the rows.
+        kernel: shape ``(num_classes, sum(level_channels))``, finest level first.
+        bias: shape ``(num_classes,)``.
+
+    Example:
+        >>> head = LinearHead(2, level_channels=(1, 1), num_classes=1)
+        >>> set_map_of_rows(head, torch.tensor([[2.0, 3.0]]), torch.tensor([1.0]))
+        >>> LinearHeadOnRows(head)(torch.tensor([[10.0, 100.0]])).tolist()
+        [[321.0]]
+    """
+    norms = [norm for norm in reversed(head.norms) if not isinstance(norm, nn.Identity)]
+    if norms:
+        bias = bias + kernel @ torch.cat([norm.running_mean for norm in norms]).to(kernel.dtype)
+        kernel = kernel * (torch.cat([norm.running_var for norm in norms]) + norms[0].eps).sqrt()
+    convs = list(reversed(head.convs))
+    for conv, part in zip(convs, kernel.split([conv.in_channels for conv in convs], dim=1), strict=True):
+        conv.weight.copy_(part.reshape(conv.weight.shape))
+    convs[0].bias.copy_(bias)
+
+
+@torch.no_grad()
 def _statistics(rows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     share = weight / weight.sum()
     mean = share @ rows

@@ -1,5 +1,6 @@
 """Arrays of a case on disk, found again only under the key of all that decides them."""
 
+import hashlib
 import json
 import logging
 import os
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from medssl.files import file_sha256, replacing, write_json
+from medssl.files import replacing, write_json
 
 logger = logging.getLogger(__name__)
 # Larger values do not fit into float16.
@@ -28,7 +29,7 @@ def write_arrays(folder: str | os.PathLike[str], key: str, case: str, arrays: Ma
     for name, array in arrays.items():
         with replacing(f"{stem}.{name}.npy") as temporary:
             np.save(temporary, array, allow_pickle=False)
-    sha256 = {name: file_sha256(f"{stem}.{name}.npy") for name in arrays}
+    sha256 = {name: _sha256(array) for name, array in arrays.items()}
     write_json(f"{stem}.json", {"key": key, "case": case, "sha256": sha256})
 
 
@@ -47,14 +48,22 @@ def read_arrays(folder: str | os.PathLike[str], key: str, case: str) -> dict[str
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
         sums = description["sha256"]
-        whole = description["key"] == key and all(file_sha256(f"{stem}.{name}.npy") == sums[name] for name in sums)
-    except (OSError, ValueError, KeyError, TypeError):
+        # Mapped as copy-on-write, because torch warns of what is read-only; the files stay as they are.
+        arrays = {name: np.load(f"{stem}.{name}.npy", mmap_mode="c", allow_pickle=False) for name in sums}
+        # Of what was opened, not of what another process may have put in its place since.
+        whole = description["key"] == key and all(_sha256(arrays[name]) == sums[name] for name in sums)
+    except (OSError, ValueError, KeyError, TypeError, EOFError):
         whole = False
     if not whole:
         logger.warning("The features %s are damaged; they are computed again.", path)
         return None
-    # Mapped as copy-on-write, because torch warns of what is read-only; the files stay as they are.
-    return {name: np.load(f"{stem}.{name}.npy", mmap_mode="c", allow_pickle=False) for name in sums}
+    return arrays
+
+
+def _sha256(array: np.ndarray) -> str:
+    digest = hashlib.sha256(f"{array.dtype} {array.shape}".encode())
+    digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 def smallest_float(features: np.ndarray) -> np.ndarray:

@@ -1,11 +1,16 @@
 """Dice of a probe, estimated from the rows of the cases."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from ignite.metrics import Metric
 from torch import Tensor
 
 from medssl.losses.dice_bce import RowTargets
+from medssl.networks.heads import LinearHead
+from medssl.networks.rows import LinearHeadOnRows
+from medssl.probe.rows import VoxelRows
 
 
 class RowDice(Metric):
@@ -61,3 +66,24 @@ def dice_of_classes(predicted: Tensor, label: Tensor, weight: Tensor, num_classe
     sizes = torch.bincount(predicted, weight, size) + torch.bincount(label, weight, size)
     present = torch.bincount(label, minlength=size) > 0
     return torch.where(present, 2 * hits / sizes, torch.nan)[1:]
+
+
+@torch.no_grad()
+def head_dice(head: LinearHead, cases: Sequence[VoxelRows], class_names: Sequence[str]) -> dict[str, float | None]:
+    """Return the Dice of every class, averaged over the cases that show it, by its name; None where none does.
+
+    Args:
+        head: in evaluation mode.
+        cases: rows of whole volumes.
+        class_names: of the foreground classes.
+    """
+    network = LinearHeadOnRows(head.eval())
+    device = head.convs[-1].weight.device
+    table = []
+    for rows in cases:
+        highest, channel = network(torch.from_numpy(rows.features.astype(np.float32)).to(device)).cpu().max(dim=1)
+        predicted = torch.where(highest > 0, channel + 1, 0)
+        parts = predicted, torch.from_numpy(rows.labels), torch.from_numpy(rows.weights)
+        table.append(dice_of_classes(*parts, len(class_names)))
+    means = torch.stack(table).nanmean(dim=0).tolist()
+    return {name: None if np.isnan(mean) else round(mean, 4) for name, mean in zip(class_names, means, strict=True)}

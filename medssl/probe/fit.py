@@ -1,58 +1,148 @@
-"""Fitting a linear head on kept features of voxels."""
+"""Fitting a linear head to the rows of labelled cases: which L2 penalty, what to do where labels are missing."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
+from tqdm.auto import tqdm
 
-from medssl.data.sampling import StepBatches
-from medssl.losses.dice_bce import RowDiceBCELoss
 from medssl.networks.heads import LinearHead
-from medssl.networks.rows import LinearHeadOnRows
-from medssl.probe.batches import RowsOfRandomPatch, prepare_rows
+from medssl.networks.rows import set_map_of_rows
+from medssl.probe.dice import dice_of_classes
 from medssl.probe.rows import VoxelRows
+from medssl.probe.solve import Solution, Voxels, foreground_map, solve, standardised
+
+logger = logging.getLogger(__name__)
+L2_CANDIDATES = (1e-4, 1e-3, 1e-2, 1e-1)
+L2_OF_ONE_CASE = 1e-2
+# Bounds of the search for L2, whose fits need no more than to tell the candidates apart.
+_LEFT_OUT_CASES = 5
+_VOXELS_OF_SEARCH = 20_000
+_TOLERANCE_OF_SEARCH = 1e-3
+_EVALUATIONS_OF_SEARCH = 100
+# A logit so far below 0 that its class is never predicted.
+_NEVER = -10.0
 
 
-def fit_linear_probe(
+class Fit(NamedTuple):
+    """What a head was fitted with.
+
+    Attributes:
+        l2: weight of the penalty.
+        dice_left_out: mean Dice of cases left out for every candidate of `l2`; empty where none was left out.
+        solution: see `medssl.probe.solve.solve`.
+        unseen: classes that no case shows; the head never predicts them.
+    """
+
+    l2: float
+    dice_left_out: dict[float, float]
+    solution: Solution
+    unseen: list[int]
+
+
+def fit_head(
     head: LinearHead,
-    cases: Sequence[VoxelRows],
-    num_steps: int,
-    learning_rate: float,
-    patches_per_batch: int = 7,
-    seed: int = 0,
-) -> LinearHead:
-    """Return a head fitted on kept features, in evaluation mode, as the recipe ``cached_probe`` fits it.
+    cases: Mapping[str, VoxelRows],
+    class_names: Sequence[str],
+    l2: float | None = None,
+    max_evaluations: int = 1000,
+    tolerance: float = 1e-4,
+    watch: Callable[[float, float], None] | None = None,
+) -> Fit:
+    """Fit a head in place to the rows of labelled cases, and return what it was fitted with.
 
     Args:
-        head: fitted in place.
-        cases: as from `medssl.probe.cache.FeatureCache.patches`.
-        num_steps: of Adam.
-        learning_rate: of Adam.
-        patches_per_batch: of a step.
-        seed: of the patches.
+        head: its device is where it is fitted.
+        cases: rows of whole volumes, by the name of the case.
+        class_names: of the foreground classes, for messages.
+        l2: weight of the penalty; None chooses one of `L2_CANDIDATES` by leaving one case out at a time, and takes
+            `L2_OF_ONE_CASE` where there is only one.
+        max_evaluations: of the loss, at most.
+        tolerance: of the gradient, see `medssl.probe.solve.solve`.
+        watch: called with loss and gradient norm after every evaluation of the last fit.
 
     Raises:
-        ValueError: if there is no case.
-        FloatingPointError: if a loss is not finite.
+        ValueError: if there is no case, or none shows any class.
 
     Example:
         >>> import numpy as np
         >>> rows = VoxelRows(np.array([[-1.0], [1.0]]), np.array([0, 1]), np.ones(2), np.array([2]))
-        >>> head = fit_linear_probe(LinearHead(2, [1], num_classes=1), [rows], num_steps=200, learning_rate=0.1)
-        >>> (LinearHeadOnRows(head)(torch.tensor([[-1.0], [1.0]])) > 0).tolist()
-        [[False], [True]]
+        >>> head = LinearHead(2, level_channels=[1], num_classes=1)
+        >>> fit_head(head, {"a": rows}, ["liver"]).l2
+        0.01
+        >>> (head([torch.tensor([[[[-1.0, 1.0]]]])]) > 0).tolist()
+        [[[[False, True]]]]
     """
-    volumes = [{"case": f"case {number}", "rows": rows} for number, rows in enumerate(cases)]
-    batches = StepBatches(volumes, RowsOfRandomPatch(), seed, patches_per_batch, min(len(cases), patches_per_batch))
-    network = LinearHeadOnRows(head).train()
-    optimizer = torch.optim.Adam(head.parameters(), lr=learning_rate)
-    loss_function = RowDiceBCELoss()
-    device = head.convs[-1].weight.device
-    for step in range(num_steps):
-        rows, targets, weights, _ = prepare_rows(batches[step], device, non_blocking=False)
-        optimizer.zero_grad()
-        loss = loss_function(network(rows, *weights), targets)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"The loss of step {step + 1} is {loss.item()}; lower the learning rate.")
-        loss.backward()
-        optimizer.step()
-    return head.eval()
+    unseen = _unseen_classes(cases, class_names)
+    voxels, standardisation = standardised(list(cases.values()), head.convs[-1].weight.device)
+    dice: dict[float, float] = {}
+    if l2 is None:
+        dice = left_out_dice(voxels, len(class_names), L2_CANDIDATES) if len(cases) > 1 else {}
+        l2 = max(dice, key=lambda candidate: dice[candidate]) if dice else L2_OF_ONE_CASE
+    solution = solve(voxels, len(class_names), l2, None, max_evaluations, tolerance, watch)
+    if not solution.converged:
+        logger.warning(
+            "The probe is not solved: after %d evaluations its gradient is %.1e, above %.1e; raise max_evaluations.",
+            *(solution.num_evaluations, solution.gradient_norm, tolerance),
+        )
+    kernel, bias = foreground_map(solution, standardisation)
+    for value in unseen:
+        kernel[value - 1], bias[value - 1] = 0, _NEVER
+    set_map_of_rows(head, kernel, bias)
+    return Fit(l2, dice, solution, unseen)
+
+
+def _unseen_classes(cases: Mapping[str, VoxelRows], class_names: Sequence[str]) -> list[int]:
+    shown = {name: set(rows.labels.tolist()) - {0} for name, rows in cases.items()}
+    if not any(shown.values()):
+        raise ValueError(
+            f"No labelled case shows any of {', '.join(class_names)} ({', '.join(cases) or 'no case'}): there is "
+            "nothing to fit. Label at least one of them."
+        )
+    for name in (name for name, values in shown.items() if not values):
+        logger.warning("Case %s shows no class; the probe takes it for background throughout.", name)
+    unseen = sorted(set(range(1, len(class_names) + 1)).difference(*shown.values()))
+    for value in unseen:
+        logger.warning("No labelled case shows %s; the probe never predicts it.", class_names[value - 1])
+    return unseen
+
+
+def left_out_dice(voxels: Voxels, num_classes: int, candidates: Sequence[float]) -> dict[float, float]:
+    """Return the mean Dice of cases that are left out one at a time, for candidates of the L2 penalty.
+
+    At most five cases are left out, and a seeded choice of at most 20,000 voxels of all cases is used. Strong
+    penalties come first, and each fit starts from the one before. Empty where no case left out shows a class.
+
+    Args:
+        voxels: of two cases at least.
+        num_classes: number of foreground classes.
+        candidates: weights of the penalty.
+    """
+    fewer = _thinned(voxels)
+    numbers = fewer.cases.unique()[:_LEFT_OUT_CASES]
+    scores: dict[float, list[float]] = {l2: [] for l2 in sorted(candidates, reverse=True)}
+    with tqdm(total=len(numbers) * len(scores), desc="Choose L2", unit="fit", leave=False) as bar:
+        for number in numbers:
+            others, held_out = fewer.of(fewer.cases != number), fewer.of(fewer.cases == number)
+            start = None
+            for l2, dice in scores.items():
+                solution = solve(others, num_classes, l2, start, _EVALUATIONS_OF_SEARCH, _TOLERANCE_OF_SEARCH)
+                start = solution.weights
+                dice.append(_dice(solution, held_out, num_classes))
+                bar.update()
+    table = torch.tensor(list(scores.values()))
+    return {} if table.isnan().all() else dict(zip(scores, table.nanmean(dim=1).tolist(), strict=True))
+
+
+def _thinned(voxels: Voxels) -> Voxels:
+    share = _VOXELS_OF_SEARCH / len(voxels.labels)
+    if share >= 1:
+        return voxels
+    draw = torch.rand(len(voxels.labels), generator=torch.Generator().manual_seed(0))
+    return voxels.of((draw < share).to(voxels.labels.device))
+
+
+def _dice(solution: Solution, voxels: Voxels, num_classes: int) -> float:
+    parts = (solution.predict(voxels.features), voxels.labels, voxels.weights)
+    return float(dice_of_classes(*parts, num_classes).nanmean())

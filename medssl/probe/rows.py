@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from monai.transforms.utils import generate_label_classes_crop_centers, map_classes_to_indices
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from medssl.data.sampling import background_and_class_ratios
 from medssl.probe.choose import at_random, choose_voxels
-from medssl.probe.windows import central_features, window_features
+from medssl.probe.windows import window_features
 
 
 class VoxelRows(NamedTuple):
@@ -39,8 +40,9 @@ def random_patch_rows(
     rows_per_patch: int,
     seed: int,
     device: torch.device | str = "cpu",
+    title: str | None = None,
 ) -> VoxelRows:
-    """Give rows of random patches: those that training on images draws, half centred on background, half on a class.
+    """Compute rows of random patches: those that training on images draws, half centred on background, half on a class.
 
     Args:
         backbone: maps a patch to a feature pyramid.
@@ -52,14 +54,16 @@ def random_patch_rows(
         rows_per_patch: the most that are kept, see `medssl.probe.choose.choose_voxels`.
         seed: of patches and voxels.
         device: where features are computed.
+        title: of a progress bar over the patches; None shows none.
     """
     rng = np.random.default_rng(seed)
     parts = []
-    for corner in random_corners(label, patch_size, num_classes, num_patches, seed):
+    corners = random_corners(label, patch_size, num_classes, num_patches, seed)
+    for corner in tqdm(corners, title, leave=False, disable=title is None, unit="patch"):
         patch = tuple(slice(first, first + size) for first, size in zip(corner, patch_size, strict=True))
         flat, weights = choose_voxels(label[patch], rows_per_patch, at_random(rng))
-        voxels = np.stack(np.unravel_index(flat, tuple(patch_size)), axis=1)
-        features = window_features(backbone, image[(slice(None), *patch)], voxels, device)
+        voxels = np.stack([np.zeros_like(flat), *np.unravel_index(flat, tuple(patch_size))], axis=1)
+        features = window_features(backbone, image[(None, slice(None), *patch)], voxels, device)
         parts.append((features, label[patch].ravel()[flat], weights, [len(flat)]))
     return VoxelRows(*map(np.concatenate, zip(*parts, strict=True)))
 
@@ -90,31 +94,3 @@ def random_corners(
         warn=False,
     )
     return [[int(c) - size // 2 for c, size in zip(centre, patch_size, strict=True)] for centre in centres]
-
-
-def volume_rows(
-    backbone: nn.Module,
-    image: Tensor,
-    label: np.ndarray,
-    window_size: Sequence[int],
-    overlap: float,
-    num_voxels: int,
-    seed: int,
-    device: torch.device | str = "cpu",
-) -> VoxelRows:
-    """Give rows of a whole volume, as one patch, with the features that sliding-window inference sees.
-
-    Args:
-        backbone: maps a window to a feature pyramid.
-        image: shape ``(C, *spatial)``, no axis shorter than the window.
-        label: integer map of shape ``spatial``.
-        window_size: spatial size.
-        overlap: of neighbouring windows, as a part of their size.
-        num_voxels: the most that are kept, see `medssl.probe.choose.choose_voxels`.
-        seed: of the voxels.
-        device: where features are computed.
-    """
-    flat, weights = choose_voxels(label, num_voxels, at_random(np.random.default_rng(seed)))
-    voxels = np.stack(np.unravel_index(flat, label.shape), axis=1)
-    features = central_features(backbone, image, voxels, window_size, overlap, device)
-    return VoxelRows(features, label.ravel()[flat], weights, np.array([len(flat)]))

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from monai.data.utils import dense_patch_slices
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from medssl.ops.pyramid import interpolate_voxels
 
@@ -18,8 +19,9 @@ def central_features(
     window_size: Sequence[int],
     overlap: float = 0.5,
     device: torch.device | str = "cpu",
+    title: str | None = None,
 ) -> np.ndarray:
-    """Give the features of some voxels of an image, each from the window in which it is most central.
+    """Compute the features of some voxels of an image, each from the window in which it is most central.
 
     The windows are those of MONAI's sliding-window inference; one without a voxel is not computed.
 
@@ -30,6 +32,7 @@ def central_features(
         window_size: spatial size.
         overlap: of neighbouring windows, as a part of their size.
         device: where features are computed.
+        title: of a progress bar over the windows; None shows none.
 
     Returns:
         Float32 array of shape ``(N, sum of the level channels)``, rows in the order of `voxels`.
@@ -50,14 +53,27 @@ def central_features(
     order = np.argsort(window_of, kind="stable")
     bounds = [*np.unique(window_of[order], return_index=True)[1], len(order)]
     result: np.ndarray | None = None
-    for first, last in pairwise(bounds):
-        rows = order[first:last]
-        corner = [int(start[owner[rows[0]]]) for start, owner in zip(starts, owners, strict=True)]
-        window = image[(slice(None), *(slice(c, c + size) for c, size in zip(corner, window_size, strict=True)))]
-        features = window_features(backbone, window, voxels[rows] - corner, device)
-        result = np.empty((len(voxels), features.shape[1]), dtype=np.float32) if result is None else result
-        result[rows] = features
+    with tqdm(total=len(bounds) - 1, desc=title, leave=False, disable=title is None, unit="window") as bar:
+        for batch in _pairs([order[first:last] for first, last in pairwise(bounds)]):
+            corners = [[int(start[o[rows[0]]]) for start, o in zip(starts, owners, strict=True)] for rows in batch]
+            windows = torch.stack([image[(slice(None), *map(slice, c, np.add(c, window_size)))] for c in corners])
+            local = [
+                np.insert(voxels[rows] - corner, 0, number, axis=1)
+                for number, (rows, corner) in enumerate(zip(batch, corners, strict=True))
+            ]
+            features = window_features(backbone, windows, np.concatenate(local), device)
+            result = np.empty((len(voxels), features.shape[1]), dtype=np.float32) if result is None else result
+            result[np.concatenate(batch)] = features
+            bar.update(len(batch))
     return np.empty((0, 0), dtype=np.float32) if result is None else result
+
+
+def _pairs(windows: list[np.ndarray]) -> list[list[np.ndarray]]:
+    """Group windows by two or, at the end, three: on one thread, PyTorch takes four times as long for one alone."""
+    groups = [windows[first : first + 2] for first in range(0, len(windows), 2)]
+    if len(groups) > 1 and len(groups[-1]) == 1:
+        groups[-2:] = [groups[-2] + groups[-1]]
+    return groups
 
 
 def _window_starts(size: int, window: int, overlap: float) -> np.ndarray:
@@ -66,19 +82,18 @@ def _window_starts(size: int, window: int, overlap: float) -> np.ndarray:
 
 
 @torch.inference_mode()
-def window_features(backbone: nn.Module, window: Tensor, voxels: np.ndarray, device: torch.device | str) -> np.ndarray:
-    """Compute the features of some voxels of one window.
+def window_features(backbone: nn.Module, windows: Tensor, voxels: np.ndarray, device: torch.device | str) -> np.ndarray:
+    """Compute the features of some voxels of windows of one size.
 
     Args:
-        backbone: maps a window to a feature pyramid.
-        window: shape ``(C, *spatial)``.
-        voxels: integer indices into the window, shape ``(N, spatial_dims)``.
+        backbone: maps windows to a feature pyramid.
+        windows: shape ``(B, C, *spatial)``.
+        voxels: integers of shape ``(N, 1 + spatial_dims)``: the window, then the indices into it.
         device: where they are computed.
 
     Returns:
         Float32 array of shape ``(N, sum of the level channels)``, rows in the order of `voxels`.
     """
-    pyramid = backbone(window[None].to(device))
-    indices = np.concatenate([np.zeros((len(voxels), 1), dtype=np.int64), voxels], axis=1)
-    rows = interpolate_voxels(pyramid, torch.from_numpy(indices).to(device), window.shape[1:])
+    pyramid = backbone(windows.to(device))
+    rows = interpolate_voxels(pyramid, torch.from_numpy(voxels).to(device), windows.shape[2:])
     return rows.float().cpu().numpy()

@@ -36,15 +36,8 @@ PRETRAINING = {
 }
 PROBE = {
     **SIZE,
-    # In smaller patches, which hold few classes, the loss of the absent ones would outweigh that of the present ones.
+    # Windows that show the network more of the body than the patches of its pretraining.
     "patch_size": [64, 64, 32],
-    "max_epochs": 1,
-    "steps_per_epoch": 100,
-    "patches_per_batch": 2,
-    "volumes_per_batch": 2,
-    "val_interval": 1,
-    "learning_rate": 0.03,
-    "standardize": True,
 }
 
 

@@ -2,27 +2,24 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
 from torch import nn
 
 from medssl.networks.heads import LinearHead
-from medssl.networks.rows import LinearHeadOnRows
 from medssl.networks.segmentation import SegmentationNetwork
 from medssl.networks.state_dicts import read_weights
 from medssl.packaging.loading import load_bundle
 from medssl.packaging.weights import load_strictly
-from medssl.probe.cache import ScanFeatures, module_digest
-from medssl.probe.dice import dice_of_classes
-from medssl.probe.fit import fit_linear_probe
+from medssl.probe.cache import FeatureCache, module_digest
+from medssl.probe.dice import head_dice
+from medssl.probe.fit import Fit, fit_head
 from medssl.probe.rows import VoxelRows
 from medssl.probe.versions import newest_probe, write_probe
 from medssl.scans.geometry import pair_problems
@@ -32,9 +29,8 @@ from medssl.transforms.save import check_labels
 from medssl.workflows.segments import meant_labels
 
 logger = logging.getLogger(__name__)
-NUM_STEPS = 1500
-LEARNING_RATE = 0.03
-PATCHES_PER_BATCH = 4
+# Of all labelled scans together.
+MAX_VOXELS = 100_000
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ class Labelling:
         """Say whether there is a fitted probe, or else a head for the same labels in the bundle."""
         return self._bundle_segments or self.report() is not None
 
-    def train(self, scans: Sequence[LabelledScan], device: str = "cpu", num_steps: int = NUM_STEPS) -> dict[str, Any]:
+    def train(self, scans: Sequence[LabelledScan], device: str = "cpu") -> dict[str, Any]:
         """Fit a probe to the labels of scans, put it in use, and return its report.
 
         The report holds the Dice of every label on the very voxels that the probe was fitted to, and, from two scans
@@ -95,7 +91,6 @@ class Labelling:
         Args:
             scans: with their labels.
             device: where features are computed and the probe is fitted.
-            num_steps: of the fit.
 
         Raises:
             ValueError: if there is no scan, a label does not fit its scan, or holds a value that is no label.
@@ -103,22 +98,24 @@ class Labelling:
         if not scans:
             raise ValueError("No label has been saved yet; label at least one scan and submit it.")
         begin = time.monotonic()
-        folder = self.folder / "features"
-        features = ScanFeatures(folder, self.backbone, self.bundle.patch_size, self.bundle.overlap, device=device)
-        rows = [self._rows(features, scan) for scan in scans]
+        rows, computed = self._rows(scans, device)
         between = time.monotonic()
+        names = list(self.labels.values())
         held_out = None
-        if len(rows) > 1:
-            head = self._fit(rows[:-1], device, num_steps)
-            held_out = {"case": scans[-1].case, "fitted_to": len(rows) - 1, "dice": self._dice(head, rows[-1:])}
-        head = self._fit(rows, device, num_steps)
+        *others, last = rows
+        if any(rows[case].labels.any() for case in others):
+            head, _ = self._fit({case: rows[case] for case in others}, device)
+            held_out = {"case": last, "fitted_to": len(others), "dice": head_dice(head, [rows[last]], names)}
+        head, fit = self._fit(rows, device)
         report = {
             "backbone": self._sha256,
             "labels": {str(value): name for value, name in self.labels.items()},
-            "scans": [scan.case for scan in scans],
-            "dice_on_the_labels_it_was_fitted_to": self._dice(head, rows),
+            "scans": list(rows),
+            "dice_on_the_labels_it_was_fitted_to": head_dice(head, list(rows.values()), names),
             "dice_on_a_scan_left_out": held_out,
-            "voxels_computed": features.computed,
+            "l2": fit.l2,
+            "gradient_norm": fit.solution.gradient_norm,
+            "voxels_computed": computed,
             "seconds": {"features": round(between - begin, 2), "fit": round(time.monotonic() - between, 2)},
         }
         path = write_probe(self.folder / "probes", head.cpu(), report)
@@ -162,46 +159,25 @@ class Labelling:
         channels = self.backbone.level_channels
         return LinearHead(self.backbone.spatial_dims, channels, len(self.labels), standardize=True)
 
-    def _rows(self, features: ScanFeatures, scan: LabelledScan) -> VoxelRows:
+    def _rows(self, scans: Sequence[LabelledScan], device: str) -> tuple[dict[str, VoxelRows], int]:
+        cache = FeatureCache(
+            *(self.folder / "features", self.backbone, self.bundle.patch_size, len(self.labels)),
+            overlap=self.bundle.overlap,
+            rows_per_volume=max(MAX_VOXELS // len(scans), 1),
+            device=device,
+        )
+        rows = {scan.case: self._rows_of(cache, scan) for scan in scans}
+        return rows, cache.computed
+
+    def _rows_of(self, cache: FeatureCache, scan: LabelledScan) -> VoxelRows:
         headers = verified_header(scan.image), verified_header(scan.label)
         for problem in pair_problems(*headers):
             if problem.severity == "error":
                 raise ValueError(f"{scan.label} does not fit its scan: {problem.text}")
         sample = self.bundle.preprocessing(labelled=True)({"image": str(scan.image), "label": str(scan.label)})
         label = meant_labels(sample["label"].numpy(), scan.segments, self.labels, str(scan.label))
-        return features.rows(scan.case, sample["image"].as_tensor(), torch.from_numpy(label))
+        return cache.volume(scan.case, sample["image"].as_tensor(), torch.from_numpy(label))
 
-    def _fit(self, rows: list[VoxelRows], device: str, num_steps: int) -> LinearHead:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            head = self._head().to(device)
-        with _one_thread():
-            return fit_linear_probe(head, rows, num_steps, LEARNING_RATE, PATCHES_PER_BATCH)
-
-    @torch.no_grad()
-    def _dice(self, head: LinearHead, cases: list[VoxelRows]) -> dict[str, float | None]:
-        device = head.convs[-1].weight.device
-        scores = []
-        for rows in cases:
-            logits = LinearHeadOnRows(head)(torch.from_numpy(rows.features.astype(np.float32)).to(device)).cpu()
-            highest, channel = logits.max(dim=1)
-            predicted = torch.where(highest > 0, channel + 1, 0)
-            label, weight = torch.from_numpy(rows.labels), torch.from_numpy(rows.weights)
-            scores.append(dice_of_classes(predicted, label, weight, len(self.labels)).numpy())
-        table = np.array(scores)
-        means = {name: table[:, value - 1] for value, name in self.labels.items()}
-        return {
-            name: round(float(np.nanmean(column)), 4) if not np.isnan(column).all() else None
-            for name, column in means.items()
-        }
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run on one thread: a step of the fit is so short that on a busy machine threads wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    def _fit(self, rows: Mapping[str, VoxelRows], device: str) -> tuple[LinearHead, Fit]:
+        head = self._head().to(device).eval()
+        return head, fit_head(head, rows, list(self.labels.values()))

@@ -22,7 +22,8 @@ PRETRAINING_RECIPES = [
     ("kats", ["kats_reference"], ["mr", "mr_reference"]),
 ]
 SEGMENTATION_RECIPES = [
-    ("linear_probe", []),
+    ("linear_probe", ["paper_probe"]),
+    ("linear_probe", ["cached_probe"]),
     ("fine_tune", []),
     ("from_scratch", []),
     ("fine_tune", ["fine_tune_reference"]),

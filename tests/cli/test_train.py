@@ -53,5 +53,6 @@ def test_a_cached_probe_keeps_its_features_where_it_is_told(medssl, ct_list, tmp
     status, out, _ = medssl(*command, "--out", tmp_path / "run", "--cached", "--features", features)
     assert (status, out) == (0, f"Network: {tmp_path / 'run' / 'model.pt'}\n")
     assert len(list(features.glob("*.json"))) == 2
-    require_error(medssl(*command, "--out", tmp_path / "other", "--features", features), "add --cached")
+    paper = ("--with", "paper_probe", "--features", features)
+    require_error(medssl(*command, "--out", tmp_path / "other", *paper), "add --cached")
     assert not (tmp_path / "other").exists()

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from medssl.networks.heads import LinearHead
-from medssl.networks.rows import LinearHeadOnRows
+from medssl.networks.rows import LinearHeadOnRows, set_map_of_rows
 from medssl.ops.pyramid import gather_voxels
 
 LEVELS = (3, 5, 7)
@@ -89,3 +89,13 @@ def test_a_row_of_weight_2_counts_as_two_rows():
 def test_the_state_of_the_head_is_what_trains():
     head = randomised(False)
     assert [id(p) for p in LinearHeadOnRows(head).parameters()] == [id(p) for p in head.parameters()]
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_a_head_takes_over_a_map_of_rows_whatever_it_standardises_by(standardize):
+    head = randomised(standardize).eval()
+    kernel, bias = torch.randn(4, sum(LEVELS), dtype=torch.float64), torch.randn(4, dtype=torch.float64)
+    set_map_of_rows(head, kernel, bias)
+    pyramid, voxels = pyramid_and_voxels()
+    expected = (gather_voxels(pyramid, voxels).double() @ kernel.T + bias).float()
+    torch.testing.assert_close(at(head(pyramid), voxels), expected, rtol=1e-4, atol=1e-4)

@@ -36,7 +36,7 @@ def count_passes(monkeypatch):
     return count
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("patches", 3), ("volume", 4)])
+@pytest.mark.parametrize(("kind", "expected"), [("patches", 3), ("volume", 2)])
 def test_features_are_computed_once(kind, expected, case, count_passes, tmp_path):
     assert count_passes(FeatureCache(tmp_path, make_backbone(), **OPTIONS), kind, *case) == expected
     before = files_of(tmp_path)

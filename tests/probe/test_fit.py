@@ -1,58 +1,132 @@
+import logging
+
 import numpy as np
 import pytest
 import torch
 
-from medssl.losses.dice_bce import DiceBCELoss
+from medssl.data.datalist import load_section
+from medssl.networks.fpn import FPN
 from medssl.networks.heads import LinearHead
-from medssl.probe.fit import fit_linear_probe
-from medssl.probe.rows import VoxelRows
+from medssl.networks.rows import LinearHeadOnRows
+from medssl.probe.cache import FeatureCache
+from medssl.probe.dice import head_dice
+from medssl.probe.fit import L2_CANDIDATES, L2_OF_ONE_CASE, fit_head, left_out_dice
+from medssl.probe.solve import standardised
+from medssl.scans.loading import VerifiedLoadImaged
+from tests.probe.test_solve import case_of_classes
+
+NAMES = ["liver", "spleen"]
 
 
-def rows_of_classes(num_rows=60, seed=0):
-    """Give rows whose first two features say the class, among noise, all of one patch."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 3, num_rows)
-    features = rng.normal(size=(num_rows, 4)).astype(np.float32)
-    features[:, :2] += 4 * np.eye(3)[labels][:, 1:]
-    return VoxelRows(features.astype(np.float16), labels, np.ones(num_rows, np.float32), np.array([num_rows]))
+def make_head(standardize=False):
+    return LinearHead(2, level_channels=(2, 3), num_classes=2, standardize=standardize).eval()
+
+
+def predictions(head, case):
+    highest, channel = LinearHeadOnRows(head)(torch.from_numpy(case.features)).max(dim=1)
+    return torch.where(highest > 0, channel + 1, 0).numpy()
 
 
 @pytest.mark.parametrize("standardize", [False, True])
-def test_the_fit_is_that_of_the_head_on_all_voxels_of_the_patch(standardize):
-    case = rows_of_classes()
-    torch.manual_seed(0)
-    head = LinearHead(2, (4,), num_classes=2, standardize=standardize)
-    dense = LinearHead(2, (4,), num_classes=2, standardize=standardize).train()
-    dense.load_state_dict(head.state_dict())
-    fit_linear_probe(head, [case], num_steps=20, learning_rate=0.05, patches_per_batch=2)
-    optimizer = torch.optim.Adam(dense.parameters(), lr=0.05)
-    image = torch.from_numpy(case.features).float().T.reshape(1, 4, 6, 10).repeat(2, 1, 1, 1)
-    label = torch.from_numpy(case.labels).reshape(1, 1, 6, 10).repeat(2, 1, 1, 1)
-    for _ in range(20):
-        optimizer.zero_grad()
-        DiceBCELoss()(dense([image]), label).backward()
-        optimizer.step()
-    for name, value in dense.state_dict().items():
-        torch.testing.assert_close(head.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+def test_the_head_predicts_what_was_solved(standardize):
+    case = case_of_classes(num_rows=300)
+    head = make_head(standardize)
+    if standardize:
+        for norm in head.norms:
+            norm.running_mean.uniform_(-1, 1)
+            norm.running_var.uniform_(0.5, 2)
+    fit = fit_head(head, {"a": case}, NAMES)
+    voxels, _ = standardised([case])
+    np.testing.assert_array_equal(predictions(head, case), fit.solution.predict(voxels.features))
+    assert (predictions(head, case) == case.labels).mean() > 0.7
 
 
-def test_the_same_seed_gives_the_same_head():
-    cases = [rows_of_classes(seed=seed) for seed in range(3)]
-    cases = [case._replace(counts=np.array([20, 30, 10])) for case in cases]
-    weights = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(0)
-        head = fit_linear_probe(LinearHead(2, (4,), 2), cases, 5, 0.1, patches_per_batch=2, seed=seed)
-        weights.append(head.convs[0].weight.detach())
-    assert torch.equal(weights[0], weights[1])
-    assert not torch.equal(weights[0], weights[2])
+def test_one_case_takes_the_stated_penalty_and_leaves_none_out():
+    fit = fit_head(make_head(), {"a": case_of_classes()}, NAMES)
+    assert (fit.l2, fit.dice_left_out) == (L2_OF_ONE_CASE, {})
 
 
-def test_what_cannot_be_fitted_is_said():
-    head = LinearHead(2, (4,), num_classes=2)
-    with pytest.raises(ValueError, match="no cases to train on"):
-        fit_linear_probe(head, [], 5, 0.1)
-    case = rows_of_classes()
-    broken = case._replace(features=np.full_like(case.features, np.inf))
-    with pytest.raises(FloatingPointError, match="loss of step 1"):
-        fit_linear_probe(head, [broken], 5, 0.1)
+def test_several_cases_take_the_penalty_with_the_highest_dice_of_cases_left_out():
+    fit = fit_head(make_head(), {str(seed): case_of_classes(seed=seed, noise=3) for seed in range(3)}, NAMES)
+    assert set(fit.dice_left_out) == set(L2_CANDIDATES)
+    assert fit.dice_left_out[fit.l2] == max(fit.dice_left_out.values())
+
+
+def test_a_given_penalty_is_not_searched():
+    fit = fit_head(make_head(), {str(seed): case_of_classes(seed=seed) for seed in range(2)}, NAMES, l2=0.5)
+    assert (fit.l2, fit.dice_left_out) == (0.5, {})
+
+
+def test_noise_of_the_cases_asks_for_a_stronger_penalty():
+    rng = np.random.default_rng(0)
+
+    def noisy(seed):
+        case = case_of_classes(num_rows=60, seed=seed, noise=0.7)
+        return case._replace(features=np.c_[case.features, rng.normal(size=(60, 300))].astype(np.float32))
+
+    voxels, _ = standardised([noisy(seed) for seed in range(4)])
+    dice = left_out_dice(voxels, 2, [1e-6, 1e-1])
+    assert dice[1e-1] > dice[1e-6]
+
+
+def test_a_class_that_no_case_shows_is_said_and_never_predicted(caplog):
+    case = case_of_classes()
+    case = case._replace(labels=np.where(case.labels == 2, 0, case.labels))
+    head = make_head()
+    with caplog.at_level(logging.WARNING):
+        fit = fit_head(head, {"a": case}, NAMES)
+    assert "No labelled case shows spleen; the probe never predicts it." in caplog.text
+    assert fit.unseen == [2]
+    assert 1 in predictions(head, case)
+    far = case._replace(features=case.features * 1000)
+    assert 2 not in predictions(head, far)
+
+
+def test_a_case_without_any_class_is_said_and_taken_for_background(caplog):
+    empty = case_of_classes(seed=1)._replace(labels=np.zeros(80, np.int64))
+    with caplog.at_level(logging.WARNING):
+        fit = fit_head(make_head(), {"a": case_of_classes(), "empty": empty}, NAMES)
+    assert "Case empty shows no class; the probe takes it for background throughout." in caplog.text
+    assert fit.dice_left_out == {} or np.isfinite(list(fit.dice_left_out.values())).all()
+
+
+def test_where_no_case_shows_a_class_there_is_nothing_to_fit():
+    empty = case_of_classes()._replace(labels=np.zeros(80, np.int64))
+    with pytest.raises(ValueError, match=r"No labelled case shows any of liver, spleen \(a\).*Label at least one"):
+        fit_head(make_head(), {"a": empty}, NAMES)
+
+
+def test_a_probe_that_is_not_solved_is_said(caplog):
+    fit_head(make_head(), {"a": case_of_classes()}, NAMES, max_evaluations=2)
+    assert "The probe is not solved: after" in caplog.text
+
+
+def test_the_same_cases_give_the_same_head():
+    cases = {str(seed): case_of_classes(seed=seed) for seed in range(2)}
+    first, again = make_head(), make_head()
+    fit_head(first, cases, NAMES)
+    fit_head(again, cases, NAMES)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+
+
+def test_half_of_the_voxels_give_the_dice_of_the_fit_to_all_of_them(mr_list, tmp_path):
+    load = VerifiedLoadImaged(["image", "label"], ensure_channel_first=True)
+    names = [f"class {value}" for value in range(1, 10)]
+    backbone = FPN(spatial_dims=3, base_channels=8, num_levels=3)
+    scans = {}
+    for case in load_section(mr_list, "training+test"):
+        scan = load(dict(case))
+        image = scan["image"].as_tensor().float()
+        scans[case["case"]] = (image / image.max(), scan["label"].as_tensor())
+    cache = FeatureCache(tmp_path, backbone, (40, 32, 20), num_classes=9)
+    *_, unseen = scans
+    dice = []
+    for num_voxels in (12_800, 25_600):
+        rows = {name: cache.volume(name, *scan, num_voxels=num_voxels) for name, scan in scans.items()}
+        head = LinearHead(3, backbone.level_channels, num_classes=9)
+        fit_head(head, {name: part for name, part in rows.items() if name != unseen}, names, l2=1e-3)
+        every = cache.volume(unseen, *scans[unseen], num_voxels=25_600)
+        dice.append(np.mean([value for value in head_dice(head, [every], names).values() if value is not None]))
+    assert every.weights.tolist() == [1.0] * 25_600
+    assert dice[1] > 0.05
+    assert dice[0] == pytest.approx(dice[1], abs=0.005)

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from monai.inferers import SlidingWindowInferer
 from monai.transforms import RandCropByLabelClassesd
 
 from medssl.data.sampling import background_and_class_ratios
@@ -10,8 +9,7 @@ from medssl.networks.heads import LinearHead
 from medssl.networks.resnet import ResNet
 from medssl.networks.rows import LinearHeadOnRows
 from medssl.networks.segmentation import SegmentationNetwork
-from medssl.probe.rows import random_corners, random_patch_rows, volume_rows
-from medssl.probe.windows import central_features
+from medssl.probe.rows import random_corners, random_patch_rows
 
 PATCH = (8, 8, 4)
 
@@ -76,39 +74,3 @@ def test_every_patch_keeps_its_rows_and_stands_for_its_voxels(backbone, case):
     assert rows.counts.sum() == len(rows.features) == len(rows.labels) == len(rows.weights)
     for weights in np.split(rows.weights, np.cumsum(rows.counts)[:-1]):
         assert weights.sum() == pytest.approx(np.prod(PATCH), rel=1e-5)
-
-
-def test_features_of_a_volume_are_those_of_the_most_central_window(backbone, case):
-    image, label = case
-    rows = volume_rows(backbone, image, label, PATCH, overlap=0.5, num_voxels=10**6, seed=0)
-    windows = {}
-
-    def remember(window):
-        # The first channel of the position-coded image tells where the window lies.
-        windows[int(window.flatten()[0])] = window
-        return torch.zeros_like(window)
-
-    index = torch.arange(label.size, dtype=torch.float32).reshape(1, 1, *label.shape)
-    SlidingWindowInferer(PATCH, 1, 0.5)(index, remember)
-    corners = np.stack(np.unravel_index(sorted(windows), label.shape), axis=1)
-    centres = corners + (np.array(PATCH) - 1) / 2
-    for voxel in ((0, 0, 0), (7, 5, 4), (13, 10, 8), (6, 9, 2)):
-        corner = corners[np.square(centres - voxel).sum(axis=1).argmin()]
-        window = image[(slice(None), *(slice(c, c + s) for c, s in zip(corner, PATCH, strict=True)))]
-        with torch.no_grad():
-            pyramid = backbone(window[None])
-        local = np.array(voxel) - corner
-        expected = np.concatenate([level[(0, slice(None), *(local // 2**i))] for i, level in enumerate(pyramid)])
-        row = rows.features[np.ravel_multi_index(voxel, label.shape)]
-        np.testing.assert_allclose(row, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_windows_without_a_chosen_voxel_are_not_computed():
-    seen = []
-
-    def backbone(window):
-        seen.append(window)
-        return [window]
-
-    central_features(backbone, torch.rand(1, 40, 8), np.array([[1, 1], [2, 3]]), (8, 8))
-    assert len(seen) == 1

@@ -1,4 +1,4 @@
-"""`medssl probe --cached` beside the plain probe."""
+"""`medssl probe --cached` beside `medssl probe --with paper_probe`."""
 
 import json
 import shutil
@@ -111,7 +111,9 @@ def test_where_all_voxels_are_kept_the_probe_is_the_plain_one(ct_list, pretraine
         "standardize": True,
     }
     common = ("linear_probe", ct_list, ["ct"])
-    train_segmentation(*common, tmp_path / "plain", backbone=pretrained, num_labels=1, overrides=settings)
+    train_segmentation(
+        *common, tmp_path / "plain", backbone=pretrained, num_labels=1, layers=["paper_probe"], overrides=settings
+    )
     kept = {**settings, "patches_per_case": 1, "rows_per_patch": 10**6, "rows_per_volume": 10**6}
     train_segmentation(
         *common, tmp_path / "cached", backbone=pretrained, num_labels=1, layers=["cached_probe"], overrides=kept
@@ -145,7 +147,7 @@ def test_cached_and_plain_probe_agree_on_phantoms(tmp_path):
         "overlap": 0.25,
     }
     dice = {}
-    for name, layers in (("plain", []), ("cached", ["cached_probe"])):
+    for name, layers in (("plain", ["paper_probe"]), ("cached", ["cached_probe"])):
         train_segmentation(
             "linear_probe",
             datalist,

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -35,7 +37,7 @@ def trained(work, labelled):
     """A labelling on a random backbone, with a label that is not drawn, and its report."""
     labels = {**LABELS, 3: "not drawn"}
     labelling = Labelling(work / "bundles" / "toy_pretrain", work / "trained", labels)
-    return labelling, labelling.train([labelled, labelled], num_steps=200)
+    return labelling, labelling.train([labelled, replace(labelled, case="again")])
 
 
 def test_before_training_the_bundles_own_head_is_used_where_it_has_the_labels(work, tmp_path):
@@ -74,12 +76,12 @@ def test_the_report_says_what_was_measured_on_what(trained):
     fitted, left_out = report["dice_on_the_labels_it_was_fitted_to"], report["dice_on_a_scan_left_out"]
     assert fitted["not drawn"] is None
     assert 0.6 < fitted["liver"] <= 1
-    assert (left_out["case"], left_out["fitted_to"]) == ("scan", 1)
+    assert (left_out["case"], left_out["fitted_to"]) == ("again", 1)
 
 
 def test_the_same_scan_is_computed_once(trained):
     _, report = trained
-    assert 0 < report["voxels_computed"] <= 32768
+    assert 0 < report["voxels_computed"] <= np.prod(SHAPE) * 2
 
 
 def test_a_new_start_goes_on_with_the_newest_probe(work, trained):

@@ -112,7 +112,7 @@ def test_what_cannot_be_trained_is_said_before_anything_is_written(changes, erro
 def test_without_validation_cases_the_last_weights_are_kept(ct_list, tmp_path):
     datalist = with_sections(ct_list, tmp_path, validation=[])
     overrides = {**SEGMENTATION, **NETWORK, "max_epochs": 2}
-    weights = train_segmentation("linear_probe", datalist, ["ct"], tmp_path / "run", num_labels=1, overrides=overrides)
+    weights = train_segmentation("from_scratch", datalist, ["ct"], tmp_path / "run", num_labels=1, overrides=overrides)
     last = torch.load(tmp_path / "run" / "checkpoints" / "step=0000004.pt", weights_only=True)["network"]
     kept = torch.load(weights, weights_only=True)
     assert kept.keys() == last.keys()

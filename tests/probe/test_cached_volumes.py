@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from medssl.networks.fpn import FPN
-from medssl.probe.cache import ScanFeatures, module_digest
+from medssl.probe.cache import FeatureCache, module_digest
 
 
 class Counting(torch.nn.Module):
@@ -28,38 +28,32 @@ def scan():
 
 
 def features_of(folder, backbone, **changes):
-    settings = {"patch_size": (8, 8), "overlap": 0.0, "num_voxels": 200, "rows_per_part": 50, **changes}
-    return ScanFeatures(folder, backbone, **settings)
+    settings = {"patch_size": (8, 8), "num_classes": 1, "overlap": 0.0, "rows_per_volume": 200, **changes}
+    return FeatureCache(folder, backbone, **settings)
 
 
 def test_rows_hold_the_feature_and_the_label_of_the_same_voxel(tmp_path, scan):
-    rows = features_of(tmp_path, Counting()).rows("scan", *scan)
+    rows = features_of(tmp_path, Counting()).volume("scan", *scan)
     voxels = rows.features[:, 0].astype(int)
     np.testing.assert_array_equal(scan[1].numpy().ravel()[voxels], rows.labels)
-    assert rows.counts.tolist() == [50] * 4
-
-
-def test_every_part_holds_every_class(tmp_path, scan):
-    rows = features_of(tmp_path, Counting()).rows("scan", *scan)
-    for part in np.split(rows.labels, np.cumsum(rows.counts)[:-1]):
-        assert set(part) == {0, 1}
+    assert rows.counts.tolist() == [200]
 
 
 def test_the_same_label_computes_nothing(tmp_path, scan):
-    first = features_of(tmp_path, Counting()).rows("scan", *scan)
+    first = features_of(tmp_path, Counting()).volume("scan", *scan)
     backbone = Counting()
-    again = features_of(tmp_path, backbone).rows("scan", *scan)
+    again = features_of(tmp_path, backbone).volume("scan", *scan)
     assert backbone.windows == 0
     np.testing.assert_array_equal(again.features, first.features)
 
 
 def test_a_changed_label_computes_its_new_voxels_only(tmp_path, scan):
     image, label = scan
-    features_of(tmp_path, Counting()).rows("scan", image, label)
+    features_of(tmp_path, Counting()).volume("scan", image, label)
     label[:, 18:20, 18:20] = 1
     backbone = Counting()
     features = features_of(tmp_path, backbone)
-    rows = features.rows("scan", image, label)
+    rows = features.volume("scan", image, label)
     assert 0 < features.computed < 40
     assert backbone.windows < 9
     voxels = rows.features[:, 0].astype(int)
@@ -69,13 +63,13 @@ def test_a_changed_label_computes_its_new_voxels_only(tmp_path, scan):
 @pytest.mark.parametrize("change", ["scan", "backbone", "windows"])
 def test_another_scan_backbone_or_window_computes_anew(tmp_path, scan, change):
     image, label = scan
-    features_of(tmp_path, Counting()).rows("scan", image, label)
+    features_of(tmp_path, Counting()).volume("scan", image, label)
     backbone = Counting()
     if change == "backbone":
         backbone.scale.data += 1
     settings = {"patch_size": (12, 12)} if change == "windows" else {}
     features = features_of(tmp_path, backbone, **settings)
-    features.rows("scan", image + (change == "scan"), label)
+    features.volume("scan", image + (change == "scan"), label)
     assert features.computed == 200
 
 
@@ -83,7 +77,7 @@ def test_features_are_those_of_the_network_in_its_windows(tmp_path):
     torch.manual_seed(0)
     backbone = FPN(spatial_dims=2, base_channels=4, num_levels=2).eval()
     image = torch.rand(1, 8, 8)
-    rows = features_of(tmp_path, backbone).rows("scan", image, torch.zeros(1, 8, 8))
+    rows = features_of(tmp_path, backbone).volume("scan", image, torch.zeros(1, 8, 8))
     fine, coarse = (level[0].detach() for level in backbone(image[None]))
     dense = torch.cat([fine, coarse.repeat_interleave(2, 1).repeat_interleave(2, 2)]).flatten(1).T
     found = torch.from_numpy(rows.features.astype(np.float32))
@@ -92,20 +86,40 @@ def test_features_are_those_of_the_network_in_its_windows(tmp_path):
 
 
 def test_a_damaged_file_is_computed_again(tmp_path, scan):
-    features_of(tmp_path, Counting()).rows("scan", *scan)
+    features_of(tmp_path, Counting()).volume("scan", *scan)
     (path,) = tmp_path.glob("*.features.npy")
     path.write_bytes(path.read_bytes()[:100])
     features = features_of(tmp_path, Counting())
-    features.rows("scan", *scan)
+    features.volume("scan", *scan)
     assert features.computed == 200
 
 
-def test_features_that_are_not_finite_are_refused(tmp_path, scan):
+def test_features_of_a_volume_that_are_not_finite_are_refused(tmp_path, scan):
     backbone = Counting()
     backbone.scale.data[:] = torch.nan
-    with pytest.raises(FloatingPointError, match="scan"):
-        features_of(tmp_path, backbone).rows("scan", *scan)
+    with pytest.raises(FloatingPointError, match="case scan that are not finite, at 200 of 200 voxels"):
+        features_of(tmp_path, backbone).volume("scan", *scan)
     assert not list(tmp_path.iterdir())
+
+
+def test_fewer_voxels_are_read_and_more_computed_in_part(tmp_path, scan):
+    features_of(tmp_path, Counting()).volume("scan", *scan)
+    features = features_of(tmp_path, Counting())
+    few = features.volume("scan", *scan, num_voxels=100)
+    assert (len(few.labels), features.computed) == (100, 0)
+    more = features.volume("scan", *scan, num_voxels=300)
+    assert (len(more.labels), features.computed) == (300, 100)
+    np.testing.assert_array_equal(scan[1].numpy().ravel()[more.features[:, 0].astype(int)], more.labels)
+
+
+def test_voxels_of_a_former_label_stay(tmp_path, scan):
+    image, label = scan
+    features = features_of(tmp_path, Counting())
+    features.volume("scan", image, label)
+    features.volume("scan", image, torch.roll(label, 10, dims=2))
+    before = features.computed
+    features.volume("scan", image, label)
+    assert features.computed == before
 
 
 def test_the_hash_follows_the_weights():
