@@ -17,6 +17,7 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from medssl.packaging.sources import source_bundles
 
+_EXTENDS = "extends"
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
@@ -47,13 +48,49 @@ def find_recipe(folder: str, name: str, *others: str) -> Path:
     return found
 
 
-def merge(
-    recipe: Sequence[Path], settings: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Give the merged, unresolved configuration of recipe files, then settings, then overrides, later ones winning.
+def with_bases(recipe: Sequence[Path]) -> list[Path]:
+    """Return the files of a recipe with those that they extend, each base once and before the first file that names it.
+
+    A file names its bases as ``extends: image_level``, or as a list: files below ``pretrain/configs`` of the source
+    bundles, or paths relative to the file that end in ``.yaml``.
 
     Args:
         recipe: YAML or JSON files.
+
+    Raises:
+        FileNotFoundError: if there is no such base.
+        ValueError: if a file extends itself, directly or through others.
+
+    Example:
+        >>> [path.name for path in with_bases([find_recipe("pretrain/configs/methods", "moco")])]
+        ['image_level.yaml', 'sgd.yaml', 'moco.yaml']
+    """
+    files: list[Path] = []
+    for path in recipe:
+        files += [base for base in _bases(path, ()) if base not in files]
+        files.append(path)
+    return files
+
+
+def _bases(path: Path, descendants: tuple[Path, ...]) -> list[Path]:
+    if path.resolve() in descendants:
+        raise ValueError(f"{path} extends itself; take it out of 'extends' in {descendants[-1]}.")
+    named = ConfigParser.load_config_file(str(path)).get(_EXTENDS, [])
+    bases: list[Path] = []
+    for name in [named] if isinstance(named, str) else named:
+        is_file = name.endswith((".yaml", ".yml", ".json"))
+        base = find_recipe("pretrain/configs", str(path.parent / name) if is_file else name)
+        bases += [*_bases(base, (*descendants, path.resolve())), base]
+    return bases
+
+
+def merge(
+    recipe: Sequence[Path], settings: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the merged, unresolved configuration of recipe files, then settings, then overrides, later ones winning.
+
+    Args:
+        recipe: YAML or JSON files; what they extend is merged too (see `with_bases`).
         settings: of the command; they may add names to the recipe.
         overrides: of the user, in MONAI's syntax, as in ``{"train::trainer::amp": True}``.
 
@@ -64,7 +101,9 @@ def merge(
         >>> merge([find_recipe("data", "ct")], {"name": "mine"}, {"spacing": [2, 2, 2]})["spacing"]
         [2, 2, 2]
     """
-    parser = ConfigParser(ConfigParser.load_config_files([str(path) for path in recipe]))
+    config = ConfigParser.load_config_files([str(path) for path in with_bases(recipe)])
+    config.pop(_EXTENDS, None)
+    parser = ConfigParser(config)
     parser.update(dict(settings))
     for key, value in (overrides or {}).items():
         parent, _, name = key.rpartition("::")
