@@ -28,6 +28,7 @@ class Progress:
 
     def _move(self, engine: Engine) -> None:
         self.bar.set_postfix({k: f"{v:.3f}" for k, v in LossValues()(engine.state.output).items()}, refresh=False)
+        self.bar.total = engine.state.max_epochs * engine.state.epoch_length
         self.bar.update()
 
     def _close(self, engine: Engine | None = None) -> None:

@@ -16,8 +16,8 @@ class WarmupCosine:
     Args:
         optimizer: the one whose learning rate is set before each step.
         peak: learning rate at the end of the warm-up.
-        max_epochs: number of epochs of the run, warm-up included.
-        steps_per_epoch: number of steps of an epoch.
+        max_epochs: of the run, those of the warm-up included; None asks the trainer at every step.
+        steps_per_epoch: of the run; None asks the trainer.
         warmup: share of the run, at least 0 and below 1, over which the rate rises from 0 to `peak`.
         end: learning rate that the cosine reaches after the last step.
 
@@ -27,8 +27,8 @@ class WarmupCosine:
     Example:
         >>> import torch
         >>> optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
-        >>> schedule = WarmupCosine(optimizer, peak=0.8, max_epochs=2, steps_per_epoch=3, warmup=0.34)
-        >>> [round(schedule.learning_rate(step), 3) for step in (1, 2, 3, 4, 5, 6)]
+        >>> schedule = WarmupCosine(optimizer, peak=0.8, warmup=0.34)
+        >>> [round(schedule.learning_rate(step, total_steps=6), 3) for step in (1, 2, 3, 4, 5, 6)]
         [0.4, 0.8, 0.8, 0.683, 0.4, 0.117]
     """
 
@@ -36,8 +36,8 @@ class WarmupCosine:
         self,
         optimizer: Optimizer,
         peak: float,
-        max_epochs: int,
-        steps_per_epoch: int,
+        max_epochs: int | None = None,
+        steps_per_epoch: int | None = None,
         warmup: float = 0.0,
         end: float = 0.0,
     ) -> None:
@@ -45,8 +45,9 @@ class WarmupCosine:
             raise ValueError(f"The warm-up is a share of the run, at least 0 and below 1, got {warmup}.")
         self.optimizer = optimizer
         self.peak = peak
-        self.total_steps = max_epochs * steps_per_epoch
-        self.warmup_steps = int(warmup * self.total_steps)
+        self.max_epochs = max_epochs
+        self.steps_per_epoch = steps_per_epoch
+        self.warmup = warmup
         self.end = end
 
     def attach(self, engine: Engine) -> None:
@@ -55,13 +56,16 @@ class WarmupCosine:
 
     def __call__(self, engine: Engine) -> None:
         """Set the learning rate of this step in all parameter groups."""
-        # Looked up every time, because an optimizer makes new groups when it loads a state.
+        max_epochs = self.max_epochs or engine.state.max_epochs
+        total_steps = max_epochs * (self.steps_per_epoch or engine.state.epoch_length)
+        # Looked up every time, because an optimizer that loads a state makes new groups.
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(engine.state.iteration)
+            group["lr"] = self.learning_rate(engine.state.iteration, total_steps)
 
-    def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 1."""
-        if step <= self.warmup_steps:
-            return self.peak * step / self.warmup_steps
-        progress = (step - 1 - self.warmup_steps) / (self.total_steps - self.warmup_steps)
+    def learning_rate(self, step: int, total_steps: int) -> float:
+        """Return the learning rate of a step, counted from 1, in a run of so many steps."""
+        warmup_steps = int(self.warmup * total_steps)
+        if step <= warmup_steps:
+            return self.peak * step / warmup_steps
+        progress = (step - 1 - warmup_steps) / (total_steps - warmup_steps)
         return self.end + (self.peak - self.end) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2

@@ -26,7 +26,7 @@ def rates(max_epochs, epoch_length, start=0, **options):
 def test_rates_by_hand():
     schedule = WarmupCosine(make_optimizer(), peak=1.0, max_epochs=1, steps_per_epoch=5, warmup=0.2, end=0.2)
     expected = [1.0, 1.0, 0.2 + 0.4 * (1 + math.sqrt(0.5)), 0.6, 0.2 + 0.4 * (1 - math.sqrt(0.5))]
-    assert [schedule.learning_rate(step) for step in range(1, 6)] == pytest.approx(expected)
+    assert [schedule.learning_rate(step, total_steps=5) for step in range(1, 6)] == pytest.approx(expected)
 
 
 def test_rates_are_those_of_torchs_schedulers():
@@ -39,12 +39,14 @@ def test_rates_are_those_of_torchs_schedulers():
         optimizer.step()
         scheduler.step()
     schedule = WarmupCosine(make_optimizer(), peak=1.0, max_epochs=3, steps_per_epoch=4, warmup=0.34, end=0.1)
-    assert [schedule.learning_rate(step) for step in range(1, 13)] == pytest.approx(expected)
+    assert [schedule.learning_rate(step, total_steps=12) for step in range(1, 13)] == pytest.approx(expected)
 
 
 def test_every_group_has_the_rate_of_the_step():
     schedule = WarmupCosine(make_optimizer(), peak=0.3, max_epochs=2, steps_per_epoch=3, warmup=0.4)
-    assert rates(2, 3, peak=0.3, warmup=0.4) == [[schedule.learning_rate(step)] * 2 for step in range(1, 7)]
+    assert rates(2, 3, peak=0.3, warmup=0.4) == [
+        [schedule.learning_rate(step, total_steps=6)] * 2 for step in range(1, 7)
+    ]
 
 
 def test_a_resumed_run_goes_on_with_the_rates_of_one_that_was_not_stopped():
@@ -66,3 +68,20 @@ def test_an_optimizer_that_loads_a_state_still_follows():
 def test_a_warmup_as_long_as_the_run_is_refused(warmup):
     with pytest.raises(ValueError, match="a share of the run"):
         WarmupCosine(make_optimizer(), peak=0.3, max_epochs=2, steps_per_epoch=3, warmup=warmup)
+
+
+def test_without_a_length_it_is_that_of_the_trainer():
+    optimizer = make_optimizer()
+    schedule = WarmupCosine(optimizer, peak=1.0, warmup=0.5)
+    seen = []
+
+    def step(engine, batch):
+        seen.append(optimizer.param_groups[0]["lr"])
+        if engine.state.iteration == 1:
+            # As a budget of minutes does after its first steps.
+            engine.state.max_epochs = 2
+
+    engine = Engine(step)
+    schedule.attach(engine)
+    engine.run(range(2), max_epochs=4)
+    assert seen == pytest.approx([0.25, 1.0, 1.0, 0.5])

@@ -145,7 +145,7 @@ def test_v2_warms_up_for_a_twentieth_of_the_run_and_decays_to_1e_8():
     parser = recipe("pix2rep_v2")
     parser.update({"max_epochs": 10, "steps_per_epoch": 100, "method": nn.Linear(1, 1)})
     (schedule,) = parser.get_parsed_content("train::schedule_handlers")
-    rates = [schedule.learning_rate(step) for step in range(1, 1002)]
+    rates = [schedule.learning_rate(step, total_steps=1000) for step in range(1, 1002)]
     assert rates.index(max(rates)) == 49
     assert max(rates) == 4.7e-4
     assert rates[-1] == pytest.approx(1e-8)
