@@ -1,3 +1,4 @@
+from .averaging import AverageWeights as AverageWeights
 from .batches import prepare_image as prepare_image
 from .batches import prepare_views as prepare_views
 from .fine_tune import KeepBest as KeepBest
@@ -9,6 +10,7 @@ from .losses import StopOnBadLoss as StopOnBadLoss
 from .mean_teacher import GuideTeacher as GuideTeacher
 from .mean_teacher import MeanTeacher as MeanTeacher
 from .mean_teacher import sigmoid_ramp as sigmoid_ramp
+from .minutes import FitToMinutes as FitToMinutes
 from .optimizers import decay_groups as decay_groups
 from .progress import Progress as Progress
 from .schedules import WarmupCosine as WarmupCosine

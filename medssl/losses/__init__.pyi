@@ -4,6 +4,7 @@ from .cosine import CosineLoss as CosineLoss
 from .dice_bce import DiceBCELoss as DiceBCELoss
 from .dice_bce import RowDiceBCELoss as RowDiceBCELoss
 from .dice_bce import RowTargets as RowTargets
+from .dice_ce import DiceCELoss as DiceCELoss
 from .info_nce import InfoNCELoss as InfoNCELoss
 from .info_nce import collapse_value as collapse_value
 from .info_nce import log_sum_of_negatives as log_sum_of_negatives

@@ -1,9 +1,9 @@
 from .batches import FeatureCases as FeatureCases
 from .cache import FeatureCache as FeatureCache
-from .cache import ScanFeatures as ScanFeatures
 from .choose import choose_voxels as choose_voxels
 from .dice import dice_of_classes as dice_of_classes
-from .fit import fit_linear_probe as fit_linear_probe
+from .fit import fit_head as fit_head
 from .rows import VoxelRows as VoxelRows
+from .run import SolvedProbe as SolvedProbe
 from .versions import newest_probe as newest_probe
 from .versions import write_probe as write_probe

@@ -19,7 +19,7 @@ from medssl.probe.cache import FeatureCache
 from medssl.probe.dice import head_dice
 from medssl.probe.fit import Fit, fit_head
 from medssl.probe.rows import VoxelRows
-from medssl.runs.folder import save_atomically
+from medssl.runs.tensors import save_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -37,7 +37,7 @@ def test_a_decoder_segments_behind_any_backbone(decoder, backbone, spatial_dims)
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_a_decoder_is_trained_on_a_pretrained_backbone_and_can_be_packed(decoder, ct_list, pretrained, tmp_path):
     narrow = {"aspp_channels": 4} if decoder == "deeplabv3" else {}
-    overrides = {**SEGMENTATION, "frozen_steps": 1, **narrow}
+    overrides = {**SEGMENTATION, **narrow}
     weights = train_segmentation(
         "fine_tune",
         ct_list,

@@ -8,6 +8,7 @@ from monai.bundle import ConfigParser
 
 from medssl.networks.heads import LinearHead, NonLinearHead
 from medssl.packaging.sources import source_bundles
+from medssl.workflows.recipes import with_bases
 from medssl.workflows.training import pretrain, train_segmentation
 from tests.tiny import NETWORK, PRETRAINING, SEGMENTATION, arguments, start
 
@@ -28,11 +29,13 @@ SEGMENTATION_RECIPES = [
     ("from_scratch", []),
     ("fine_tune", ["fine_tune_reference"]),
     ("fine_tune", ["pix2rep_fine_tune"]),
+    ("fine_tune", ["paper_fine_tune"]),
+    ("from_scratch", ["paper_from_scratch"]),
 ]
 
 
 def parsed(*files, **settings):
-    parser = ConfigParser(ConfigParser.load_config_files([str(ROOT / file) for file in files]))
+    parser = ConfigParser(ConfigParser.load_config_files([str(path) for path in with_bases([ROOT / f for f in files])]))
     parser.update(settings)
     return parser
 
@@ -66,7 +69,7 @@ def test_pretraining_recipe_trains(method, layers, data, ct_list, mr_list, tmp_p
 def test_segmentation_recipe_trains(setting, layers, ct_list, pretrained, tmp_path):
     backbone = None if setting == "from_scratch" else pretrained
     # Unfreezing happens within the two steps.
-    schedule = {"frozen_steps": 1} if setting == "fine_tune" else {}
+    schedule = {"frozen_steps": 1} if setting == "fine_tune" and layers else {}
     network = NETWORK if backbone is None else {}
     overrides = {**SEGMENTATION, **schedule, **network}
     train_segmentation(
@@ -105,15 +108,58 @@ def test_a_probe_leaves_the_backbone_as_it_was(pretrained, probed):
     assert moved(before, torch.load(probed / "model.pt", weights_only=True)) == []
 
 
-def test_fine_tuning_starts_from_the_pretrained_backbone_and_changes_it(ct_list, pretrained, tmp_path):
+def test_the_papers_fine_tuning_changes_the_pretrained_backbone_once_it_is_unfrozen(ct_list, pretrained, tmp_path):
     before = torch.load(pretrained / "backbone.pt", weights_only=True)
     for name, frozen_steps in (("frozen", 2), ("unfrozen", 1)):
         overrides = {**SEGMENTATION, "frozen_steps": frozen_steps}
         weights = train_segmentation(
-            "fine_tune", ct_list, ["ct"], tmp_path / name, backbone=pretrained, num_labels=1, overrides=overrides
+            "fine_tune",
+            ct_list,
+            ["ct"],
+            tmp_path / name,
+            backbone=pretrained,
+            num_labels=1,
+            layers=["paper_fine_tune"],
+            overrides=overrides,
         )
         changed = moved(before, torch.load(weights, weights_only=True))
         assert bool(changed) == (name == "unfrozen")
+
+
+@pytest.mark.parametrize("network", ["dynunet", "segresnet", "basic_unet"])
+@pytest.mark.parametrize("data", ["ct", "image_2d"])
+def test_stock_networks_of_monai_give_one_logit_a_class(network, data):
+    names = [f"segmentation/configs/{name}.yaml" for name in ("train", "from_scratch", network)]
+    parser = parsed(*names, f"data/{data}.yaml", num_classes=3)
+    size = (32, 32, 32)[: parser["spatial_dims"]]
+    logits = parser.get_parsed_content("network_def")(torch.zeros(2, 1, *size))
+    assert logits.shape == (2, 3, *size)
+
+
+def test_a_stock_network_trains_from_scratch_as_any_other(ct_list, tmp_path):
+    overrides = {**SEGMENTATION, "patch_size": [16, 16, 16]}
+    train_segmentation(
+        "from_scratch", ct_list, ["ct"], tmp_path / "run", num_labels=1, layers=["segresnet"], overrides=overrides
+    )
+    require_run(tmp_path / "run", "model.pt")
+
+
+def test_the_weights_that_are_kept_are_the_averaged_ones(ct_list, pretrained, tmp_path):
+    weights = train_segmentation(
+        "fine_tune", ct_list, ["ct"], tmp_path / "run", backbone=pretrained, num_labels=1, overrides=SEGMENTATION
+    )
+    state = torch.load(tmp_path / "run/checkpoints/step=0000002.pt", weights_only=True)
+    kept = torch.load(weights, weights_only=True)
+    assert all(torch.equal(value, state["average"][f"module.{name}"]) for name, value in kept.items())
+    assert any(not torch.equal(value, state["network"][name]) for name, value in kept.items())
+
+
+def test_images_are_mirrored_left_to_right_only_where_no_class_has_a_side():
+    names = [f"segmentation/configs/{name}.yaml" for name in ("train", "from_scratch")]
+    for classes, axes in (({"1": "liver"}, [0, 1, 2]), ({"1": "left kidney"}, [1, 2])):
+        parser = parsed(*names, num_classes=1, class_names=classes)
+        transforms = parser.get_parsed_content("augmentation")
+        assert [t.flipper.spatial_axis for t in transforms if type(t).__name__ == "RandFlipd"] == axes
 
 
 def test_kats_has_the_size_of_its_paper():

@@ -23,7 +23,14 @@ SETTINGS = {**SIZES, "overlap": 0.0}
 def probe(datalist, folder, backbone=None, data=("ct",), num_labels=2, resume=False, **overrides):
     settings = {**SETTINGS, **({} if backbone else NETWORK), **overrides}
     return train_segmentation(
-        "linear_probe", datalist, list(data), folder, backbone, num_labels, overrides=settings, resume=resume
+        "linear_probe",
+        datalist,
+        list(data),
+        folder,
+        backbone=backbone,
+        num_labels=num_labels,
+        overrides=settings,
+        resume=resume,
     )
 
 

@@ -38,11 +38,8 @@ TRAINING = {
     **{"patches_per_batch": 2, "volumes_per_batch": 2},
 }
 HEADS = {
-    "linear_probe": {"learning_rate": 0.03, "standardize": True},
-    "fine_tune": {
-        **{"learning_rate": 0.01, "frozen_steps": 50, "rise_steps": 20},
-        **{"backbone_lr_start": 0.0003, "backbone_lr_end": 0.003},
-    },
+    "linear_probe": {},
+    "fine_tune": {"learning_rate": 0.003},
 }
 
 

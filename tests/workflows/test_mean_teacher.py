@@ -21,7 +21,7 @@ def last_state(folder):
 
 
 def backbone_of(setting, pretrained):
-    return (None, NETWORK) if setting == "from_scratch" else (pretrained, {"frozen_steps": 1})
+    return (None, NETWORK) if setting == "from_scratch" else (pretrained, {})
 
 
 def require_teacher_kept(folder):
@@ -65,7 +65,7 @@ def test_without_validation_the_last_teacher_is_kept(ct_list, tmp_path):
 
 
 def test_a_killed_run_ends_as_one_that_was_not(ct_list, pretrained, tmp_path, monkeypatch):
-    overrides = {**TINY, "max_epochs": 2, "checkpoint_every": 1, "frozen_steps": 1, "rise_steps": 2}
+    overrides = {**TINY, "max_epochs": 2, "checkpoint_every": 1}
     options = {"layers": LAYERS, "overrides": overrides}
     train_segmentation("fine_tune", ct_list, ["ct"], tmp_path / "whole", backbone=pretrained, num_labels=1, **options)
     with monkeypatch.context() as patch:

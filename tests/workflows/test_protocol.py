@@ -20,7 +20,7 @@ PLAN = {
     },
     "settings": {
         "linear_probe": {"backbones": ["random", "kats"], "overrides": {"learning_rate": 0.01}},
-        "fine_tune": {"backbones": ["kats"], "overrides": {"frozen_steps": 1}},
+        "fine_tune": {"backbones": ["kats"], "overrides": {"weight_decay": 0.0}},
         "from_scratch": {"backbones": ["random"]},
     },
 }

@@ -58,9 +58,7 @@ def test_pretraining_killed_ten_times_and_started_with_the_same_command(num_work
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_fine_tuning(num_workers, ct_list, pretrained, tmp_path):
-    # The backbone is unfrozen before the kill, and its learning rate still rises after it.
-    schedule = {"frozen_steps": 12, "rise_steps": 20, "learning_rate": 0.01, "backbone_lr_end": 0.01}
-    settings = {**SEGMENTATION, **PACE, **schedule, "num_workers": num_workers}
+    settings = {**SEGMENTATION, **PACE, "learning_rate": 0.01, "num_workers": num_workers}
     settings.pop("panel_every")
     options = ["--datalist", ct_list, "--data", "ct", "--backbone", pretrained]
     whole, broken = run_unbroken_and_killed(["finetune", *options, *arguments(settings)], tmp_path)
