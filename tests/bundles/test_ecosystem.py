@@ -131,7 +131,8 @@ def test_code_is_monais_or_an_installed_packages(path):
 def test_every_preprocessing_turns_scans_to_the_same_axes(path):
     steps = ConfigParser.load_config_file(str(path)).get("image_transforms")
     if steps is not None:
-        assert [step["axcodes"] for step in steps if step["_target_"] == "Orientationd"] in (["RAS"], ["RA"], ["LP"])
+        named = [step for step in steps if not isinstance(step, str)]
+        assert [step["axcodes"] for step in named if step["_target_"] == "Orientationd"] in (["RAS"], ["RA"], ["LP"])
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: "/".join(path.relative_to(ROOT).parts))
