@@ -113,7 +113,7 @@ class _CropAbove(CropForeground):
         planes = _planes_above(img, self.threshold)
         if not planes[0].any():
             raise ValueError(
-                f"There is no body in {_source(img)}: every voxel is below the threshold {self.threshold} "
+                f"There is no body in {source_of(img)}: every voxel is below the threshold {self.threshold} "
                 f"(values go up to {img.max():g}). Check the scan and its modality, or lower the threshold."
             )
         ends = [np.flatnonzero(plane)[[0, -1]] for plane in planes]
@@ -181,7 +181,7 @@ class BodyMaskd(MapTransform):
             mask = body_mask(_voxels(image)[0], self.threshold)
             if not mask.any():
                 raise ValueError(
-                    f"There is no body in {_source(image)}: every voxel is below the threshold {self.threshold}, or "
+                    f"There is no body in {source_of(image)}: every voxel is below the threshold {self.threshold}, or "
                     f"joined to the border by such voxels (values go from {image.min():g} to {image.max():g}). "
                     "Check the scan and its modality, or lower the threshold."
                 )
@@ -189,7 +189,8 @@ class BodyMaskd(MapTransform):
         return sample
 
 
-def _source(image: Tensor) -> str:
+def source_of(image: Tensor) -> str:
+    """Give the file that an image was read from, for a message; "an image" where that is not known."""
     return (
         str(image.meta.get(ImageMetaKey.FILENAME_OR_OBJ, "an image")) if isinstance(image, MetaTensor) else "an image"
     )

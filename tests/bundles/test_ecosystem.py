@@ -142,7 +142,11 @@ def test_code_is_from_monai_or_an_installed_package(recipes):
 
 def test_every_preprocessing_turns_scans_to_the_same_axes(recipes):
     turns = {
-        name: [step["axcodes"] for step in recipe["image_transforms"] if step["_target_"] == "Orientationd"]
+        name: [
+            step["axcodes"]
+            for step in recipe["image_transforms"]
+            if not isinstance(step, str) and step["_target_"] == "Orientationd"
+        ]
         for name, recipe in recipes.items()
         if recipe.get("image_transforms") is not None
     }

@@ -26,8 +26,10 @@ MODES = ["bilinear", "nearest"]
 SPACING = [3.0, 5.9, 10.0]
 
 
-def recipe(name: str) -> Compose:
-    parser = ConfigParser(ConfigParser.load_config_file(str(source_bundles() / "data" / f"{name}.yaml")))
+def recipe(*names: str) -> Compose:
+    parser = ConfigParser(
+        ConfigParser.load_config_files([str(source_bundles() / f"data/{name}.yaml") for name in names])
+    )
     parser.update({"keys": KEYS, "interpolation": MODES, "spacing": SPACING})
     return Compose(parser.get_parsed_content("image_transforms"))
 
@@ -42,13 +44,14 @@ def peer(name: str) -> Compose:
     return Compose([*read, *scale, *crop, *space])
 
 
-@pytest.fixture(params=["ct", "mr"])
+@pytest.fixture(params=[("ct",), ("mr", "mr_percentiles")], ids=["ct", "mr"])
 def pair(request):
     """The sample of the recipe and that of MONAI for a labelled phantom, and the transforms of both."""
-    path = request.getfixturevalue(f"{request.param}_list")
+    modality = request.param[0]
+    path = request.getfixturevalue(f"{modality}_list")
     entry = json.loads(path.read_text(encoding="utf-8"))["training"][0]
     files = {key: str(path.parent / entry[key]) for key in KEYS}
-    return [(transforms, transforms(dict(files))) for transforms in (recipe(request.param), peer(request.param))]
+    return [(transforms, transforms(dict(files))) for transforms in (recipe(*request.param), peer(modality))]
 
 
 def test_image_label_and_place_are_those_of_monai(pair):
@@ -70,3 +73,18 @@ def test_a_prediction_comes_back_to_the_grid_of_the_scan(pair):
     assert back[0].shape == (1, 40, 32, 20)
     torch.testing.assert_close(back[0].affine, back[1].affine, rtol=0, atol=1e-9)
     torch.testing.assert_close(back[0].as_tensor(), back[1].as_tensor(), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("names", [("mr",), ("mr", "phantom"), ("mr", "hippocampus")])
+def test_mr_is_scaled_by_its_body_and_inverted(names, mr_list):
+    entry = json.loads(mr_list.read_text(encoding="utf-8"))["training"][0]
+    transforms = recipe(*names)
+    sample = transforms({key: str(mr_list.parent / entry[key]) for key in KEYS})
+    image = sample["image"].as_tensor()
+    body = image[image > 0.2]
+    assert image.min() >= 0 and image.max() <= 1
+    # Resampling to coarse voxels smooths, which takes from the deviation and leaves the mean.
+    assert body.mean().item() == pytest.approx(0.45, abs=0.05) and 0.1 < body.std().item() < 0.25
+    sample["pred"] = sample["label"].contiguous()
+    back = Invertd("pred", transforms, orig_keys="image", nearest_interp=True, to_tensor=True)(sample)["pred"]
+    assert back.shape == (1, 40, 32, 20)

@@ -20,6 +20,7 @@ PRETRAINING_RECIPES = [
     *(("kats", [name], ["ct"]) for name in ABLATIONS),
     ("kats", ["kats_reference"], ["ct", "ct_reference"]),
     ("kats", [], ["mr"]),
+    ("kats", [], ["mr", "mr_percentiles"]),
     ("kats", ["kats_reference"], ["mr", "mr_reference"]),
 ]
 SEGMENTATION_RECIPES = [

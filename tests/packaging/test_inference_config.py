@@ -1,8 +1,10 @@
 import json
 
 import pytest
+from monai.bundle import ConfigParser
 
 from medssl.packaging.inference_config import build_network, inference_config
+from medssl.packaging.sources import source_bundles
 from tests.packaging.toy_run import segmentation_config
 
 
@@ -43,3 +45,14 @@ def test_a_missing_setting_is_named(config):
     del config["patch_size"]
     with pytest.raises(ValueError, match="lacks 'patch_size'"):
         inference_config("segmentation", config)
+
+
+@pytest.mark.parametrize(
+    ("data", "scaling"),
+    [(["mr"], "BodyContrastd"), (["mr", "mr_percentiles"], "ScaleIntensityRangePercentilesd")],
+)
+def test_a_bundle_scales_mr_as_its_run_did(data, scaling):
+    names = ["pretrain/configs/train", "pretrain/configs/methods/kats", *(f"data/{name}" for name in data)]
+    config = ConfigParser.load_config_files([str(source_bundles() / f"{name}.yaml") for name in names])
+    parser = ConfigParser(inference_config("pretrain", config))
+    assert scaling in [type(step).__name__ for step in parser.get_parsed_content("image_transforms")]
