@@ -40,7 +40,7 @@ PREPROCESSING = preprocessing_sha256([])
 
 
 def prepared_scan(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Give an image scaled to 0..1 with noise, an ellipse of body in air, and the mask of the body."""
+    """An image scaled to 0..1 with noise, an ellipse of body in air, and the mask of the body."""
     axes = np.ogrid[tuple(slice(-1, 1, n * 1j) for n in shape)]
     inside = (axes[0] ** 2 + axes[1] ** 2 < 0.95) & (axes[2] > -2)
     noise = np.random.default_rng(0).normal(0, 0.02, shape)
@@ -49,7 +49,7 @@ def prepared_scan(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_scans(folder: Path, shape: tuple[int, ...], count: int) -> list[dict[str, str]]:
-    """Give a data list of equal prepared scans, as ``.nii.gz`` in ``folder`` and in the store ``folder/store``."""
+    """A data list of equal prepared scans, as ``.nii.gz`` in ``folder`` and in the store ``folder/store``."""
     image, body = prepared_scan(shape)
     first = folder / "0.nii.gz"
     nib.save(nib.Nifti1Image(image, np.eye(4)), first)
@@ -70,19 +70,19 @@ def write_scans(folder: Path, shape: tuple[int, ...], count: int) -> list[dict[s
 
 
 def open_store(folder: Path, cases: list[dict[str, str]]) -> StoreDataset:
-    """Give the cases as `medssl pretrain --store` reads them."""
+    """The cases as `medssl pretrain --store` reads them."""
     return StoreDataset(folder / "store", cases, PREPROCESSING)
 
 
 def ours(volumes: StoreDataset, size: tuple[int, ...], random: np.random.Generator, case: int = 0) -> torch.Tensor:
-    """Give a random patch of a volume of the store."""
+    """A random patch of a volume of the store."""
     volume = volumes[case]
     start = np.array([random.integers(n - p + 1) for n, p in zip(volume["image"].shape[1:], size, strict=True)])
     return cut_patch(volume["image"], start, np.array(size), volume["intensity"])
 
 
 def monai_dataset(cases: list[dict[str, str]], size: tuple[int, ...], cache_dir: Path | None = None) -> CacheDataset:
-    """Give random patches by MONAI: from its memory, or from its cache folder."""
+    """Random patches by MONAI: from its memory, or from its cache folder."""
     steps = [LoadImaged("image"), EnsureChannelFirstd("image"), RandSpatialCropd("image", size, random_size=False)]
     transform = Compose(steps).set_random_state(seed=0)
     if cache_dir is not None:
@@ -119,7 +119,7 @@ def monai_memory(folder: str, count: int, size: list[int]) -> int:
 
 
 def time_rows(folder: Path, cases: list[dict[str, str]], size: tuple[int, ...], full: bool) -> list[Row]:
-    """Give one row for each peer."""
+    """One row for each peer."""
     volumes, random = open_store(folder, cases), np.random.default_rng(0)
     cached = monai_dataset(cases[:1], size)
     persistent = monai_dataset(cases[:1], size, folder / "persistent")
@@ -145,7 +145,7 @@ def time_rows(folder: Path, cases: list[dict[str, str]], size: tuple[int, ...], 
 
 
 def memory_row(folder: Path, size: tuple[int, ...], few: int, many: int) -> Row:
-    """Give the row for the memory of a worker."""
+    """The row for the memory of a worker."""
     found = {
         (function, count): in_fresh_process("crops", function, str(folder), count, list(size)).peak_mib
         for function in ("our_memory", "monai_memory")
@@ -158,7 +158,7 @@ def memory_row(folder: Path, size: tuple[int, ...], few: int, many: int) -> Row:
 
 
 def measure(full: bool) -> list[Row]:
-    """Give the rows of this stage."""
+    """The rows of this stage."""
     torch.set_num_threads(1)
     shape, size = FULL if full else QUICK
     with tempfile.TemporaryDirectory() as name:

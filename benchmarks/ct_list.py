@@ -34,7 +34,7 @@ UNLABELED = {
 
 
 def unpack(archive: Path, out: Path) -> Path:
-    """Give the folder of the one DICOM series in an archive."""
+    """The folder of the one DICOM series in an archive."""
     folder = out / archive.name.removesuffix(".tar.xz")
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")

@@ -60,13 +60,13 @@ class Bench:
         self.loading: dict[str, Any] = {"num_workers": min(os.cpu_count() or 1, 12) if full else 0}
 
     def matmul_peak(self) -> float:
-        """Give the operations a second of a bfloat16 product of two square matrices."""
+        """The operations a second of a bfloat16 product of two square matrices."""
         side = 8192 if self.device.type == "cuda" else 512
         a = torch.rand(side, side, device=self.device, dtype=torch.bfloat16)
         return 2 * side**3 / self.seconds_of(lambda: a @ a)
 
     def seconds_of(self, step: Callable[[], Any]) -> float:
-        """Give the mean seconds of a step after the warm-up."""
+        """The mean seconds of a step after the warm-up."""
         for _ in range(self.warm_up):
             step()
         if self.device.type != "cuda":
@@ -84,7 +84,7 @@ class Bench:
         return begin.elapsed_time(end) / 1000 / self.steps
 
     def fixed_batch(self) -> dict[str, torch.Tensor]:
-        """Give a batch that stays on the device."""
+        """A batch that stays on the device."""
         made = make_batch(self.sizes["size"], self.sizes["pairs"], self.sizes["voxels"])
         return prepare_views(made, self.device, False)[0]
 
@@ -95,7 +95,7 @@ class Bench:
         return computes_as_float32(network, first_samples(self.fixed_batch(), 2))
 
     def step_of(self, switches: tuple[str, ...], batches: Iterator[dict]) -> Callable[[], torch.Tensor]:
-        """Give a function that takes one training step on the next batch."""
+        """A function that takes one training step on the next batch."""
         method = make_method(self.sizes["channels"], self.sizes["levels"]).to(self.device)
         network = Accelerated(method, **dict.fromkeys(switches, True))
         optimizer = torch.optim.Adam(method.parameters(), lr=3e-4)
@@ -111,7 +111,7 @@ class Bench:
         return step
 
     def timed(self, switches: tuple[str, ...], batches: Iterator[dict]) -> tuple[float, float]:
-        """Give seconds of a step and peak memory in MiB."""
+        """Seconds of a step and peak memory in MiB."""
         if self.device.type != "cuda":
             return self.seconds_of(self.step_of(switches, batches)), peak_mib()
         torch.cuda.empty_cache()
@@ -126,13 +126,13 @@ def set_tf32(allowed: bool) -> None:
 
 
 def forever(batch: dict) -> Iterator[dict]:
-    """Give one batch again and again."""
+    """Yield one batch forever."""
     while True:
         yield batch
 
 
 def step_rows(bench: Bench, peak: float) -> tuple[list[Row], tuple[str, ...], float]:
-    """Give the rows of all variants, the switches of the fastest one and its seconds."""
+    """The rows of all variants, the switches of the fastest one and its seconds."""
     batch, work = bench.fixed_batch(), operations(bench.sizes)
     set_tf32(False)
     plain = bench.timed((), forever(batch))
@@ -156,7 +156,7 @@ def step_rows(bench: Bench, peak: float) -> tuple[list[Row], tuple[str, ...], fl
 
 
 def prepare_store(bench: Bench, folder: Path) -> tuple[Path, Path, dict[str, Any]]:
-    """Give the data list of phantoms, the store that they were prepared into, and the settings of the recipe."""
+    """The data list of phantoms, the store that they were prepared into, and the settings of the recipe."""
     full = bench.sizes is FULL
     shape = {"shape": (224, 192, 96), "spacing": (1.2, 1.2, 2.2)} if full else {}
     datalist = write_phantom(folder / "phantoms", num_cases=8, num_labelled=1, num_validation=0, num_test=0, **shape)
@@ -177,7 +177,7 @@ def prepare_store(bench: Bench, folder: Path) -> tuple[Path, Path, dict[str, Any
 
 
 def real_run(bench: Bench, output: Path, switches: tuple[str, ...]) -> tuple[list[float], float]:
-    """Give the losses of a real pretraining from a store, and the seconds of a step with its loading."""
+    """The losses of a real pretraining from a store, and the seconds of a step with its loading."""
     with tempfile.TemporaryDirectory() as folder:
         datalist, store, settings = prepare_store(bench, Path(folder))
         pace = {"max_epochs": 1, "steps_per_epoch": bench.real_steps, "checkpoint_every": bench.real_steps}
@@ -206,7 +206,7 @@ def write_loss(losses: list[float], output: Path) -> None:
 
 
 def bench_all(output: Path, device: torch.device, full: bool) -> list[Row]:
-    """Give all rows, and write the output folder."""
+    """All rows, and write the output folder."""
     output.mkdir(parents=True, exist_ok=True)
     bench = Bench(device, full)
     rows, best, seconds = step_rows(bench, bench.matmul_peak())
@@ -224,7 +224,7 @@ def bench_all(output: Path, device: torch.device, full: bool) -> list[Row]:
 
 
 def measure(full: bool) -> list[Row]:
-    """Give the rows of the GPU of this machine, or of its CPU at tiny sizes."""
+    """The rows of the GPU of this machine, or of its CPU at tiny sizes."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with tempfile.TemporaryDirectory() as folder:
         return bench_all(Path(folder), device, full and device.type == "cuda")

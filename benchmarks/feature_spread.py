@@ -21,7 +21,7 @@ NUM_CASES = 12
 
 @torch.no_grad()
 def spread(run: Path, datalist: str) -> list[float]:
-    """Give the ratio of every level, finest first."""
+    """The ratio of every level, finest first."""
     config = read_config(run)
     backbone = ConfigParser(config).get_parsed_content("backbone_def").eval()
     backbone.load_state_dict(torch.load(run / "backbone.pt", weights_only=True))

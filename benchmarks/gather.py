@@ -59,7 +59,7 @@ WAYS: dict[str, Callable] = {call.__name__: call for call in (ours, project_all,
 
 
 def inputs(batch: int, full: bool, layout: str) -> tuple[list[Tensor], Tensor, LevelProjections]:
-    """Give a pyramid, voxels in the order of their samples, and the projections of its levels."""
+    """A pyramid, voxels in the order of their samples, and the projections of its levels."""
     torch.manual_seed(0)
     shape, num_voxels = SIZES[full]
     pyramid = [
@@ -77,7 +77,7 @@ def inputs(batch: int, full: bool, layout: str) -> tuple[list[Tensor], Tensor, L
 def step(
     name: str, pyramid: list[Tensor], voxels: Tensor, projections: LevelProjections
 ) -> tuple[Tensor, list[Tensor]]:
-    """Give the embeddings and the gradients of every level and projection for the sum of their squares."""
+    """The embeddings and the gradients of every level and projection for the sum of their squares."""
     embeddings = WAYS[name](pyramid, voxels, projections)
     leaves = [*pyramid, *projections.parameters()]
     return embeddings.detach(), list(torch.autograd.grad(embeddings.square().sum() / 2, leaves))
@@ -96,12 +96,12 @@ def hold(batch: int, full: bool, layout: str) -> None:
 
 @functools.cache
 def memory_of(function: str, *arguments: object) -> float:
-    """Give the peak memory of a fresh process, in MiB."""
+    """The peak memory of a fresh process, in MiB."""
     return in_fresh_process("gather", function, *arguments).peak_mib
 
 
 def extra_memory(name: str, *arguments: object) -> float:
-    """Give the MiB beyond the pyramid and its gradient; at least 1, which is the noise."""
+    """The MiB beyond the pyramid and its gradient; at least 1, which is the noise."""
     return max(memory_of("run", name, *arguments) - memory_of("hold", *arguments), 1.0)
 
 
@@ -119,7 +119,7 @@ def _relative(a: Tensor, b: Tensor) -> float:
 
 
 def compared(peer: str, batch: int, full: bool, layout: str, targets: tuple[float | None, float | None]) -> list[Row]:
-    """Give the rows of gathering beside a peer."""
+    """The rows of gathering beside a peer."""
     given = inputs(batch, full, layout)
     note = difference(peer, *given)
     # In turns, so that both meet the same disturbances.
@@ -137,7 +137,7 @@ def compared(peer: str, batch: int, full: bool, layout: str, targets: tuple[floa
 
 
 def measure(full: bool) -> list[Row]:
-    """Give all rows; without `full`, of small sizes and without those of memory."""
+    """All rows; without `full`, of small sizes and without those of memory."""
     torch.set_num_threads(1)
     targets = (15.0, 10.0) if full else (None, None)
     batch = 10 if full else 2

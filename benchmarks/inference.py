@@ -43,7 +43,7 @@ PEER = "MONAI SlidingWindowInferer, overlap 0.5, float32, per-level upsampling (
 
 
 class PerLevelHead(nn.Module):
-    """Give a `LinearHead`'s logits the plain way: every level upsampled to full size, then all of them summed."""
+    """A `LinearHead`'s logits the plain way: every level upsampled to full size, then all of them summed."""
 
     def __init__(self, head: LinearHead) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class PerLevelHead(nn.Module):
 
 
 def network(case: dict, plain: bool) -> SegmentationNetwork:
-    """Give the network with seeded random weights, and the plain head where asked."""
+    """The network with seeded random weights, and the plain head where asked."""
     torch.manual_seed(0)
     backbone = FPN(3, base_channels=case["base_channels"], num_levels=case["num_levels"])
     head = LinearHead(3, backbone.level_channels, NUM_CLASSES)
@@ -69,14 +69,14 @@ def network(case: dict, plain: bool) -> SegmentationNetwork:
 
 
 def volume(case: dict) -> Tensor:
-    """Give a smooth random volume."""
+    """A smooth random volume."""
     torch.manual_seed(1)
     coarse = torch.rand(1, 1, *(math.ceil(size / 8) for size in case["volume"]))
     return F.interpolate(coarse, size=case["volume"], mode="trilinear")
 
 
 def difference_on_the_same_windows() -> float:
-    """Give how much the logits of ours in float32 differ from the peer's where both take the same windows."""
+    """How much the logits of ours in float32 differ from the peer's where both take the same windows."""
     case = {**QUICK, "volume": (64, 64, 32)}
     ours = PlannedInferer(case["patch_size"], case["base_channels"], NUM_CLASSES, overlap=0.5, amp=False)
     plain = SlidingWindowInferer(case["patch_size"], sw_batch_size=1, overlap=0.5, mode="gaussian")
@@ -101,7 +101,7 @@ def whole(case: dict, plain: bool) -> float:
 
 
 def heads(case: dict) -> dict:
-    """Give the seconds of both heads on the pyramid of one window, and how much their logits differ."""
+    """The seconds of both heads on the pyramid of one window, and how much their logits differ."""
     torch.set_num_threads(1)
     plain, ours = network(case, plain=True), network(case, plain=False)
     with torch.inference_mode():
@@ -139,7 +139,7 @@ def bring_back(shape: list[int], plain: bool, file: str) -> float:
 
 
 def whole_rows(case: dict) -> list[Row]:
-    """Give the rows of a whole volume, and of the paper's volume from the same time per computed voxel."""
+    """The rows of a whole volume, and of the paper's volume from the same time per computed voxel."""
     difference = difference_on_the_same_windows()
     ours, peer = (in_fresh_process("inference", "whole", case, plain) for plain in (False, True))
     seconds = ours.result, peer.result
@@ -161,7 +161,7 @@ def whole_rows(case: dict) -> list[Row]:
 
 
 def computed_voxels(shape: Sequence[int], case: dict) -> tuple[int, int]:
-    """Give the voxels that ours and the peer send through the network."""
+    """The voxels that ours and the peer send through the network."""
     patch = case["patch_size"]
     ours = plan_windows(shape, patch, stride=stride(case))
     peer = plan_windows(shape, patch, overlap=0.5)
@@ -169,17 +169,17 @@ def computed_voxels(shape: Sequence[int], case: dict) -> tuple[int, int]:
 
 
 def said(voxels: Sequence[int]) -> str:
-    """Give the computed voxels of both as text."""
+    """The computed voxels of both as text."""
     return f"{voxels[0] / 1e6:.3g} and {voxels[1] / 1e6:.3g} Mvoxel computed"
 
 
 def stride(case: dict) -> int:
-    """Give the stride of the coarsest level."""
+    """The stride of the coarsest level."""
     return 2 ** (case["num_levels"] - 1)
 
 
 def scan_rows(scan: Sequence[int]) -> list[Row]:
-    """Give the rows of the way back to the scan's own grid."""
+    """The rows of the way back to the scan's own grid."""
     with tempfile.TemporaryDirectory() as folder:
         files = [f"{folder}/{plain}.pt" for plain in (False, True)]
         ours, peer = (
@@ -197,7 +197,7 @@ def scan_rows(scan: Sequence[int]) -> list[Row]:
 
 
 def measure(full: bool) -> list[Row]:
-    """Give the rows of this stage."""
+    """The rows of this stage."""
     case = PAPER if full else QUICK
     rows = whole_rows(case)
     head = in_fresh_process("inference", "heads", case).result

@@ -67,14 +67,14 @@ LOSSES: dict[str, Callable] = {call.__name__: call for call in (full_matrix, cro
 
 
 def pairs(num_pairs: int) -> list[Tensor]:
-    """Give two views of random embeddings that resemble each other."""
+    """Two views of random embeddings that resemble each other."""
     generator = torch.Generator().manual_seed(0)
     common = torch.randn(num_pairs, CHANNELS, generator=generator)
     return [(common + torch.randn(common.shape, generator=generator)).requires_grad_() for _ in range(2)]
 
 
 def step(name: str, z: list[Tensor]) -> tuple[float, Tensor]:
-    """Give the value and the gradients of a loss."""
+    """The value and the gradients of a loss."""
     loss = LOSSES[name](*z)
     return loss.item(), torch.cat(torch.autograd.grad(loss, z))
 
@@ -86,12 +86,12 @@ def run(name: str, num_pairs: int) -> None:
 
 @functools.cache
 def memory_of(name: str, num_pairs: int) -> float:
-    """Give the peak memory of a fresh process that computes a loss, in MiB."""
+    """The peak memory of a fresh process that computes a loss, in MiB."""
     return in_fresh_process("info_nce", "run", name, num_pairs).peak_mib
 
 
 def extra_memory(name: str, num_pairs: int) -> float:
-    """Give the MiB that a loss adds to what it takes for a few pairs; at least 1, which is the noise."""
+    """The MiB that a loss adds to what it takes for a few pairs; at least 1, which is the noise."""
     return max(memory_of(name, num_pairs) - memory_of(name, 16), 1.0)
 
 
@@ -105,20 +105,20 @@ def difference(name: str, peer: str, z: list[Tensor]) -> str:
 
 
 def matmul_rate(dtype: torch.dtype) -> float:
-    """Give the measured rate of a matrix product, in GFLOP/s."""
+    """The measured rate of a matrix product, in GFLOP/s."""
     a = torch.ones(2048, 2048, dtype=dtype)
     return 2 * 2048**3 / best_of(lambda: a @ a) / 1e9
 
 
 def limit(num_pairs: int, dtype: torch.dtype) -> tuple[float, str]:
-    """Give the seconds that the matrix products of a loss take at the measured rate, and say so."""
+    """The seconds that the matrix products of a loss take at the measured rate, and say so."""
     # A triangle of products for the loss, again for the gradient, and two products of each tile with embeddings.
     work, rate = 4 * (2 * num_pairs) ** 2 * CHANNELS / 1e9, matmul_rate(dtype)
     return work / rate, f"{work / rate:.2g} s: {work:.0f} GFLOP at {rate:.0f} GFLOP/s"
 
 
 def compared(name: str, peer: str, num_pairs: int, full: bool, targets: tuple = (None, None)) -> list[Row]:
-    """Give the rows of a loss beside a peer at one size; those of memory only with `full`."""
+    """The rows of a loss beside a peer at one size; those of memory only with `full`."""
     z = pairs(num_pairs)
     note = difference(name, peer, z)
     dtype = torch.bfloat16 if name == "ours_bfloat16" else torch.float32
@@ -135,7 +135,7 @@ def compared(name: str, peer: str, num_pairs: int, full: bool, targets: tuple = 
 
 
 def largest_for_monai() -> int:
-    """Give the number of pairs, a power of two, that MONAI's loss holds in `MONAI_BYTES`."""
+    """The number of pairs, a power of two, that MONAI's loss holds in `MONAI_BYTES`."""
     # It repeats the 2 N embeddings 2 N times: two float32 arrays of (2 N)^2 C, and as much again for their gradients.
     num_pairs = 2
     while 4 * 4 * (2 * 2 * num_pairs) ** 2 * CHANNELS <= MONAI_BYTES:
@@ -144,7 +144,7 @@ def largest_for_monai() -> int:
 
 
 def measure(full: bool) -> list[Row]:
-    """Give all rows; without `full`, of small sizes and without those of memory."""
+    """All rows; without `full`, of small sizes and without those of memory."""
     torch.set_num_threads(1)
     num_pairs, monai_pairs = (10240, largest_for_monai()) if full else (1024, 64)
     targets = (6.0, 40.0) if full else (None, None)

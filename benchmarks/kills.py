@@ -19,7 +19,7 @@ STEPS_PER_KILL = 12
 
 
 def kill_and_compare(kills: int, num_workers: int, seed: int, folder: Path) -> str:
-    """Give a line on a run that was killed a number of times.
+    """A line on a run that was killed a number of times.
 
     Raises:
         RuntimeError: if it did not end, or not as the unbroken run did.

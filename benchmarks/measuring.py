@@ -75,12 +75,12 @@ class Measured:
 
 
 def best_of(call: Callable[[], Any], repeats: int = 3) -> float:
-    """Give the seconds of the fastest of some calls."""
+    """The seconds of the fastest of some calls."""
     return min(_seconds_of(call) for _ in range(repeats))
 
 
 def median_of(call: Callable[[], Any], repeats: int = 30) -> float:
-    """Give the median of the seconds of some calls, for what takes milliseconds."""
+    """The median of the seconds of some calls, for what takes milliseconds."""
     return statistics.median(_seconds_of(call) for _ in range(repeats))
 
 
@@ -103,7 +103,7 @@ def in_fresh_process(module: str, function: str, *arguments: Any, threads: int =
 
 
 def peak_mib() -> float:
-    """Give the peak memory of this process so far, in MiB."""
+    """The peak memory of this process so far, in MiB."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -124,7 +124,7 @@ def machine() -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Give rows as a Markdown table."""
+    """Rows as a Markdown table."""
     lines = ["| Stage | Measured | medssl | Peer | Ratio | Target | Peer is | Limit | Note |", "|---" * 9 + "|"]
     for row in rows:
         target = "" if row.target is None else f"{'≥' if row.ratio >= row.target else 'missed: ≥'} {row.target:g}×"

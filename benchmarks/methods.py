@@ -25,7 +25,7 @@ STEPS = 3
 
 
 def run(method: str, spatial_dims: int, size: list[int], batch_size: int) -> dict[str, float]:
-    """Give the seconds of making a batch and of a step, each the fastest of some."""
+    """The seconds of making a batch and of a step, each the fastest of some."""
     from monai.bundle import ConfigParser
 
     from medssl.data.datalist import read_datalist
@@ -75,7 +75,7 @@ def run(method: str, spatial_dims: int, size: list[int], batch_size: int) -> dic
 
 
 def line(method: str, spatial_dims: int, size: list[int], batch_size: int) -> str:
-    """Give a row of the table."""
+    """A row of the table."""
     measured = in_fresh_process("methods", "run", method, spatial_dims, size, batch_size, threads=THREADS)
     step, batch = measured.result["step"], measured.result["batch"]
     shape = " × ".join(map(str, size))

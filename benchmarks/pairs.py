@@ -35,7 +35,7 @@ Array = np.ndarray
 
 
 def our_batches(folder: Path, cases: list[dict[str, str]], size: tuple[int, ...]) -> StepBatches:
-    """Give the batches of the Kats recipe, from the store."""
+    """The batches of the Kats recipe, from the store."""
     recipe = [("pretrain/configs", "train"), ("pretrain/configs/methods", "kats"), ("data", "ct")]
     settings = {"patch_size": list(size), "num_voxels": VOXELS, "shuffle_blocks": NUM_BLOCKS}
     config = merge([find_recipe(*file) for file in recipe], {}, settings)
@@ -149,7 +149,7 @@ def require_shared_voxels(batch: dict[str, torch.Tensor], plain: dict[str, list[
 
 
 def measure(full: bool) -> list[Row]:
-    """Give the rows of this stage."""
+    """The rows of this stage."""
     torch.set_num_threads(1)
     shape, size = FULL if full else QUICK
     with tempfile.TemporaryDirectory() as name:

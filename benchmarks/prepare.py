@@ -57,24 +57,24 @@ def write_ct(path: Path, shape: tuple[int, int, int]) -> None:
 
 
 def ours() -> Compose:
-    """Give the transforms of ``ct.yaml`` for an image alone, from its path to a float32 volume."""
+    """The transforms of ``ct.yaml`` for an image alone, from its path to a float32 volume."""
     parser = ConfigParser(ConfigParser.load_config_file(str(source_bundles() / "data" / "ct.yaml")))
     parser.update({"keys": ["image"], "interpolation": ["bilinear"]})
     return Compose(parser.get_parsed_content("image_transforms"))
 
 
 def ours_with_body() -> Compose:
-    """Give the transforms of a pretraining, from a path to a volume and the mask of its body."""
+    """The transforms of a pretraining, from a path to a volume and the mask of its body."""
     return Compose([*ours().transforms, BodyMaskd("image", threshold=(BODY_HU - LOW) / (HIGH - LOW))])
 
 
 def paper_order() -> Compose:
-    """Give MONAI's transforms in the order of the paper: resample, scale, crop."""
+    """MONAI's transforms in the order of the paper: resample, scale, crop."""
     return Compose([*_read(), _space(), _scale(), _crop((BODY_HU - LOW) / (HIGH - LOW))])
 
 
 def crop_first() -> Compose:
-    """Give MONAI's transforms in the order of ``ct.yaml``."""
+    """MONAI's transforms in the order of ``ct.yaml``."""
     return Compose([*_read(), _crop(BODY_HU), _space(), _scale()])
 
 
@@ -82,7 +82,7 @@ PIPELINES: dict[str, Callable[[], Compose]] = {"medssl": ours, "paper": paper_or
 
 
 def added_mib(name: str, path: str) -> float:
-    """Give the memory that preparing the scan adds to its process at most, for a fresh process under Linux."""
+    """The memory that preparing the scan adds to its process at most, for a fresh process under Linux."""
     transforms = PIPELINES[name]()
     # Sets the peak back to what is in use: imports need more for a moment.
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
@@ -92,7 +92,7 @@ def added_mib(name: str, path: str) -> float:
 
 
 def measure(full: bool) -> list[Row]:
-    """Give the rows of the table; not full: a 64th of the voxels."""
+    """The rows of the table; not full: a 64th of the voxels."""
     torch.set_num_threads(1)
     shape = FULL if full else QUICK
     with tempfile.TemporaryDirectory() as folder:
@@ -136,7 +136,7 @@ def measure(full: bool) -> list[Row]:
 
 
 def profile(full: bool) -> str:
-    """Give the milliseconds of every step of the three pipelines and of the mask of the body."""
+    """The milliseconds of every step of the three pipelines and of the mask of the body."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ct.nii.gz"

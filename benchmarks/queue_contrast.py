@@ -37,7 +37,7 @@ LOSSES = {"ours": ours, "cross_entropy": cross_entropy}
 
 
 def inputs(num_queries: int, queue_size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Give random queries, their keys and a queue."""
+    """Random queries, their keys and a queue."""
     generator = torch.Generator().manual_seed(0)
     query, key = torch.randn(2, num_queries, CHANNELS, generator=generator)
     queue = F.normalize(torch.randn(queue_size, CHANNELS, generator=generator), dim=1)
@@ -45,7 +45,7 @@ def inputs(num_queries: int, queue_size: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def step(name: str, rows: tuple[Tensor, Tensor, Tensor]) -> tuple[float, Tensor]:
-    """Give the value and the gradient of a loss."""
+    """The value and the gradient of a loss."""
     loss = LOSSES[name](*rows)
     return loss.item(), torch.autograd.grad(loss, rows[0])[0]
 
@@ -57,7 +57,7 @@ def run(name: str, num_queries: int, queue_size: int) -> None:
 
 @functools.cache
 def extra_memory(name: str, num_queries: int, queue_size: int) -> float:
-    """Give the MiB that a loss adds to what it takes for one query; at least 1, which is the noise."""
+    """The MiB that a loss adds to what it takes for one query; at least 1, which is the noise."""
     few, many = (in_fresh_process(STAGE, "run", name, n, queue_size).peak_mib for n in (1, num_queries))
     return max(many - few, 1.0)
 
@@ -72,7 +72,7 @@ def difference(rows: tuple[Tensor, Tensor, Tensor]) -> str:
 
 
 def measure(full: bool) -> list[Row]:
-    """Give the rows of time and, with `full`, of memory."""
+    """The rows of time and, with `full`, of memory."""
     torch.set_num_threads(1)
     size = (4096, 65536) if full else (256, 4096)
     rows = inputs(*size)

@@ -41,7 +41,7 @@ to read: the machines are shared, and absolute times vary by ten percent and mor
 
 
 def section(stage: str, full: bool) -> str:
-    """Give the section of a stage: what is compared, on what machine, the table and, if there is one, a profile."""
+    """The section of a stage: what is compared, on what machine, the table and, if there is one, a profile."""
     module = importlib.import_module(stage)
     load = os.getloadavg()[0]
     rows = module.measure(full)
@@ -53,7 +53,7 @@ def section(stage: str, full: bool) -> str:
 
 
 def written(stages: dict[str, str]) -> str:
-    """Give the text of the results with some sections replaced, the others as they stand in the file."""
+    """The text of the results with some sections replaced, the others as they stand in the file."""
     former = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
     parts = re.split(r"^(?=## )", former, flags=re.MULTILINE)[1:]
     sections = {part.split("\n", 1)[0].removeprefix("## "): part.rstrip() + "\n" for part in parts} | stages

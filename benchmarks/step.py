@@ -74,14 +74,14 @@ class PlainMethod(nn.Module):
 
 
 def make_method(channels: int, levels: int) -> Hierarchical:
-    """Give the method of the Kats recipe, with the same weights each time."""
+    """The method of the Kats recipe, with the same weights each time."""
     torch.manual_seed(0)
     network = BalancedPyramid(FPN(3, 1, channels, levels), level_channels=32)
     return Hierarchical(network, Projector((32,) * levels), RestorationHead(3, channels)).train()
 
 
 def make_batch(size: tuple[int, ...], pairs: int, voxels: int) -> dict[str, Tensor]:
-    """Give smooth patches with noise, and voxels that pairs share."""
+    """Smooth patches with noise, and voxels that pairs share."""
     generator = torch.Generator().manual_seed(0)
     clean = F.interpolate(torch.rand(pairs, 1, *(side // 8 for side in size), generator=generator), size=size)
     noise = 0.05 * torch.randn(2, *clean.shape, generator=generator)
@@ -115,20 +115,20 @@ def _step(switches: list[str] | None, sizes: dict) -> dict[str, float]:
 
 
 def matmul_peak(precision: str) -> float:
-    """Give the measured operations a second of a product of two square matrices."""
+    """The measured operations a second of a product of two square matrices."""
     a = torch.rand(2048, 2048).to(getattr(torch, precision))
     return 2 * 2048**3 / best_of(lambda: a @ a, 5)
 
 
 def operations(sizes: dict) -> float:
-    """Give the operations of the backbone in a step: forward, and twice that backward, on both patches of a pair."""
+    """The operations of the backbone in a step: forward, and twice that backward, on both patches of a pair."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         FPN(3, 1, sizes["channels"], sizes["levels"])(torch.empty(1, 1, *sizes["size"]))
     return 3 * 2 * sizes["pairs"] * counter.get_total_flops()
 
 
 def require_equal(plain: dict[str, float], ours: dict[str, float]) -> str:
-    """Give how near the plain restatement and ours are, and raise where they are not the same computation."""
+    """How near the plain restatement and ours are, and raise where they are not the same computation."""
     loss, norm = (abs(ours[key] / plain[key] - 1) for key in ("loss", "norm"))
     if loss > 1e-4 or norm > 1e-3:
         raise RuntimeError(f"The plain restatement gives {plain}, medssl {ours}: they do not compute the same.")
@@ -136,7 +136,7 @@ def require_equal(plain: dict[str, float], ours: dict[str, float]) -> str:
 
 
 def measure(full: bool) -> list[Row]:
-    """Give time and memory of each variant beside the plain restatement."""
+    """Time and memory of each variant beside the plain restatement."""
     sizes = FULL if full else QUICK
     peaks = {p: in_fresh_process(STAGE, "matmul_peak", p, threads=THREADS).result for p in ("float32", "bfloat16")}
     plain = in_fresh_process(STAGE, "run", None, sizes, threads=THREADS)
@@ -173,7 +173,7 @@ def compiled_parity() -> str:
 
 
 def profile(full: bool) -> str:
-    """Give the operations that take longest in a step of one pair, the loss of every switch, and compiled gradients."""
+    """The operations that take longest in a step of one pair, the loss of every switch, and compiled gradients."""
     torch.set_num_threads(THREADS)
     sizes = {**(FULL if full else QUICK), "pairs": 1}
     with profiler(activities=[ProfilerActivity.CPU]) as recorded:

@@ -25,7 +25,7 @@ SMALLEST, LARGEST = (12, 12, 3), (24, 24, 5)
 
 
 def our_transforms() -> list:
-    """Give medssl's transforms, one for both views."""
+    """Medssl's transforms, one for both views."""
     return [
         RandLocalShuffled(VIEWS, prob=1, num_blocks=NUM_BLOCKS, block_size=BLOCK),
         RandBezierIntensityd(VIEWS, prob=1),
@@ -34,7 +34,7 @@ def our_transforms() -> list:
 
 
 def monai_transforms() -> list:
-    """Give MONAI's transforms, one per view, in the order of ours."""
+    """MONAI's transforms, one per view, in the order of ours."""
     # Listed per view, since the keys of one MONAI transform share their draw.
     noise = {"fill_value": (0.0, 1.0), "spatial_size": SMALLEST, "max_spatial_size": LARGEST}
     shuffle = [RandCoarseShuffled(key, holes=NUM_BLOCKS, spatial_size=BLOCK, prob=1) for key in VIEWS]
@@ -45,13 +45,13 @@ def monai_transforms() -> list:
 
 
 def pair() -> dict[str, torch.Tensor]:
-    """Give two patches of noise."""
+    """Two patches of noise."""
     torch.manual_seed(0)
     return {key: torch.rand(1, *SIZE) for key in VIEWS}
 
 
 def best_of_3(augment: Callable) -> float:
-    """Give the seconds that augmenting one pair takes; patches are made anew, as MONAI writes into some."""
+    """The seconds that augmenting one pair takes; patches are made anew, as MONAI writes into some."""
     seconds = []
     for _ in range(3):
         views = pair()
@@ -62,7 +62,7 @@ def best_of_3(augment: Callable) -> float:
 
 
 def changed(augment: Callable) -> float:
-    """Give the part of the voxels that an augmentation changes."""
+    """The part of the voxels that an augmentation changes."""
     before, after = pair(), augment(pair())
     return sum(float((before[key] != after[key]).float().mean()) for key in VIEWS) / len(VIEWS)
 

@@ -28,7 +28,7 @@ NUM_CASES, NUM_VOXELS = 8, 3000
 
 
 def load(config: dict, datalist: str, section: str) -> list[dict]:
-    """Give preprocessed cases with their labels."""
+    """Preprocessed cases with their labels."""
     settings = {**config, "keys": ["image", "label"], "interpolation": ["bilinear", "nearest"]}
     transform = Compose(ConfigParser(settings).get_parsed_content("image_transforms"))
     cases = load_section(datalist, section)[:NUM_CASES]
@@ -37,7 +37,7 @@ def load(config: dict, datalist: str, section: str) -> list[dict]:
 
 @torch.no_grad()
 def voxels(backbone: nn.Module, cases: list[dict]) -> tuple[np.ndarray, np.ndarray]:
-    """Give features and labels of random voxels."""
+    """Features and labels of random voxels."""
     rng, rows, labels = np.random.default_rng(0), [], []
     for case in cases:
         image, label = case["image"].as_tensor()[None], case["label"].as_tensor()[0].numpy().astype(int)
@@ -49,7 +49,7 @@ def voxels(backbone: nn.Module, cases: list[dict]) -> tuple[np.ndarray, np.ndarr
 
 
 def dice(backbone: nn.Module, training: list[dict], test: list[dict]) -> list[float]:
-    """Give the Dice of every class but 0."""
+    """The Dice of every class but 0."""
     regression = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200, C=0.1))
     regression.fit(*voxels(backbone, training))
     rows, label = voxels(backbone, test)

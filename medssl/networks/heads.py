@@ -66,7 +66,7 @@ class RestorationHead(nn.Sequential):
 
 
 class LinearHead(nn.Module):
-    """Give logits of shape ``(B, num_classes, *spatial)`` as a linear map of every voxel's embedding.
+    """Logits of shape ``(B, num_classes, *spatial)`` as a linear map of every voxel's embedding.
 
     One 1-wide convolution a level (a bias at the finest only); coarser logits are upsampled to the next finer level
     (nearest) and added: Kats et al. (2024), section 3.2.

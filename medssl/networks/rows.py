@@ -8,7 +8,7 @@ from medssl.networks.heads import LinearHead
 
 
 class LinearHeadOnRows(nn.Module):
-    """Give logits of shape ``(N, num_classes)`` for concatenated features of shape ``(N, sum(level_channels))``.
+    """Logits of shape ``(N, num_classes)`` for concatenated features of shape ``(N, sum(level_channels))``.
 
     A view of a `LinearHead`: it has the same parameters and buffers, so that training the one trains the other. On
     the features of `medssl.ops.pyramid.interpolate_voxels` it gives what the network gives at those voxels, since

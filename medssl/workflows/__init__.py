@@ -1,4 +1,4 @@
-"""What the commands do: run a recipe, run a protocol, run the demonstration."""
+"""What the commands do, from a recipe or a scan to files."""
 
 import lazy_loader
 

@@ -9,7 +9,7 @@ from .preparing import prepare as prepare
 from .protocol import run_protocol as run_protocol
 from .recipes import find_recipe as find_recipe
 from .recipes import merge as merge
-from .recipes import run_config as run_config
+from .running import run_config as run_config
 from .similarity import heat_map as heat_map
 from .training import evaluate as evaluate
 from .training import pretrain as pretrain

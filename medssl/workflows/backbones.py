@@ -1,4 +1,4 @@
-"""Where a pretrained backbone comes from: the folder of a run, or a bundle."""
+"""Pretrained backbones, loaded from the folder of a run or from a bundle."""
 
 import json
 import os
@@ -22,15 +22,15 @@ def load_backbone(source: str | os.PathLike[str]) -> nn.Module:
     """A pretrained backbone: the network that a pretraining saved, with its weights, on the CPU and in evaluation mode.
 
     It maps images of shape ``(B, C, *spatial)`` to a pyramid of feature maps, finest first. `level_channels` and
-    `strides` describe the levels. The files are read as data: no code in them runs. Recipes, which build the network
-    themselves, load weights into it with `medssl.engines.weights.load_backbone`.
+    `strides` describe the levels. The files are read as data; code in them is not run. Recipes build the network
+    themselves and load weights into it with `medssl.engines.weights.load_backbone`.
 
     Args:
-        source: the folder of a finished pretraining run, or of a pretraining bundle.
+        source: folder of a finished pretraining run or of a pretraining bundle.
 
     Raises:
-        FileNotFoundError: if there is no such folder, or it holds no pretrained backbone.
-        ValueError: if a file is damaged, the weights are those of another network, or the bundle is of a segmentation.
+        FileNotFoundError: if the folder does not exist or holds no pretrained backbone.
+        ValueError: if a file is damaged, the weights belong to another network, or it is a segmentation bundle.
     """
     folder = _folder_of(source)
     settings = backbone_settings(folder)
@@ -43,19 +43,19 @@ def load_backbone(source: str | os.PathLike[str]) -> nn.Module:
 
 
 def backbone_settings(folder: Path) -> dict[str, Any]:
-    """The settings of a segmentation recipe that take over a backbone: its network, its weights, its method.
+    """Settings that make a segmentation recipe use a backbone: its network, weights and method.
 
     Args:
-        folder: of a finished pretraining run, or of a pretraining bundle.
+        folder: of a finished pretraining run or of a pretraining bundle.
 
     Raises:
         FileNotFoundError: if the folder holds neither.
-        ValueError: if it is a bundle of something else, a file is damaged, or the network is not given by plain values.
+        ValueError: if it is another kind of bundle, a file is damaged, or the network's settings are not plain values.
     """
     path = folder / "configs" / "train.json"
     if path.is_file():
         if _read_json(folder / "provenance.json").get("kind") != "pretrain":
-            raise ValueError(f"{folder} is a segmentation bundle, which has no backbone to start from; {_ADVICE}.")
+            raise ValueError(f"{folder} is a segmentation bundle, which holds no backbone to start from; {_ADVICE}.")
         weights = folder / "models" / "model.pt"
     else:
         path, weights = folder / "config.json", folder / "backbone.pt"
@@ -73,20 +73,20 @@ def backbone_settings(folder: Path) -> dict[str, Any]:
 def require_fitting_backbone(
     folder: Path, backbone: Mapping[str, Any], recipe: Sequence[Path], overrides: Mapping[str, Any]
 ) -> None:
-    """Raises ValueError if a backbone does not take the images of a segmentation recipe, or the recipe has a network.
+    """Raises ValueError if a backbone cannot take the images of a recipe, or the recipe has its own network.
 
     Args:
         folder: of the backbone, for the message.
-        backbone: as `backbone_settings` gives it.
+        backbone: the result of `backbone_settings`.
         recipe: files, without the settings of the backbone.
         overrides: of the user.
 
     Raises:
-        ValueError: if the backbone takes images of other axes or channels, or the recipe brings its own network.
+        ValueError: if the backbone takes images with other axes or channels, or the recipe has its own network.
     """
     for path in recipe:
         if path.parent == source_bundles() / "networks":
-            raise ValueError(f"--with {path.stem} is a network, and --backbone brings its own; leave one of them out.")
+            raise ValueError(f"--with {path.stem} is a network, and --backbone has its own; leave one of them out.")
     images = {**merge(recipe, {}), **overrides}
     for key in ("spatial_dims", "in_channels"):
         if key in backbone and backbone[key] != images[key]:
@@ -103,15 +103,15 @@ def _folder_of(source: str | os.PathLike[str]) -> Path:
 
 
 def _plain(parser: ConfigParser, name: str, path: Path) -> Any:
-    """A part of a configuration with references followed; expressions, which are code of whoever wrote it, are not run.
+    """A part of a configuration with its references replaced. Expressions are not run: they could be anyone's code.
 
     Raises:
-        ValueError: if there is an expression or a broken reference.
+        ValueError: if the part holds an expression or a broken reference.
     """
     try:
         value = parser[name]
     except (KeyError, IndexError, ValueError) as error:
-        raise ValueError(f"{path} refers to {name!r}, which it does not have; {_ADVICE}.") from error
+        raise ValueError(f"{path} refers to {name!r}, which it does not define; {_ADVICE}.") from error
     if isinstance(value, dict):
         return {key: _plain(parser, f"{name}::{key}", path) for key in value}
     if isinstance(value, list):
@@ -120,22 +120,22 @@ def _plain(parser: ConfigParser, name: str, path: Path) -> Any:
         return _plain(parser, value[1:], path)
     if isinstance(value, str) and value.startswith(("$", "%")):
         raise ValueError(
-            f"{path} gives the backbone by the expression {name} = {value!r}, which is not run; write its value there."
+            f"{path} defines the backbone by the expression {name} = {value!r}, which is not run; write its value."
         )
     return value
 
 
 def _built(definition: Any, folder: Path) -> nn.Module:
-    """The network of a resolved definition, with random weights; only classes of networks are called."""
+    """The network of a resolved definition, with random weights. Only classes of networks are called."""
     if not isinstance(definition, dict) or not isinstance(definition.get("_target_"), str):
-        raise ValueError(f"The backbone_def of {folder} names no class under '_target_'; {_ADVICE}.")
+        raise ValueError(f"The backbone_def of {folder} does not name a class under '_target_'; {_ADVICE}.")
     target = definition["_target_"]
     try:
         network = locate(target)
     except ErrorDuringImport as error:
         raise ValueError(f"The backbone of {folder}, {target}, cannot be imported: {error.value}") from error
     if not isinstance(network, type) or not issubclass(network, nn.Module):
-        raise ValueError(f"The backbone of {folder}, {target}, is not a network class; install the package it is from.")
+        raise ValueError(f"The backbone of {folder}, {target}, is not a network class; install its package.")
     settings = {key: value for key, value in definition.items() if key != "_target_"}
     try:
         return network(**settings)

@@ -1,4 +1,4 @@
-"""The `medssl check` command: one line a case."""
+"""The `medssl check` command: one line per case or finding."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,19 +9,19 @@ from medssl.workflows.recipes import find_recipe, merge
 
 
 def check_report(datalist: Path, data: Sequence[str] = ()) -> tuple[list[str], int]:
-    """Give the lines of a check, one per case or finding with a summary at the end, and the number of errors.
+    """The lines of a check, one per case or finding and a summary at the end, and the number of errors.
 
     Args:
         datalist: the data list.
-        data: data recipes, from which patch size, spacing and channels are taken.
+        data: data recipes, for patch size, spacing and channels.
 
     Raises:
-        ValueError: if the list is wrong or holds no case.
+        ValueError: if the list is wrong or empty.
     """
     listed = read_datalist(datalist)
     cases = [(section, entry["case"]) for section in SECTIONS for entry in listed.sections[section]]
     if not cases:
-        raise ValueError(f"{datalist} lists no case; add scans to training, validation, test or unlabeled.")
+        raise ValueError(f"{datalist} lists no cases; add scans to training, validation, test or unlabeled.")
     sizes = merge([find_recipe("data", name) for name in data], {}) if data else {}
     findings = check_datalist(datalist, sizes.get("patch_size"), sizes.get("spacing"), sizes.get("in_channels"))
     lines = []

@@ -1,4 +1,4 @@
-"""Clicks in 3D Slicer: where they are in a scan, and the region that looks like them."""
+"""Clicks in 3D Slicer: their place in a scan, and the region that looks like them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +12,13 @@ from medssl.workflows.similarity import heat_map
 
 
 def clicked_point(scan: Path, index: Sequence[int]) -> tuple[float, float, float]:
-    """Return right, anterior and superior in mm of a voxel as 3D Slicer counts it.
+    """Return the right, anterior and superior coordinates in mm of a voxel index from 3D Slicer.
 
-    Slicer turns the third axis of a scan whose axes are left-handed when it loads it, and counts from the other end.
+    When Slicer loads a scan with left-handed axes, it flips the third axis and counts from the other end.
 
     Args:
         scan: file of a scan, or folder of a DICOM series.
-        index: of the voxel, as Slicer's MONAI Label module sends it.
+        index: index of the voxel, as Slicer's MONAI Label module sends it.
 
     Raises:
         ValueError: if the voxel is not in the scan.
@@ -40,20 +40,20 @@ def similar_region(
     background: Sequence[Sequence[int]],
     threshold: float,
 ) -> tuple[MetaTensor, MetaTensor]:
-    """Return how similar every voxel is to the clicked ones, and the region that is similar enough.
+    """Return the similarity of every voxel to the clicked ones, and the region above a threshold.
 
     Args:
         bundle: whose backbone and preprocessing are used.
         scan: file of a scan, or folder of a DICOM series.
-        foreground: clicked voxels, as Slicer counts them; similarity is to the most similar one.
-        background: voxels; what is more similar to one of them is not in the region.
-        threshold: least similarity in the region, in [-1, 1].
+        foreground: clicked voxels, as Slicer counts them; the most similar one counts.
+        background: voxels clicked as background; voxels more similar to one of them are not in the region.
+        threshold: smallest similarity in the region, in [-1, 1].
 
     Returns:
         The similarity, float32, and the region, uint8, of shape ``(1, *spatial)`` on the grid of the scan.
 
     Raises:
-        ValueError: if there is no foreground voxel, or one is outside the part of the scan that the bundle looks at.
+        ValueError: without a foreground voxel, or if a voxel is outside the part of the scan that the bundle keeps.
     """
     if not foreground:
         raise ValueError("No foreground point was clicked; place at least one.")

@@ -1,4 +1,8 @@
-"""The demonstration: every step from scans to a prediction, on phantoms, in a few minutes on two cores."""
+"""The demonstration: the steps from scans to a prediction, on synthetic phantoms, in a few minutes on two cores.
+
+It shows that the steps work together. The training is too short, and the phantoms too simple, to show that pretraining
+helps.
+"""
 
 import subprocess
 import sys
@@ -21,7 +25,7 @@ from medssl.scans.loading import VerifiedLoadImaged
 from medssl.workflows.checking import check_report
 from medssl.workflows.training import evaluate, pretrain, train_segmentation
 
-# In MR, soft tissues differ enough for a pretraining of two minutes.
+# In MR, soft tissues differ enough for two minutes of pretraining.
 DATA = ("mr", "phantom")
 NUM_LABELS = 2
 SIZE = {"base_channels": 16, "num_levels": 4, "num_workers": 0}
@@ -42,18 +46,23 @@ PROBE = {
 
 
 def run_demo(output_dir: Path, console: Console) -> Path:
-    """Run the demonstration, print its steps, results and files, and return the packed segmentation bundle.
+    """Run the demonstration, print its steps, results and files, and return the folder of the segmentation bundle.
 
-    It writes and checks phantom scans; pretrains a backbone on them without labels; trains a linear probe with two
-    labelled cases on it and, for comparison, on the same backbone with random weights; packs backbone and probe; and
-    lets the probe's bundle segment a held-out scan in a fresh process.
+    1. Write phantom scans and check them.
+    2. Pretrain a small backbone for 150 steps on the training, validation and unlabelled scans, without labels.
+    3. Train a linear probe on it with two labelled scans, keep the weights of its best validation, and evaluate it on
+       the test scans.
+    4. Do the same on a backbone with random weights.
+    5. Pack the pretrained backbone and its probe as bundles, and run every MONAI command on them.
+    6. Segment a test scan with the probe's bundle in a new process.
 
     Args:
-        output_dir: a new folder.
+        output_dir: a new or empty folder.
         console: where to print.
 
     Raises:
         FileExistsError: if the folder is not empty.
+        ValueError: if the phantom has errors, or the bundle fails on the scan.
     """
     if output_dir.exists() and any(output_dir.iterdir()):
         raise FileExistsError(f"{output_dir} is not empty; delete it or choose another folder with --out.")
@@ -70,12 +79,12 @@ def run_demo(output_dir: Path, console: Console) -> Path:
                 "linear_probe", datalist, DATA, run, backbone=backbone, num_labels=NUM_LABELS, overrides=settings
             )
             evaluate(run)
-    with _step(console, "5/6 Pack backbone and probe as MONAI bundles and try every MONAI command on them"):
+    with _step(console, "5/6 Pack backbone and probe as MONAI bundles and run every MONAI command on them"):
         backbone, bundle = (
             pack(run, "phantom_mr", output_dir / "bundle", rehearsed=True)
             for run in (output_dir / "pretrain", output_dir / "probe")
         )
-    with _step(console, "6/6 Segment a held-out scan with the bundle in a fresh process"):
+    with _step(console, "6/6 Segment a held-out scan with the bundle in a new process"):
         picture = _predict(bundle, datalist, output_dir)
     console.print(_table([run / "rows.jsonl" for run in runs.values()]))
     made = {

@@ -1,4 +1,4 @@
-"""Published weights as a bundle, from which a probe or a fine-tuning starts."""
+"""Published weights as a bundle, from which probing or fine-tuning starts."""
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,37 +27,37 @@ PAPERS = {
         "ISBI 2024. https://arxiv.org/abs/2401.06473"
     ),
 }
-# Residual networks are imported behind the recipe of the method whose paper uses them.
+# The bundle of a residual network needs a method's recipe; SimCLR's paper uses these networks.
 RESIDUAL_NETWORKS = {"resnet18": 18, "resnet50": 50}
 RESIDUAL_METHOD = "simclr"
 RESIDUAL_PAPER = "He et al. Deep residual learning for image recognition. CVPR 2016. https://arxiv.org/abs/1512.03385"
 LICENCES = {
     "vox2vec": "published beside code under the MIT licence; ask the authors whether it covers the weights.",
-    "kats": "no licence is stated; ask the authors before you pass them on.",
+    "kats": "no licence is stated; ask the authors before you share the weights.",
 }
 EXPECTED_IMAGES = (
     "torchvision's own weights expect images whose channels have ImageNet's mean and deviation removed; a data recipe "
     "scales to 0..1. Fine-tune rather than probe, or normalise in a data recipe of your own."
 )
-UNKNOWN_LICENCE = "the file states none; ask whoever trained them before you pass them on."
-UNKNOWN_IMAGES = "What images these weights were trained on, the file does not say; torchvision's own saw ImageNet."
+UNKNOWN_LICENCE = "the file states none; ask whoever trained the weights before you share them."
+UNKNOWN_IMAGES = "The file does not say what images the weights were trained on; torchvision's own saw ImageNet."
 
 
 def import_weights(path: Path, method: str, data: Sequence[str], name: str, out: Path) -> tuple[Path, list[str]]:
-    """Give the folder of a ``*_pretrain`` bundle made from a published checkpoint, and a report of its tensors.
+    """Make a ``*_pretrain`` bundle from a published checkpoint; return its folder and a report of its tensors.
 
     Args:
         path: checkpoint of vox2vec, of Kats et al., or of a residual network in torchvision's format.
         method: ``vox2vec`` or ``kats``, whose paper and licence the model card names; ``resnet18`` or ``resnet50``.
-        data: names of data recipes, or YAML files: the preprocessing that the weights are used with.
+        data: names of data recipes, or YAML files: the preprocessing to use with the weights.
         name: of the bundle.
-        out: folder that gets the bundle.
+        out: folder for the bundle.
 
     Raises:
-        FileExistsError: if there is a bundle of that name.
-        FileNotFoundError: if there is no such checkpoint or recipe.
-        ValueError: if the method has no published weights, the file holds none of its kind, or a residual network is to
-            take data of three axes.
+        FileExistsError: if a bundle of that name exists.
+        FileNotFoundError: if the checkpoint or a recipe does not exist.
+        ValueError: if the method has no published weights, the file holds another network, or the data recipe of a
+            residual network is not 2D.
     """
     known = sorted([*PAPERS, *RESIDUAL_NETWORKS])
     if method not in known:
@@ -86,8 +86,8 @@ def inspect_weights(path: Path) -> Iterator[str]:
     """Yield lines that say what a checkpoint holds.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged, or holds other objects than tensors.
+        FileNotFoundError: if the file does not exist.
+        ValueError: if it is damaged or holds anything but tensors.
     """
     state = read_state_dict(path)
     yield f"{path}: {len(state)} tensors, {sum(value.numel() for value in state.values()):,} numbers"
@@ -98,35 +98,35 @@ def inspect_weights(path: Path) -> Iterator[str]:
     try:
         weights = read_published_weights(path)
     except ValueError as error:
-        yield f"no residual network of torchvision, and no backbone of vox2vec or Kats et al.: {error}"
+        yield f"neither a residual network of torchvision nor a backbone of vox2vec or Kats et al.: {error}"
         yield from (f"  {name} {tuple(value.shape)}" for name, value in list(state.items())[:8])
         return
     found = weights.settings
     yield (
-        f"a feature pyramid in {found['spatial_dims']}D as of vox2vec or Kats et al.: {found['num_levels']} levels, "
-        f"the finest with {found['base_channels']} channels, images of {found['in_channels']} channel(s)"
+        f"a {found['spatial_dims']}D feature pyramid of vox2vec or Kats et al.: {found['num_levels']} levels, "
+        f"the finest with {found['base_channels']} channels, for images with {found['in_channels']} channel(s)"
     )
     if weights.left_out:
-        yield f"beside it {len(weights.left_out)} tensors of heads, which are not transferred"
+        yield f"also {len(weights.left_out)} tensors of heads, which are not imported"
 
 
 def _residual_facts(state: Mapping[str, Tensor], depth: int) -> Iterator[str]:
     stem = state["conv1.weight"]
     yield (
-        f"a residual network of {depth} layers in 2D, named as by torchvision: images of {stem.shape[1]} channel(s), "
-        f"the finest level with {len(stem)} channels"
+        f"a 2D residual network of {depth} layers with torchvision's names: for images with {stem.shape[1]} "
+        f"channel(s), the finest level with {len(stem)} channels"
     )
     if f"resnet{depth}" in RESIDUAL_NETWORKS:
-        yield f"import it with --as resnet{depth} and a data recipe in 2D, such as image_2d"
+        yield f"import it with --as resnet{depth} and a 2D data recipe, such as image_2d"
     if "fc.weight" in state:
-        yield f"beside it a classifier of {len(state['fc.weight'])} classes, which is not transferred"
+        yield f"also a classifier of {len(state['fc.weight'])} classes, which is not imported"
 
 
 def _residual_weights(path: Path, method: str, config: Mapping[str, Any]) -> PublishedWeights:
     if config["spatial_dims"] != 2:
         raise ValueError(
-            f"{method} takes images of two axes; name a data recipe in 2D, such as --data image_2d, with --data "
-            "image_rgb_2d behind it for colours, or --data mr_slices."
+            f"{method} takes 2D images; give a 2D data recipe: --data image_2d, for colour --data image_2d --data "
+            "image_rgb_2d, or --data mr_slices."
         )
     return read_torchvision_weights(path, RESIDUAL_NETWORKS[method], config["in_channels"])
 

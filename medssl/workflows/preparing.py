@@ -1,4 +1,4 @@
-"""The `medssl prepare` command: the deterministic preprocessing of every case, once, into a volume store."""
+"""The `medssl prepare` command: preprocess every case once, into a volume store."""
 
 import fcntl
 import os
@@ -40,7 +40,7 @@ _LOCK = "lock"
 
 @dataclass
 class Prepared:
-    """What became of the cases: ids of those `made` and `kept`, and what was wrong with those that `failed`."""
+    """Ids of the cases that were `made` or `kept`, and the problem of every case that `failed`."""
 
     made: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -67,24 +67,24 @@ def prepare(
     verify: bool = False,
     overrides: Mapping[str, Any] | None = None,
 ) -> Prepared:
-    """Give what became of the cases of a list that were preprocessed into a store for ``medssl pretrain --store``.
+    """Preprocess the cases of a data list into a store for ``medssl pretrain --store``, and return what became of each.
 
-    Only images are read, never labels. A case whose source and preprocessing are unchanged is kept. Several commands
-    may work on one store at the same time, and under ``torchrun`` the ranks share the cases. A case that fails does
-    not stop the others. The manifest, written last, lists whole cases only.
+    Only images are read, never labels. Cases with the same source and preprocessing as before are kept. Several
+    commands can work on one store at the same time, and under ``torchrun`` the ranks share the cases. A case that fails
+    does not stop the others. The manifest is written last and lists finished cases only.
 
     Args:
         datalist: the data list.
         data: names of data recipes, or YAML files, later ones winning.
-        output_dir: the store, new or not.
-        sections: of the data list, joined by ``+``; default: those of the pretraining recipe.
-        num_processes: cases prepared at a time; default: one a core.
-        verify: compare the checksums of the cases that would be kept, and make damaged ones again. Without it their
-            headers and sizes are looked at.
+        output_dir: the store, new or existing.
+        sections: sections of the data list, joined by ``+``; default: those of the pretraining recipe.
+        num_processes: cases prepared at a time; default: one per core.
+        verify: also compare the checksums of the cases to keep, and make damaged ones again. Otherwise only their
+            headers and sizes are checked.
         overrides: settings in MONAI's syntax, the same as for ``medssl pretrain``.
 
     Raises:
-        FileNotFoundError: if there is no such recipe or data list.
+        FileNotFoundError: if a recipe or the data list does not exist.
         ValueError: if the list is wrong.
         OSError: if the disk has too little space.
     """
@@ -108,7 +108,7 @@ def prepare(
 def _prepare_all(pool: Executor | None, job: _Job, cases: Sequence[Mapping[str, str]]) -> Prepared:
     results: dict[str, tuple[str, str]] = {}
     waiting = list(cases)
-    # What another command is busy with is waited for at the end, so that two commands share the work.
+    # Cases that another command is working on come last, so that two commands share the work.
     for wait in (False, True):
         found = _each(pool, partial(_prepare_case, replace(job, wait=wait)), waiting, "Preparing")
         results |= {entry["case"]: result for entry, result in zip(waiting, found, strict=True)}
@@ -121,7 +121,7 @@ def _prepare_all(pool: Executor | None, job: _Job, cases: Sequence[Mapping[str, 
 
 
 def _prepare_case(job: _Job, entry: Mapping[str, str]) -> tuple[str, str]:
-    """Give what became of a case, and what was wrong if it failed."""
+    """What became of a case, and its problem if it failed."""
     folder, image = case_folder(job.store, entry["case"]), Path(entry["image"])
     try:
         with _claimed(folder / _LOCK, job.wait) as mine:
@@ -135,7 +135,7 @@ def _prepare_case(job: _Job, entry: Mapping[str, str]) -> tuple[str, str]:
             _make(job, folder, image, identity)
             return _MADE, ""
     except Exception as error:
-        # Whatever is wrong with one case, the others go on.
+        # One bad case must not stop the others.
         text = _cause(error)
         return _FAILED, text if str(image) in text else f"{image}: {text}"
 
@@ -146,7 +146,7 @@ def _is_kept(job: _Job, folder: Path, source: Mapping[str, Any]) -> bool:
         return False
     sweep_temporary(folder)
     if volume.source != source:
-        # The same content under another name or time; without this the store would pass for stale.
+        # The same content has a new name or time; without this the store would look stale.
         write_json(folder / RECORD, asdict(replace(volume, source=source)))
     return True
 
@@ -170,7 +170,7 @@ def _cause(error: BaseException) -> str:
 
 
 def _sweep(store: Path) -> None:
-    """Delete what killed commands left half done; what others work on is claimed, and stays."""
+    """Delete what killed commands left unfinished; cases that other commands work on are locked, and stay."""
     for left in store.glob(f"cases/*/{STAGING}*"):
         with _claimed(left.parent / _LOCK, wait=False) as mine:
             if mine:
@@ -178,7 +178,7 @@ def _sweep(store: Path) -> None:
 
 
 def _require_space(pool: Executor | None, job: _Job, cases: Sequence[Mapping[str, str]], spacing: Any) -> None:
-    # The shares of all ranks are about as large.
+    # All ranks have shares of about the same size.
     needed = num_ranks() * sum(_each(pool, partial(_missing_bytes, job, spacing), cases, "Reading headers"))
     free = shutil.disk_usage(job.store).free
     if needed > free:
@@ -189,14 +189,14 @@ def _require_space(pool: Executor | None, job: _Job, cases: Sequence[Mapping[str
 
 
 def _missing_bytes(job: _Job, spacing: Sequence[float] | None, entry: Mapping[str, str]) -> int:
-    """Estimate the bytes that a case will add to the store, from its header: at most these, as air is cut off."""
+    """Upper bound, from the header, of the bytes that a case will add to the store; cropping air makes it smaller."""
     records = map(read_record, case_folder(job.store, entry["case"]).glob("*/"))
     if any(record is not None and record.preprocessing == job.preprocessing for record in records):
         return 0
     try:
         header = read_header(entry["image"])
     except (ValueError, OSError):
-        # It will fail, and be named, when its turn comes.
+        # It fails, with a message, when its turn comes.
         return 0
     voxels = np.prod(header.shape[:3], dtype=float)
     if spacing is not None:
@@ -213,8 +213,8 @@ def _each(pool: Executor | None, function: Callable, items: Sequence[Any], text:
         return list(tqdm(results, total=len(items), desc=text, unit="case", delay=1))
     except BrokenProcessPool as error:
         raise OSError(
-            "A process was killed, perhaps for want of memory. Run the command again with fewer --processes; what is "
-            "finished is kept."
+            "A process was killed, perhaps because memory ran out. Run the command again with fewer --processes; "
+            "finished cases are kept."
         ) from error
 
 
@@ -238,7 +238,7 @@ def _cores() -> int:
 
 @contextmanager
 def _claimed(path: Path, wait: bool) -> Iterator[bool]:
-    """Hold a lock file, and tell whether it is held; the operating system frees it when the process ends."""
+    """Try to hold a lock file in the block; yields whether it is held. It is released when the process ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         try:

@@ -1,4 +1,4 @@
-"""The deterministic preprocessing of a pretraining recipe, apart from the rest of it."""
+"""The deterministic preprocessing of a pretraining recipe."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -15,13 +15,13 @@ STEPS = ("image_transforms", "foreground_transforms")
 
 
 def preprocessing_of(config: Mapping[str, Any]) -> list[Any]:
-    """Give the settings of the transforms before the first random one, with every reference replaced by its value.
+    """The settings of the deterministic transforms, with every reference replaced by its value.
 
     Args:
         config: a merged pretraining recipe.
 
     Raises:
-        ValueError: if the value of a setting cannot be written down, so that a change of it would go unseen.
+        ValueError: if the value of a setting cannot be written as JSON, so a change of it would go unnoticed.
 
     Example:
         >>> config = {"size": [2, 2], "image_transforms": [{"_target_": "Spacingd", "pixdim": "@size", "diagonal": 1}]}
@@ -33,12 +33,12 @@ def preprocessing_of(config: Mapping[str, Any]) -> list[Any]:
 
 
 def preprocessing_transform(config: Mapping[str, Any]) -> Compose:
-    """Give the transforms that `preprocessing_of` describes, from ``{"image": path}`` to image and body mask."""
+    """The transforms that `preprocessing_of` describes; they map ``{"image": path}`` to an image and its body mask."""
     return ConfigParser(deepcopy(dict(config))).get_parsed_content("train::preprocessing")
 
 
 def changed_settings(first: Any, second: Any, name: str = "") -> list[str]:
-    """Give one text for every setting in which two resolved configurations differ.
+    """The differences of two resolved configurations, one text per setting.
 
     Example:
         >>> changed_settings([{"_target_": "Spacingd", "pixdim": [1, 1]}], [{"_target_": "Spacingd", "pixdim": [2, 2]}])
@@ -54,7 +54,7 @@ def changed_settings(first: Any, second: Any, name: str = "") -> list[str]:
 
 
 def require_same_preprocessing(store: Path, config: Mapping[str, Any]) -> str:
-    """Give the hash of the preprocessing of a recipe, which must be that of a store.
+    """Return the hash of a recipe's preprocessing; raises ValueError if a store was prepared with another one.
 
     Args:
         store: its folder.
@@ -62,7 +62,7 @@ def require_same_preprocessing(store: Path, config: Mapping[str, Any]) -> str:
 
     Raises:
         FileNotFoundError: if the folder holds no finished store.
-        ValueError: naming the settings in which the store differs.
+        ValueError: if the preprocessing differs; names the settings.
     """
     manifest, wanted = read_manifest(store), preprocessing_of(config)
     if manifest["preprocessing_sha256"] != preprocessing_sha256(wanted):

@@ -1,4 +1,4 @@
-"""A protocol: pretraining methods x settings x numbers of labels x folds, under one budget, into one table."""
+"""A protocol: methods x settings x numbers of labels x folds, under one budget, in one table."""
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -28,13 +28,11 @@ def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes:
 
     Args:
         protocol: name of a file below ``bundles/protocols``, or a YAML file, with the keys ``data`` (data recipes),
-            ``pretrain``, ``segmentation`` (settings of all runs), ``settings`` (per name: its backbones, layers and
-            settings, and its ``setting`` if the name is not one), ``backbones`` (per name: method, layers, settings,
-            and settings of its segmentation runs; without a method the backbone stays random, and its layers define
-            its network), ``labels`` and ``folds``.
+            ``pretrain`` and ``segmentation`` (settings of all runs), ``settings``, ``backbones``, ``labels`` and
+            ``folds``; ``docs/recipes.md`` describes them.
         datalist: the data list.
-        output_dir: of all runs.
-        num_processes: runs at a time.
+        output_dir: folder of all runs.
+        num_processes: number of runs at a time.
 
     Raises:
         ValueError: if the file lacks a key, or the list has too few cases for a number of labels.
@@ -57,7 +55,7 @@ def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes:
 
 
 def _require_cases(plan: Mapping[str, Any], datalist: Path) -> None:
-    # Otherwise a cell would fail after hours of others.
+    # Otherwise a cell could fail after other cells have run for hours.
     listed = read_datalist(datalist)
     for num_labels in plan["labels"]:
         require_few_labels(listed, "training", num_labels)

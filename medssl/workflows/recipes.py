@@ -1,19 +1,14 @@
-"""Recipes: YAML files of the source bundles, merged by MONAI, run by MONAI's ConfigWorkflow."""
+"""Recipes: YAML files of the source bundles, merged into one configuration by MONAI."""
 
 import json
-import logging
 import re
-import threading
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from multiprocessing.dummy import DummyProcess
 from pathlib import Path
 from typing import Any
 
 import yaml
-from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import ConfigParser
 
 from medssl.packaging.sources import source_bundles
 
@@ -22,15 +17,15 @@ _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
 def find_recipe(folder: str, name: str, *others: str) -> Path:
-    """Give the YAML file of a recipe: a file of the user's, or a name below a folder of the source bundles.
+    """Find the YAML file of a recipe: a path of the user, or a name in a folder of the source bundles.
 
     Args:
-        folder: below the source bundles, such as ``pretrain/configs/methods``.
-        name: a path ending in .yaml, or the name of a file in the folder without that ending.
+        folder: relative to the source bundles, such as ``pretrain/configs/methods``.
+        name: a path that ends in .yaml, .yml or .json, or the name of a file in the folder, without its ending.
         others: folders that are searched after the first.
 
     Raises:
-        FileNotFoundError: naming what there is.
+        FileNotFoundError: if the recipe does not exist; lists those that do.
 
     Example:
         >>> find_recipe("data", "ct").name
@@ -49,16 +44,16 @@ def find_recipe(folder: str, name: str, *others: str) -> Path:
 
 
 def with_bases(recipe: Sequence[Path]) -> list[Path]:
-    """Return the files of a recipe with those that they extend, each base once and before the first file that names it.
+    """Return the files of a recipe and the files they extend, each base once, before the first file that names it.
 
-    A file names its bases as ``extends: image_level``, or as a list: files below ``pretrain/configs`` of the source
-    bundles, or paths relative to the file that end in ``.yaml``.
+    A file names its bases as ``extends: image_level``, or as a list. A base is the name of a file in
+    ``pretrain/configs`` of the source bundles, or a path that ends in ``.yaml``, relative to the file.
 
     Args:
         recipe: YAML or JSON files.
 
     Raises:
-        FileNotFoundError: if there is no such base.
+        FileNotFoundError: if a base does not exist.
         ValueError: if a file extends itself, directly or through others.
 
     Example:
@@ -87,15 +82,15 @@ def _bases(path: Path, descendants: tuple[Path, ...]) -> list[Path]:
 def merge(
     recipe: Sequence[Path], settings: Mapping[str, Any], overrides: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the merged, unresolved configuration of recipe files, then settings, then overrides, later ones winning.
+    """Merge recipe files, then settings, then overrides; later ones win. References stay unresolved.
 
     Args:
-        recipe: YAML or JSON files; what they extend is merged too (see `with_bases`).
-        settings: of the command; they may add names to the recipe.
-        overrides: of the user, in MONAI's syntax, as in ``{"train::trainer::amp": True}``.
+        recipe: YAML or JSON files; the files they extend are merged too (see `with_bases`).
+        settings: set by the command; they may add names to the recipe.
+        overrides: set by the user, in MONAI's syntax, as in ``{"train::trainer::amp": True}``.
 
     Raises:
-        ValueError: if an override is of something that the recipe does not have, such as a misspelt name.
+        ValueError: if the recipe does not have the name of an override, such as a misspelt one.
 
     Example:
         >>> merge([find_recipe("data", "ct")], {"name": "mine"}, {"spacing": [2, 2, 2]})["spacing"]
@@ -116,10 +111,10 @@ def merge(
 
 
 def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
-    """Give the overrides of a command line: ``--key value`` or ``--key=value``, values read as YAML.
+    """Parse the overrides of a command line: ``--key value`` or ``--key=value``, with values in YAML.
 
     Raises:
-        ValueError: naming an argument that is no such pair, or a value that is no YAML.
+        ValueError: if an argument is not such a pair, or a value is not valid YAML.
 
     Example:
         >>> parse_overrides(["--max_epochs", "2", "--train::loss=null"])
@@ -131,32 +126,32 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
         argument = rest.pop(0)
         key, equals, value = argument.partition("=")
         if not key.startswith("--") or (not equals and not rest):
-            raise ValueError(f"{argument!r} is no setting; overrides look like --max_epochs 5.")
+            raise ValueError(f"{argument!r} is not a setting; overrides look like --max_epochs 5.")
         overrides[key.removeprefix("--").replace("#", "::")] = _parse_value(value if equals else rest.pop(0))
     return overrides
 
 
 def _parse_value(text: str) -> Any:
-    # A reference or expression of MONAI is no valid YAML scalar, and is meant as text.
+    # References and expressions of MONAI are not valid YAML scalars; they stay text.
     if text[:1] in {"@", "$", "%"}:
         return text
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(f"{text!r} is no valid YAML value; lists look like [1,2], texts may need quotes.") from error
-    # To YAML 1.1, 1e-3 is a text.
+        raise ValueError(f"{text!r} is not valid YAML; lists look like [1,2], texts may need quotes.") from error
+    # YAML 1.1 reads 1e-3 as text.
     return float(value) if isinstance(value, str) and _EXPONENT.fullmatch(value) else value
 
 
 def resolved(parser: ConfigParser, name: str) -> Any:
-    """Give a part of a configuration with every reference replaced by its value, but no component built.
+    """A part of a configuration with every reference replaced by its value, without building components.
 
     Args:
-        parser: holds the whole configuration.
-        name: of the part.
+        parser: parser of the whole configuration.
+        name: name of the part.
 
     Raises:
-        ValueError: if the value of a setting cannot be written down, so that a change of it would go unseen.
+        ValueError: if the value of a setting cannot be written as JSON, so a change of it would go unnoticed.
 
     Example:
         >>> config = {"dims": 2, "network_def": {"_target_": "FPN", "spatial_dims": "@dims"}}
@@ -178,74 +173,7 @@ def resolved(parser: ConfigParser, name: str) -> Any:
     except TypeError:
         if "@" in value:
             raise ValueError(
-                f"The value of {name} = {value!r} cannot be written down, so a store could not tell when it changes; "
-                "give it as a number or text."
+                f"The value of {name} = {value!r} cannot be written as JSON, so a store could not tell when it "
+                "changes; give it as a number or text."
             ) from None
         return value
-
-
-def run_config(config_file: Path, workflow_type: str | None = "train", layers: Sequence[Path] = ()) -> None:
-    """Run a configuration as ``python -m monai.bundle run --config_file CONFIG_FILE`` does, in this process.
-
-    Args:
-        config_file: a merged configuration.
-        workflow_type: ``train`` for a trainer, None for a configuration that only has to have ``run``.
-        layers: further files laid over the configuration.
-
-    Raises:
-        ValueError: what went wrong in a transform, a handler or the data, without MONAI's RuntimeError around it; so
-            do OSError and FloatingPointError.
-    """
-    logging.getLogger("monai.bundle.workflows").setLevel(logging.CRITICAL)
-    with warnings.catch_warnings():
-        # The warning is about untrusted bundles; this configuration was just merged from medssl's own recipes.
-        warnings.filterwarnings("ignore", message=".*trust.*", category=UserWarning)
-        warnings.filterwarnings("ignore", category=FutureWarning, module="monai")
-        # Of 1-wide weights, whose memory is the same whatever their strides.
-        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-        workflow = ConfigWorkflow(
-            config_file=[str(path) for path in (config_file, *layers)],
-            meta_file=str(source_bundles() / "segmentation" / "configs" / "metadata.json"),
-            logging_file=False,
-            workflow_type=workflow_type,
-        )
-        try:
-            with bare_errors():
-                workflow.initialize()
-                workflow.run()
-                workflow.finalize()
-        finally:
-            _wait_for_thread_pools()
-
-
-@contextmanager
-def bare_errors() -> Iterator[None]:
-    """Raise what went wrong in a transform or a configuration in the block, without MONAI's RuntimeError around it.
-
-    Raises:
-        ValueError: so do OSError and FloatingPointError; any other error stays as it is.
-
-    Example:
-        >>> from monai.transforms import Compose, Lambda
-        >>> with bare_errors():
-        ...     Compose([Lambda(int)])("one")
-        Traceback (most recent call last):
-        ...
-        ValueError: invalid literal for int() with base 10: 'one'
-    """
-    try:
-        yield
-    except RuntimeError as error:
-        cause: BaseException = error
-        while isinstance(cause, RuntimeError) and cause.__cause__ is not None:
-            cause = cause.__cause__
-        if isinstance(cause, ValueError | OSError | FloatingPointError):
-            raise cause from None
-        raise
-
-
-def _wait_for_thread_pools() -> None:
-    """Let MONAI's cache finish the case it is at after an error: at the exit of Python, torch would abort in it."""
-    for thread in threading.enumerate():
-        if isinstance(thread, DummyProcess) and thread is not threading.current_thread():
-            thread.join()

@@ -1,4 +1,4 @@
-"""The names of labels, and what the values of a label map from a client mean by them."""
+"""The names of labels, and what the values of a client's label map mean."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ def parse_labels(text: str) -> dict[int, str]:
     """Return the labels of a setting such as ``1=liver,2=spleen``.
 
     Raises:
-        ValueError: if an entry is no ``value=name``, values are not 1, 2, ... without gaps, or a name comes twice.
+        ValueError: if an entry is not ``value=name``, values are not 1, 2, ... without gaps, or a name occurs twice.
 
     Example:
         >>> parse_labels("1=liver, 2=right kidney")
@@ -21,27 +21,27 @@ def parse_labels(text: str) -> dict[int, str]:
     for entry in text.split(","):
         value, _, name = (part.strip() for part in entry.partition("="))
         if not value.isdecimal() or not name:
-            raise ValueError(f"'{entry.strip()}' is no label; write labels as 1=liver,2=spleen.")
+            raise ValueError(f"'{entry.strip()}' is not a label; write labels as 1=liver,2=spleen.")
         if int(value) in labels:
-            raise ValueError(f"The label value {value} comes twice in '{text}'.")
+            raise ValueError(f"The label value {value} occurs twice in '{text}'.")
         labels[int(value)] = name
     return check_labels(labels)
 
 
 def meant_labels(values: np.ndarray, segments: Sequence[str], labels: Mapping[int, str], source: str) -> np.ndarray:
-    """Return the label map that a client means.
+    """Convert a client's label map to the values of the labels.
 
-    3D Slicer numbers the segments that it saves 1, 2, ... in their order in the scene, whatever they are called, and
-    sends their names along: the names decide. Without names the values are taken as they are.
+    3D Slicer numbers saved segments 1, 2, ... in the order of the scene, whatever their names, and sends the names as
+    well. So the names decide. Without names the values stay as they are.
 
     Args:
         values: integer map, 0 is background.
         segments: names of the values 1, 2, ...; may be empty.
         labels: label value to name.
-        source: of the map, for the message.
+        source: where the map comes from, for the message.
 
     Raises:
-        ValueError: if the map holds a value that means none of the labels.
+        ValueError: if a value of the map is none of the labels.
 
     Example:
         >>> meant_labels(np.array([0, 1, 2]), ["spleen", "liver"], {1: "liver", 2: "spleen"}, "a.nii.gz")

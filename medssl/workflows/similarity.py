@@ -1,4 +1,4 @@
-"""Click a voxel, see its like: a map of similarity over the same scan or another one."""
+"""Click a voxel and see what is similar: a map over the same scan or another one."""
 
 import gzip
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from medssl.files import replacing
 from medssl.networks.similarity import PointSimilarity, anchor_features
 from medssl.packaging.loading import LoadedBundle, load_bundle
 from medssl.scans.loading import VerifiedLoadImage
-from medssl.workflows.recipes import bare_errors
+from medssl.workflows.running import bare_errors
 
 OVERLAP = 0.25
 
@@ -26,19 +26,22 @@ OVERLAP = 0.25
 def similarity(
     scan: Path, point: Sequence[float], bundle: Path, out: Path, other: Path | None = None
 ) -> tuple[Path, Path]:
-    """Give the NIfTI heat map, on the grid of the searched scan, and the PNG of what is similar to a point.
+    """Write what is similar to a point, as a NIfTI heat map on the grid of the searched scan and as a PNG.
 
     Args:
         scan: file of a scan, or folder of a DICOM series.
-        point: right, anterior and superior of the point in mm, as 3D Slicer shows it: of the pixel (x, y) of a picture
-            ``(-x, -y, 0)``.
-        bundle: a packed bundle, pretrained or of a segmentation, whose backbone is used.
-        out: folder for both files, named after the searched scan.
-        other: the scan that is searched; None searches the same one.
+        point: right, anterior and superior coordinates of the point in mm, as 3D Slicer shows them; for the pixel
+            (x, y) of a picture ``(-x, -y, 0)``.
+        bundle: a packed pretraining or segmentation bundle, whose backbone is used.
+        out: folder for both files, which are named after the searched scan.
+        other: the scan to search; None searches the same one.
+
+    Returns:
+        The paths of the heat map and of the picture.
 
     Raises:
         FileNotFoundError: if the bundle lacks a file.
-        ValueError: if the point lies outside the part of the scan that the bundle looks at, or a scan is damaged.
+        ValueError: if the point lies outside the part of the scan that the bundle keeps, or a scan is damaged.
     """
     heat = heat_map(load_bundle(bundle), scan, point, other)
     target = other or scan
@@ -50,13 +53,13 @@ def similarity(
 
 
 def heat_map(bundle: LoadedBundle, scan: Path, point: Sequence[float], other: Path | None = None) -> MetaTensor:
-    """Give the similarity to a point, shape ``(1, *spatial)``, on the grid of the searched scan; see `similarity`.
+    """The similarity to a point as a map of shape ``(1, *spatial)`` on the grid of the searched scan.
 
     Args:
         bundle: whose backbone and preprocessing are used.
         scan: file of a scan, or folder of a DICOM series.
-        point: right, anterior and superior of the point in mm.
-        other: the scan that is searched; None searches the same one.
+        point: right, anterior and superior coordinates of the point in mm.
+        other: the scan to search; None searches the same one.
     """
     preprocessing = bundle.preprocessing()
     backbone, patch_size = bundle.network.backbone, bundle.patch_size
@@ -73,10 +76,10 @@ def heat_map(bundle: LoadedBundle, scan: Path, point: Sequence[float], other: Pa
 def _anchors(
     backbone: nn.Module, image: MetaTensor, point: Sequence[float], patch_size: Sequence[int], scan: Path
 ) -> list[torch.Tensor]:
-    """Return the features of the point, seen in the middle of a patch where the scan allows it."""
+    """Return the features of the point, from a patch with the point in its middle where the scan allows it."""
     shape = np.array(image.shape[1:])
     affine = to_affine_nd(3, image.affine.numpy().astype(float))
-    # A 2D image has no depth to miss.
+    # The third coordinate does not matter in a 2D image.
     voxel = np.rint(np.linalg.inv(affine) @ np.array([*point, 1.0]))[: len(shape)].astype(int)
     if np.any(voxel < 0) or np.any(voxel >= shape):
         last = np.pad(shape - 1, (0, 3 - len(shape)))

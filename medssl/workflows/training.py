@@ -19,7 +19,8 @@ from medssl.runs.record import finish_run_record, read_run_record, run_record
 from medssl.runs.start import begin_run, no_start_left_behind
 from medssl.workflows.backbones import backbone_settings, require_fitting_backbone
 from medssl.workflows.preprocessing import require_same_preprocessing
-from medssl.workflows.recipes import find_recipe, merge, run_config, with_bases
+from medssl.workflows.recipes import find_recipe, merge, with_bases
+from medssl.workflows.running import run_config
 
 
 @joined_ranks()

@@ -24,7 +24,7 @@ def layers():
 
 
 def allowed_rooms(rule):
-    """Give the rooms that a line of setup.cfg allows."""
+    """The rooms that a line of setup.cfg allows."""
     highest = rule.removeprefix("up to ")
     if highest == rule:
         return set(rule.split())
@@ -38,7 +38,7 @@ def rule_of(config):
 
 
 def values_of(config):
-    """Give every text of a configuration that is not a comment."""
+    """Every text of a configuration that is not a comment."""
     return yaml.safe_dump(yaml.safe_load(config.read_text(encoding="utf-8")), width=10**6)
 
 

@@ -19,7 +19,7 @@ SHAPE = (60, 70, 24)
 
 
 def oblique_affine() -> np.ndarray:
-    """Give a left-handed RAS affine: 0.9 x 0.7 x 2.5 mm, turned by 20 degrees about two axes, axes permuted."""
+    """A left-handed RAS affine: 0.9 x 0.7 x 2.5 mm, turned by 20 degrees about two axes, axes permuted."""
     angle = np.deg2rad(20)
     about_z = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     about_x = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
@@ -30,7 +30,7 @@ def oblique_affine() -> np.ndarray:
 
 
 def scan_and_label() -> tuple[np.ndarray, np.ndarray]:
-    """Give an off-centre body in air with an organ around a brighter one, in HU, and its label map."""
+    """An off-centre body in air with an organ around a brighter one, in HU, and its label map."""
     label = np.zeros(SHAPE, np.uint8)
     label[14:40, 24:46, 4:14] = 1
     label[20:32, 28:38, 6:12] = 2

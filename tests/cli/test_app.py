@@ -36,7 +36,7 @@ def test_the_commands_make_a_line_from_scans_to_a_report(medssl, ct_list, tmp_pa
         ("pretrain kats --datalist LIST --data ct --with nothing --out RUN", ["no recipe 'nothing'", "kats_reference"]),
         ("pretrain kats --datalist GONE --data ct --out RUN", ["gone.json"]),
         ("pretrain kats --datalist LIST --data ct --out RUN --max_epoch 3", ["--max_epochs"]),
-        ("pretrain kats --datalist LIST --data ct --out RUN stray", ["'stray' is no setting"]),
+        ("pretrain kats --datalist LIST --data ct --out RUN stray", ["'stray' is not a setting"]),
         ("probe --datalist LIST --data ct --out RUN --labels 3", ["3 labelled cases are asked for", "there are 2"]),
         ("probe --datalist LIST --data ct --out RUN --backbone GONE", ["holds no config.json"]),
         ("evaluate PRETRAINED", ["is a pretraining run"]),

@@ -67,7 +67,7 @@ def scan(tmp_path_factory):
 
 
 def read_as_the_extension(config, path):
-    """Give the preprocessed scan: intensities of the whole scan, then turned, cropped and resampled."""
+    """The preprocessed scan: intensities of the whole scan, then turned, cropped and resampled."""
     transforms = [LoadImaged("image", ensure_channel_first=True, dtype=None)]
     low, high = config["intensity_bounds"]
     if config["normalize_mode"] in ("range", "ct"):

@@ -8,7 +8,7 @@ BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 
 
 def torchvision_state(depth: int, width: int = 64, in_channels: int = 3, classes: int = 1000) -> dict[str, Tensor]:
-    """Give random tensors named, shaped and ordered as in torchvision's ``resnet18``, ``resnet34`` or ``resnet50``."""
+    """Random tensors named, shaped and ordered as in torchvision's ``resnet18``, ``resnet34`` or ``resnet50``."""
     generator = torch.Generator().manual_seed(depth)
     state: dict[str, Tensor] = {}
 
@@ -46,7 +46,7 @@ def torchvision_state(depth: int, width: int = 64, in_channels: int = 3, classes
 
 
 def torchvision_forward(state: dict[str, Tensor], depth: int, image: Tensor) -> list[Tensor]:
-    """Give the stem and the stages of the network in inference, as He et al. (2016) and torchvision define them."""
+    """The stem and the stages of the network in inference, as He et al. (2016) and torchvision define them."""
 
     def norm(name, x):
         mean, var, weight, bias = (state[f"{name}.{key}"] for key in ("running_mean", "running_var", "weight", "bias"))

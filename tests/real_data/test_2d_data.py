@@ -13,7 +13,7 @@ pytestmark = pytest.mark.real_data
 
 
 def linked(folder, images, masks):
-    """Give folders of links to images and, under the same names, to masks."""
+    """Folders of links to images and, under the same names, to masks."""
     for kind, files in (("images", images), ("masks", masks)):
         (folder / kind).mkdir()
         for image, path in zip(images, files, strict=True):

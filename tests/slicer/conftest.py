@@ -16,7 +16,7 @@ SCENE = Path(__file__).with_name("scene.py")
 
 @pytest.fixture(scope="session")
 def environment() -> Path:
-    """Give the folder of the environment of MONAI Label."""
+    """The folder of the environment of MONAI Label."""
     folder = os.environ.get("MEDSSL_MONAILABEL")
     if not folder:
         pytest.skip("MEDSSL_MONAILABEL is not set; see .ci/monailabel-env")
@@ -25,7 +25,7 @@ def environment() -> Path:
 
 @pytest.fixture(scope="session")
 def slicer_sees() -> Callable[..., dict[str, Any]]:
-    """Give the function that loads a volume and a segmentation in Slicer's Python, in a fresh process.
+    """The function that loads a volume and a segmentation in Slicer's Python, in a fresh process.
 
     With names behind the files, the segmentation is a label map that MONAI Label's plugin got from the server.
     """

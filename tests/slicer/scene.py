@@ -17,7 +17,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 
 def volume_seen(scene, path: str) -> dict:
-    """Give the size of a volume and where its first and last voxel lie."""
+    """The size of a volume and where its first and last voxel lie."""
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
     storage.SetFileName(path)
@@ -32,7 +32,7 @@ def volume_seen(scene, path: str) -> dict:
 
 
 def segmentation_seen(scene, path: str) -> dict:
-    """Give the segments of a segmentation."""
+    """The segments of a segmentation."""
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     storage = scene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
     storage.SetFileName(path)
@@ -46,7 +46,7 @@ def segmentation_seen(scene, path: str) -> dict:
 
 
 def label_map_seen(scene, path: str, names: list[str]) -> dict:
-    """Give the segments that become of a label map: the names belong to the values 1, 2, ..."""
+    """The segments that become of a label map: the names belong to the values 1, 2, ..."""
     label_map = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
     storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
     storage.SetFileName(path)
@@ -63,14 +63,14 @@ def label_map_seen(scene, path: str, names: list[str]) -> dict:
 
 
 def segments_seen(node) -> list[dict]:
-    """Give the segments of a node in their order."""
+    """The segments of a node in their order."""
     segmentation = node.GetSegmentation()
     ids = [segmentation.GetNthSegmentID(n) for n in range(segmentation.GetNumberOfSegments())]
     return [segment_seen(segmentation.GetSegment(i)) for i in ids]
 
 
 def segment_seen(segment) -> dict:
-    """Give name, colour, terminology, and the voxels of one segment."""
+    """Name, colour, terminology, and the voxels of one segment."""
     image = segment.GetRepresentation("Binary labelmap")
     size = image.GetDimensions()
     voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(size[::-1]).transpose()

@@ -16,7 +16,7 @@ from typing import Any
 
 @contextmanager
 def serving_bundles(environment: Path, bundles: Sequence[Path], studies: Path, work: Path) -> Iterator[str]:
-    """Give the address of a server that offers bundles side by side, with the app that MONAI Label ships.
+    """The address of a server that offers bundles side by side, with the app that MONAI Label ships.
 
     App and log go to a folder of their own.
     """
@@ -31,7 +31,7 @@ def serving_bundles(environment: Path, bundles: Sequence[Path], studies: Path, w
 
 
 def asked(environment: Path, client: Path, *arguments: object) -> dict[str, Any]:
-    """Give what a script brings back that works with the plugin's client."""
+    """What a script brings back that works with the plugin's client."""
     library = environment / "monailabel" / "plugins" / "slicer" / "MONAILabel" / "MONAILabelLib"
     command = [environment / "bin" / "python", "-W", "ignore", client, library, *arguments]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, encoding="utf-8", timeout=1200)
@@ -42,7 +42,7 @@ def asked(environment: Path, client: Path, *arguments: object) -> dict[str, Any]
 
 @contextmanager
 def serving(environment: Path, app: Path, studies: Path, options: Mapping[str, object], log: Path) -> Iterator[str]:
-    """Give the address of a server on loopback, which ends with the block."""
+    """The address of a server on loopback, which ends with the block."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -64,7 +64,7 @@ def serving(environment: Path, app: Path, studies: Path, options: Mapping[str, o
 
 
 def wait_for(url: str, process: subprocess.Popen, log: Path) -> str:
-    """Give the address once the server answers."""
+    """The address once the server answers."""
     for _ in range(240):
         assert process.poll() is None, log.read_text(encoding="utf-8")
         try:

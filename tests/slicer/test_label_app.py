@@ -39,7 +39,7 @@ def write_bundle(folder: Path) -> Path:
 
 
 def truth(seed: int) -> np.ndarray:
-    """Give the values of LABELS of a phantom."""
+    """The values of LABELS of a phantom."""
     _, label, _ = phantom_case(seed, "CT", SHAPE, SPACING)
     return sum((value * (label == IN_PHANTOM[name]) for value, name in LABELS.items()), np.zeros(SHAPE)).astype(int)
 

@@ -98,7 +98,7 @@ def test_references_of_a_configuration_are_followed(tmp_path):
         ({"_target_": "torch.nn.Nowhere"}, r"torch\.nn\.Nowhere, is not a network class"),
         ({"_target_": "torch.nn.Linear", "out_features": "@dims"}, r"does not fit torch\.nn\.Linear.*in_features"),
         ({"_target_": "torch.nn.Linear", "in_features": "@size"}, r"config\.json refers to 'size'"),
-        ({"in_features": 2}, "names no class under '_target_'"),
+        ({"in_features": 2}, "does not name a class under '_target_'"),
     ],
 )
 def test_a_definition_that_is_not_a_plain_network_is_refused_and_runs_nothing(

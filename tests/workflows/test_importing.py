@@ -65,13 +65,13 @@ def test_a_method_without_published_weights_is_refused(checkpoint, tmp_path):
 
 def test_inspection_says_what_a_published_file_is(checkpoint):
     text = "\n".join(inspect_weights(checkpoint))
-    assert "3 levels, the finest with 4 channels, images of 1 channel(s)" in text
+    assert "3 levels, the finest with 4 channels, for images with 1 channel(s)" in text
 
 
 def test_inspection_says_what_another_file_holds(tmp_path):
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "other.pt")
     text = "\n".join(inspect_weights(tmp_path / "other.pt"))
-    assert "no residual network of torchvision, and no backbone of vox2vec or Kats et al." in text
+    assert "neither a residual network of torchvision nor a backbone of vox2vec or Kats et al." in text
     assert "conv1.weight (64, 3, 7, 7)" in text
 
 
@@ -99,7 +99,7 @@ def test_a_residual_network_survives_every_command_of_monai(residual):
 def test_the_card_of_a_residual_network_claims_nothing_about_its_images(residual):
     bundle, _ = residual
     card = (bundle / "docs" / "README.md").read_text(encoding="utf-8")
-    for fact in ("resnet18.pth", "He et al.", "the file does not say", "Nothing is known of the images"):
+    for fact in ("resnet18.pth", "He et al.", "The file does not say", "Nothing is known of the images"):
         assert fact in card
     assert "Self-supervised" not in card
 
@@ -118,7 +118,7 @@ def test_a_segmentation_network_starts_from_a_residual_network(setting, residual
 
 def test_a_residual_network_takes_no_volumes(tmp_path):
     torch.save(torchvision_state(18, width=2), tmp_path / "w.pth")
-    with pytest.raises(ValueError, match="resnet18 takes images of two axes; name a data recipe in 2D"):
+    with pytest.raises(ValueError, match="resnet18 takes 2D images; give a 2D data recipe"):
         import_weights(tmp_path / "w.pth", "resnet18", ["ct"], "w", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -140,6 +140,6 @@ def test_pictures_in_colours_take_all_three_channels(tmp_path):
 def test_inspection_recognises_residual_networks(depth, offered, tmp_path):
     torch.save(torchvision_state(depth, width=2, classes=9), tmp_path / "w.pth")
     text = "\n".join(inspect_weights(tmp_path / "w.pth"))
-    assert f"a residual network of {depth} layers in 2D" in text
-    assert "a classifier of 9 classes, which is not transferred" in text
+    assert f"a 2D residual network of {depth} layers" in text
+    assert "a classifier of 9 classes, which is not imported" in text
     assert (f"--as resnet{depth}" in text) == offered

@@ -35,7 +35,7 @@ def test_references_and_expressions_are_replaced_by_their_values():
 
 def test_a_setting_that_cannot_be_written_down_is_an_error():
     config = {"size": 1, "image_transforms": [{"a": "$object() if @size else 0"}], "foreground_transforms": []}
-    with pytest.raises(ValueError, match=r"image_transforms::0::a.*cannot be written down"):
+    with pytest.raises(ValueError, match=r"image_transforms::0::a.*cannot be written as JSON"):
         preprocessing_of(config)
 
 

@@ -11,9 +11,9 @@ LABELS = {1: "liver", 2: "spleen"}
     [
         ("1=liver,3=spleen", "without gaps"),
         ("1=liver,2=liver", "share a name"),
-        ("1=liver,1=spleen", "comes twice"),
-        ("liver", "is no label"),
-        ("1=", "is no label"),
+        ("1=liver,1=spleen", "occurs twice"),
+        ("liver", "is not a label"),
+        ("1=", "is not a label"),
     ],
 )
 def test_wrong_labels_are_refused(text, message):

@@ -20,7 +20,7 @@ def config(good):
 
 
 def transform(config, name):
-    """Give the transform of the postprocessing whose class ends so."""
+    """The transform of the postprocessing whose class ends so."""
     return next(item for item in config["postprocessing"]["transforms"] if item["_target_"].endswith(name))
 
 

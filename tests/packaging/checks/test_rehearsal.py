@@ -26,7 +26,7 @@ def bundle(good, tmp_path):
 
 
 def faults_of(step, bundle, tmp_path):
-    """Give what one step of the rehearsal finds."""
+    """What one step of the rehearsal finds."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     rehearsal._write_scan(folder, rehearsal._input_shape(bundle))

@@ -1,0 +1,80 @@
+"""Run a merged configuration with MONAI's ConfigWorkflow, in this process."""
+
+import logging
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.dummy import DummyProcess
+from pathlib import Path
+
+from monai.bundle import ConfigWorkflow
+
+from medssl.packaging.sources import source_bundles
+
+
+def run_config(config_file: Path, workflow_type: str | None = "train", layers: Sequence[Path] = ()) -> None:
+    """Run a configuration as ``python -m monai.bundle run --config_file CONFIG_FILE`` does, in this process.
+
+    Args:
+        config_file: a merged configuration.
+        workflow_type: ``train`` for a trainer, None for a configuration that only needs ``run``.
+        layers: files that are merged over the configuration.
+
+    Raises:
+        ValueError, OSError, FloatingPointError: of a transform, a handler or the data, without the RuntimeError that
+            MONAI wraps around it.
+    """
+    logging.getLogger("monai.bundle.workflows").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
+        # MONAI warns about untrusted bundles; this configuration was just merged from medssl's own recipes.
+        warnings.filterwarnings("ignore", message=".*trust.*", category=UserWarning)
+        warnings.filterwarnings("ignore", category=FutureWarning, module="monai")
+        # It concerns weights that are 1 wide, whose memory layout is the same for all strides.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+        workflow = ConfigWorkflow(
+            config_file=[str(path) for path in (config_file, *layers)],
+            meta_file=str(source_bundles() / "segmentation" / "configs" / "metadata.json"),
+            logging_file=False,
+            workflow_type=workflow_type,
+        )
+        try:
+            with bare_errors():
+                workflow.initialize()
+                workflow.run()
+                workflow.finalize()
+        finally:
+            _wait_for_thread_pools()
+
+
+@contextmanager
+def bare_errors() -> Iterator[None]:
+    """Raise the error of a transform or a configuration without the RuntimeError that MONAI wraps around it.
+
+    Raises:
+        ValueError, OSError, FloatingPointError: unwrapped; any other error stays as it is.
+
+    Example:
+        >>> from monai.transforms import Compose, Lambda
+        >>> with bare_errors():
+        ...     Compose([Lambda(int)])("one")
+        Traceback (most recent call last):
+        ...
+        ValueError: invalid literal for int() with base 10: 'one'
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        cause: BaseException = error
+        while isinstance(cause, RuntimeError) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, ValueError | OSError | FloatingPointError):
+            raise cause from None
+        raise
+
+
+def _wait_for_thread_pools() -> None:
+    """After an error, wait until MONAI's cache has finished its case: torch would abort in it when Python exits."""
+    for thread in threading.enumerate():
+        if isinstance(thread, DummyProcess) and thread is not threading.current_thread():
+            thread.join()
