@@ -3,6 +3,7 @@ from .aligned import RandGeometry as RandGeometry
 from .aligned import cut_regions as cut_regions
 from .anatomy import anatomy_color as anatomy_color
 from .anatomy import anatomy_term as anatomy_term
+from .body_contrast import BodyContrastd as BodyContrastd
 from .contrast import RandInvert as RandInvert
 from .contrast import RandRescale as RandRescale
 from .crops import RandResizedCropsd as RandResizedCropsd
