@@ -239,10 +239,9 @@ def _read_entry(path: Path, place: str, section: str, entry: Any) -> dict[str, s
 
 
 def _position(path: Path, place: str, value: Any) -> str:
-    # Text, like everything in an entry.
     try:
         if 0 <= float(value) <= 1:
-            return str(value)  # A text, like everything in an entry.
+            return str(value)  # Text, like everything in an entry.
     except (TypeError, ValueError):
         pass
     raise ValueError(f"{path}: '{place}' must be a number from 0 to 1, the slice's place in its scan, not {value!r}.")
