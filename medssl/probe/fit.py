@@ -48,7 +48,7 @@ def fit_head(
     l2: float | None = None,
     max_evaluations: int = 1000,
     tolerance: float = 1e-4,
-    watch: Callable[[float, float], None] | None = None,
+    watch: Callable[[float, float], None] = lambda loss, gradient_norm: None,
 ) -> Fit:
     """Fit a head in place to the rows of labelled cases, and return what it was fitted with.
 
