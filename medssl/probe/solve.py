@@ -13,6 +13,8 @@ from medssl.probe.rows import VoxelRows
 
 # Keeps the soft Dice of a class of few voxels from dividing by zero; the weights of all voxels sum up to one.
 _SMOOTHING = 1e-6
+# Without a limit on the change of the loss, the gradient alone says when it is solved.
+_OPTIONS = {"maxcor": 20, "ftol": 0}
 
 
 class Voxels(NamedTuple):
@@ -105,7 +107,7 @@ def solve(
     start: Tensor | None = None,
     max_evaluations: int = 1000,
     tolerance: float = 1e-4,
-    watch: Callable[[float, float], None] | None = None,
+    watch: Callable[[float, float], None] = lambda loss, gradient_norm: None,
 ) -> Solution:
     """Solve softmax regression with background: weighted cross-entropy, soft Dice and an L2 penalty.
 
@@ -121,7 +123,7 @@ def solve(
         start: weights of a similar problem, to need fewer steps.
         max_evaluations: of the loss, at most.
         tolerance: the gradient of the solution has no component larger than this.
-        watch: called with the loss and the largest component of the gradient after every evaluation.
+        watch: called with loss and largest component of the gradient after every evaluation.
 
     Example:
         >>> rows = VoxelRows(np.array([[-1.0], [1.0]]), np.array([0, 1]), np.ones(2), np.array([2]))
@@ -139,13 +141,11 @@ def solve(
         loss = _loss(weights, voxels, targets, present) + l2 / 2 * weights[:, :-1].square().sum()
         loss.backward()
         gradient = weights.grad.flatten().cpu().numpy()
-        if watch is not None:
-            watch(loss.item(), float(np.abs(gradient).max()))
+        watch(loss.item(), float(np.abs(gradient).max()))
         return loss.item(), gradient
 
     first = np.zeros(shape) if start is None else start.cpu().numpy()
-    # Without a limit on the change of the loss: the gradient alone says when it is solved.
-    options = {"maxcor": 20, "maxfun": max_evaluations, "maxiter": max_evaluations, "ftol": 0, "gtol": tolerance}
+    options = {**_OPTIONS, "maxfun": max_evaluations, "maxiter": max_evaluations, "gtol": tolerance}
     found = minimize(loss_and_gradient, first.ravel(), jac=True, method="L-BFGS-B", options=options)
     norm = float(np.abs(found.jac).max())
     weights = torch.from_numpy(found.x.reshape(shape)).to(voxels.features.device)

@@ -56,16 +56,21 @@ def central_features(
     with tqdm(total=len(bounds) - 1, desc=title, leave=False, disable=title is None, unit="window") as bar:
         for batch in _pairs([order[first:last] for first, last in pairwise(bounds)]):
             corners = [[int(start[o[rows[0]]]) for start, o in zip(starts, owners, strict=True)] for rows in batch]
-            windows = torch.stack([image[(slice(None), *map(slice, c, np.add(c, window_size)))] for c in corners])
-            local = [
-                np.insert(voxels[rows] - corner, 0, number, axis=1)
-                for number, (rows, corner) in enumerate(zip(batch, corners, strict=True))
-            ]
-            features = window_features(backbone, windows, np.concatenate(local), device)
+            windows, local = _cut(image, window_size, corners, [voxels[rows] for rows in batch])
+            features = window_features(backbone, windows, local, device)
             result = np.empty((len(voxels), features.shape[1]), dtype=np.float32) if result is None else result
             result[np.concatenate(batch)] = features
             bar.update(len(batch))
     return np.empty((0, 0), dtype=np.float32) if result is None else result
+
+
+def _cut(
+    image: Tensor, size: Sequence[int], corners: list[list[int]], voxels: list[np.ndarray]
+) -> tuple[Tensor, np.ndarray]:
+    """Return windows as a batch, and voxels of the image as those of the batch."""
+    windows = [image[(slice(None), *map(slice, corner, np.add(corner, size)))] for corner in corners]
+    local = [np.insert(v - corner, 0, n, axis=1) for n, (v, corner) in enumerate(zip(voxels, corners, strict=True))]
+    return torch.stack(windows), np.concatenate(local)
 
 
 def _pairs(windows: list[np.ndarray]) -> list[list[np.ndarray]]:

@@ -14,6 +14,7 @@ from medssl.packaging.pack import pack
 from medssl.packaging.sources import source_bundles
 from medssl.phantom.dataset import phantom_case
 from medssl.workflows.clicks import clicked_point
+from medssl.workflows.labelling import MAX_VOXELS
 from tests.packaging.toy_run import pretraining_run
 from tests.slicer.serving import asked, serving
 
@@ -119,7 +120,7 @@ def test_the_report_says_what_its_dice_was_measured_on(answered):
 
 def test_the_kept_features_are_not_computed_again(answered):
     # The second training computes those of the two new scans only.
-    assert answered["info"]["train_stats"]["segmentation"]["voxels_computed"] == 2 * 32768
+    assert answered["info"]["train_stats"]["segmentation"]["voxels_computed"] == 2 * (MAX_VOXELS // 3)
 
 
 def test_the_next_scan_is_segmented_as_no_random_head_could(answered, work):

@@ -125,7 +125,7 @@ def test_runs_that_were_stopped_are_finished(plan_file, ct_list, tmp_path, in_th
     before = {path: path.read_text(encoding="utf-8") for path in out.rglob("rows.jsonl")}
     probes = out / "linear_probe"
     (probes / "kats/labels=1/fold=0/rows.jsonl").unlink()
-    stop(probes / "random/labels=1/fold=0", "model.pt", checkpoint=False)
+    stop(out / "from_scratch/random/labels=1/fold=0", "model.pt", checkpoint=False)
     stop(out / "fine_tune/kats/labels=1/fold=0", None, checkpoint=True)
     (out / "pretrain/kats/backbone.pt").unlink()
     stop(out / "pretrain/kats", None, checkpoint=True)
