@@ -57,15 +57,13 @@ def run_demo(output_dir: Path, console: Console) -> Path:
 
     1. Write phantom scans and check them.
     2. Pretrain a small backbone for 150 steps on the training, validation and unlabelled scans, without labels.
-    3. Train a linear probe on it with two labelled scans, keep the weights of its best validation, and evaluate it on
-       the test scans.
+    3. Train a linear probe on it with two labelled scans, and evaluate it on the test scans.
     4. Do the same on a backbone with random weights.
     5. Pack the pretrained backbone and its probe as bundles, and run every MONAI command on them.
     6. Segment a test scan with the probe's bundle in a new process.
 
     Args:
-        output_dir: a new or empty folder.
-        console: where to print.
+        output_dir, console: a new or empty folder, and where to print.
 
     Raises:
         FileExistsError: if the folder is not empty.
