@@ -1,9 +1,9 @@
-"""What bfloat16 does to a step of every method's recipe, with its own backbone: gradients and time.
+"""The effect of bfloat16 on the gradients and the time of a step, for every method's recipe with its own backbone.
 
     python benchmarks/bfloat16.py [--quick] [METHOD ...]
 
-At random weights, for two pairs of views of slices of phantoms, as a run with `--with fast` measures them before its
-first step (`medssl.speed.gate`): whether it is allowed, and why. Then the seconds of this measurement and of a step of
+It measures what a run with `--with fast` measures before its first step (`medssl.speed.gate`), at random weights, on
+two pairs of views of phantom slices: whether the run is allowed, and why. Then it times this check, and a step of
 four pairs in float32 and with bfloat16 and channels-last, on two threads.
 """
 
@@ -24,7 +24,7 @@ STEPS = 3
 
 
 def run(method: str, size: int) -> dict[str, Any]:
-    """What the gate says of one method, and the seconds."""
+    """The verdict of the gate on one method, and the seconds."""
     from monai.bundle import ConfigParser
 
     from medssl.data.datalist import read_datalist
@@ -61,7 +61,7 @@ def run(method: str, size: int) -> dict[str, Any]:
 
 
 def seconds_of_step(network: nn.Module, batch: dict[str, Tensor]) -> float:
-    """Seconds of the fastest of some passes, forward and backward."""
+    """Seconds of the fastest of several passes, forward and backward."""
     seconds = []
     for _ in range(STEPS):
         start = time.perf_counter()
@@ -79,7 +79,7 @@ def line(method: str, size: int) -> str:
 
 
 def main() -> None:
-    """Print the table, a row as soon as it is measured."""
+    """Print the table, each row as soon as it is measured."""
     from medssl.packaging.sources import source_bundles
 
     arguments = [argument for argument in sys.argv[1:] if argument != "--quick"]

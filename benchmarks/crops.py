@@ -1,4 +1,4 @@
-"""A random patch of a prepared volume, from the volume store and from what else is in use.
+"""A random patch of a prepared volume, from the volume store and from alternatives.
 
     python benchmarks/crops.py [--quick]
 
@@ -7,9 +7,9 @@ CacheDataset (as it is by default) and PersistentDataset, each with RandSpatialC
 that is read whole. Warm page cache, one thread, median. The last row is the memory of a process that draws patches of
 all volumes, libraries included.
 
-The target of 60 times PersistentDataset was missed: what is left is turning half a million int16 into float32 in
-fresh memory, and the fixed cost of a transform call. The memory of a worker is that of a Python process with torch and
-MONAI: it does not grow with the number of cases.
+The target of 60 times PersistentDataset was missed. The remaining time goes into converting half a million int16 to
+float32 in fresh memory, and into the fixed cost of a transform call. The memory of a worker is that of a Python
+process with torch and MONAI; it does not grow with the number of cases.
 """
 
 import os
@@ -49,7 +49,7 @@ def prepared_scan(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_scans(folder: Path, shape: tuple[int, ...], count: int) -> list[dict[str, str]]:
-    """A data list of equal prepared scans, as ``.nii.gz`` in ``folder`` and in the store ``folder/store``."""
+    """Write equal prepared scans as ``.nii.gz`` and into the store ``folder/store``; return their data list."""
     image, body = prepared_scan(shape)
     first = folder / "0.nii.gz"
     nib.save(nib.Nifti1Image(image, np.eye(4)), first)
@@ -98,7 +98,7 @@ def from_nifti(path: str, size: tuple[int, ...], random: np.random.Generator) ->
 
 
 def require_same_voxels(volumes: StoreDataset, crop: torch.Tensor, size: tuple[int, ...]) -> None:
-    """Check that the store holds the same voxels where MONAI cut a patch, which the affine of the patch tells."""
+    """Check that the store holds the voxels of MONAI's patch, at the place that the patch's affine gives."""
     volume, start = volumes[0], crop.affine[:3, 3].long().numpy()
     difference = cut_patch(volume["image"], start, np.array(size), volume["intensity"]) - crop.as_tensor()
     if difference.abs().max() > TOLERANCE:
@@ -106,14 +106,14 @@ def require_same_voxels(volumes: StoreDataset, crop: torch.Tensor, size: tuple[i
 
 
 def our_memory(folder: str, count: int, size: list[int]) -> int:
-    """Draw ten patches from each volume of the store, and give their number."""
+    """Draw ten patches from each volume of the store; return their number."""
     cases = [{"case": str(n), "image": f"{folder}/{n}.nii.gz"} for n in range(count)]
     volumes, random = open_store(Path(folder), cases), np.random.default_rng(0)
     return len([ours(volumes, tuple(size), random, case).sum() for case in range(count) for _ in range(10)])
 
 
 def monai_memory(folder: str, count: int, size: list[int]) -> int:
-    """Draw ten patches from each volume of a CacheDataset, and give their number."""
+    """Draw ten patches from each volume of a CacheDataset; return their number."""
     volumes = monai_dataset([{"image": f"{folder}/{n}.nii.gz"} for n in range(count)], tuple(size))
     return len([volumes[case]["image"].sum() for case in range(count) for _ in range(10)])
 

@@ -34,7 +34,7 @@ UNLABELED = {
 
 
 def unpack(archive: Path, out: Path) -> Path:
-    """The folder of the one DICOM series in an archive."""
+    """Unpack the one DICOM series in an archive; return its folder."""
     folder = out / archive.name.removesuffix(".tar.xz")
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
@@ -54,7 +54,7 @@ def merged(source: Path, target: Path) -> Path:
 
 
 def main(scans: Path, out: Path) -> None:
-    """Write OUT/ct.json and what it lists."""
+    """Write OUT/ct.json and the files it lists."""
     out.mkdir(parents=True)
     own = scans / "totalsegmentator-tests"
     unlabeled = []

@@ -1,10 +1,11 @@
-"""The training step at full size on a GPU: 10 pairs of 128 x 128 x 32, 32 channels x 5 levels, 1,024 voxels a pair.
+"""The training step at full size on a GPU: 10 pairs of 128 x 128 x 32, 32 channels x 5 levels, 1,024 voxels per pair.
 
     python benchmarks/cuda_step.py OUTPUT [--quick] [--device cpu]
 
-Plain float32 of the same network and TF32 beside the switches, one after another as far as their gradients pass. CUDA
-events over 50 steps after 10, with a batch that stays on the device, then with batches loaded from a volume store; at
-last 2,000 real steps. The output folder gets ``cuda.md``, ``loss.csv``, ``loss.png`` and the run.
+It compares plain float32 and TF32 of the same network with the switches, added one after another while their
+gradients pass. CUDA events time 50 steps after 10 warm-up steps, with a batch that stays on the device, then with
+batches loaded from a volume store. Finally 2,000 real steps are run. The output folder gets ``cuda.md``,
+``loss.csv``, ``loss.png`` and the run.
 """
 
 import argparse
@@ -46,10 +47,10 @@ PEER = "float32, same network"
 
 
 class Bench:
-    """What is measured on one device.
+    """The measurements on one device.
 
     Args:
-        device: a CUDA device, or the CPU, to see that all of it runs.
+        device: a CUDA device, or the CPU to try the script.
         full: the paper's sizes; otherwise tiny ones.
     """
 
@@ -60,7 +61,7 @@ class Bench:
         self.loading: dict[str, Any] = {"num_workers": min(os.cpu_count() or 1, 12) if full else 0}
 
     def matmul_peak(self) -> float:
-        """The operations a second of a bfloat16 product of two square matrices."""
+        """Operations per second of a bfloat16 product of two square matrices."""
         side = 8192 if self.device.type == "cuda" else 512
         a = torch.rand(side, side, device=self.device, dtype=torch.bfloat16)
         return 2 * side**3 / self.seconds_of(lambda: a @ a)
@@ -89,7 +90,7 @@ class Bench:
         return prepare_views(made, self.device, False)[0]
 
     def verdict(self, switches: tuple[str, ...]) -> tuple[bool, str]:
-        """Whether the gate allows a variant, measured on two pairs, and what it says."""
+        """Whether the gate allows a variant, measured on two pairs, and its message."""
         method = make_method(self.sizes["channels"], self.sizes["levels"]).to(self.device)
         network = Accelerated(method, **dict.fromkeys(switches, True))
         return computes_as_float32(network, first_samples(self.fixed_batch(), 2))
@@ -121,7 +122,7 @@ class Bench:
 
 
 def set_tf32(allowed: bool) -> None:
-    """Allow or forbid TF32 in convolutions and products."""
+    """Allow or forbid TF32 in convolutions and matrix products."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
@@ -156,7 +157,7 @@ def step_rows(bench: Bench, peak: float) -> tuple[list[Row], tuple[str, ...], fl
 
 
 def prepare_store(bench: Bench, folder: Path) -> tuple[Path, Path, dict[str, Any]]:
-    """The data list of phantoms, the store that they were prepared into, and the settings of the recipe."""
+    """Write phantoms and prepare them into a store; return the data list, the store and the settings of the recipe."""
     full = bench.sizes is FULL
     shape = {"shape": (224, 192, 96), "spacing": (1.2, 1.2, 2.2)} if full else {}
     datalist = write_phantom(folder / "phantoms", num_cases=8, num_labelled=1, num_validation=0, num_test=0, **shape)
@@ -177,7 +178,7 @@ def prepare_store(bench: Bench, folder: Path) -> tuple[Path, Path, dict[str, Any
 
 
 def real_run(bench: Bench, output: Path, switches: tuple[str, ...]) -> tuple[list[float], float]:
-    """The losses of a real pretraining from a store, and the seconds of a step with its loading."""
+    """Pretrain from a store; return the losses and the seconds of a step including loading."""
     with tempfile.TemporaryDirectory() as folder:
         datalist, store, settings = prepare_store(bench, Path(folder))
         pace = {"max_epochs": 1, "steps_per_epoch": bench.real_steps, "checkpoint_every": bench.real_steps}
@@ -193,7 +194,7 @@ def real_run(bench: Bench, output: Path, switches: tuple[str, ...]) -> tuple[lis
 
 
 def write_loss(losses: list[float], output: Path) -> None:
-    """Write the losses as a table and a picture."""
+    """Write the losses as a table and a plot."""
     with replacing(output / "loss.csv") as path, path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("step", "loss"), *enumerate(losses, start=1)])
     with mpl.rc_context({"font.size": 9}):
@@ -206,7 +207,7 @@ def write_loss(losses: list[float], output: Path) -> None:
 
 
 def bench_all(output: Path, device: torch.device, full: bool) -> list[Row]:
-    """All rows, and write the output folder."""
+    """Measure all rows, and write the output folder."""
     output.mkdir(parents=True, exist_ok=True)
     bench = Bench(device, full)
     rows, best, seconds = step_rows(bench, bench.matmul_peak())

@@ -1,4 +1,4 @@
-"""Print how much a backbone's features differ between cases, beside how much they differ within one.
+"""Print how much a backbone's features differ between cases, relative to how much they differ within a case.
 
 For every pyramid level, the median over channels of: standard deviation over cases of a channel's mean, divided by
 the mean over cases of its standard deviation within a case. Near 0, one standardisation fits all cases.

@@ -4,10 +4,10 @@
 
 Both peers are plain restatements. One projects every level to 32 channels at all of its cells, then indexes sample by
 sample; the other also upsamples all projected levels to the finest grid, and then indexes. Ours gathers the sampled
-voxels of each level in one operation, and projects those. All sides add up the same maps. One thread.
+voxels of each level in one operation and projects only those. All add up the same maps. One thread.
 
-On contiguous maps the target of 15 times in time was missed, on channels-last maps it is met: most of the time is
-filling the gradient map with zeros, which every way to index has to do.
+The target of 15 times faster is met on channels-last maps and missed on contiguous maps. Most of the time goes into
+filling the gradient map with zeros, which every way of indexing must do.
 """
 
 import functools
@@ -31,7 +31,7 @@ FORMATS = {"contiguous": torch.contiguous_format, "channels_last_3d": torch.chan
 
 
 def ours(pyramid: list[Tensor], voxels: Tensor, projections: LevelProjections) -> Tensor:
-    """Gather, then project: what medssl does."""
+    """Gather, then project, as medssl does."""
     return torch.cat(projections.rows(gather_levels(pyramid, voxels)), dim=1)
 
 
@@ -84,12 +84,12 @@ def step(
 
 
 def run(name: str, batch: int, full: bool, layout: str) -> None:
-    """Do it once and nothing else, for its memory."""
+    """Run it once and nothing else, to measure its memory."""
     step(name, *inputs(batch, full, layout))
 
 
 def hold(batch: int, full: bool, layout: str) -> None:
-    """Hold what every way starts from and the gradient that every way must return."""
+    """Hold the input and the gradient that every variant needs."""
     pyramid, *_ = inputs(batch, full, layout)
     _ = [torch.zeros_like(level).add_(0) for level in pyramid]
 
@@ -101,12 +101,12 @@ def memory_of(function: str, *arguments: object) -> float:
 
 
 def extra_memory(name: str, *arguments: object) -> float:
-    """The MiB beyond the pyramid and its gradient; at least 1, which is the noise."""
+    """The MiB beyond the pyramid and its gradient; at least 1, the noise level."""
     return max(memory_of("run", name, *arguments) - memory_of("hold", *arguments), 1.0)
 
 
 def difference(peer: str, *given: object) -> str:
-    """Say how far our embeddings and gradients are from the peer's."""
+    """The distance of our embeddings and gradients from the peer's."""
     mine, theirs = (step(name, *given) for name in ("ours", peer))
     errors = [_relative(a, b) for a, b in itertools.chain([(mine[0], theirs[0])], zip(mine[1], theirs[1], strict=True))]
     if max(errors) > 1e-5:
@@ -119,10 +119,10 @@ def _relative(a: Tensor, b: Tensor) -> float:
 
 
 def compared(peer: str, batch: int, full: bool, layout: str, targets: tuple[float | None, float | None]) -> list[Row]:
-    """The rows of gathering beside a peer."""
+    """The rows of gathering compared with a peer."""
     given = inputs(batch, full, layout)
     note = difference(peer, *given)
-    # In turns, so that both meet the same disturbances.
+    # In turns, so that both see the same load on the machine.
     seconds = [(best_of(lambda: step("ours", *given), 1), best_of(lambda: step(peer, *given), 1)) for _ in range(3)]
     mine, theirs = (min(column) for column in zip(*seconds, strict=True))
     zeros = best_of(lambda: [torch.zeros_like(level) for level in given[0]])
@@ -137,7 +137,7 @@ def compared(peer: str, batch: int, full: bool, layout: str, targets: tuple[floa
 
 
 def measure(full: bool) -> list[Row]:
-    """All rows; without `full`, of small sizes and without those of memory."""
+    """All rows; without `full`, small sizes and no memory rows."""
     torch.set_num_threads(1)
     targets = (15.0, 10.0) if full else (None, None)
     batch = 10 if full else 2
@@ -149,7 +149,7 @@ def measure(full: bool) -> list[Row]:
 
 
 def profile(full: bool) -> str:
-    """Say where the time goes, by operator."""
+    """The time by operator, as text."""
     given = inputs(10 if full else 2, full, "channels_last_3d")
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as record:
         step("ours", *given)

@@ -1,11 +1,11 @@
-"""Segment a whole volume: planned windows in bfloat16 beside MONAI's sliding window in float32.
+"""Segment a whole volume: planned windows in bfloat16 against MONAI's sliding window in float32.
 
-The network is the paper's pyramid (32 channels, 5 levels) with a linear head of 14 classes and random weights. The peer
-takes windows of 128 x 128 x 32 at an overlap of 0.5, one at a time, and a plain restatement of the head: the logits of
-every level are upsampled to full size, then summed. Ours takes the windows of `medssl.evaluation.windows` and sums
-before it upsamples. One thread, every run in a process of its own.
+The network is the paper's pyramid (32 channels, 5 levels) with a linear head of 14 classes and random weights. The
+peer takes windows of 128 x 128 x 32 at an overlap of 0.5, one at a time, and a plain restatement of the head: the
+logits of every level are upsampled to full size, then summed. Ours takes the windows of `medssl.evaluation.windows`
+and sums before it upsamples. One thread; each run has its own process.
 
-How Dice moves with these windows is in `docs/results.md`: not by less than 0.005 for every network, so they are off by
+`docs/results.md` has the change in Dice with these windows. For some networks it is 0.005 or more, so they are off by
 default.
 
     python benchmarks/inference.py [--quick]
@@ -61,7 +61,7 @@ class PerLevelHead(nn.Module):
 
 
 def network(case: dict, plain: bool) -> SegmentationNetwork:
-    """The network with seeded random weights, and the plain head where asked."""
+    """The network with seeded random weights, optionally with the plain head."""
     torch.manual_seed(0)
     backbone = FPN(3, base_channels=case["base_channels"], num_levels=case["num_levels"])
     head = LinearHead(3, backbone.level_channels, NUM_CLASSES)
@@ -76,7 +76,7 @@ def volume(case: dict) -> Tensor:
 
 
 def difference_on_the_same_windows() -> float:
-    """How much the logits of ours in float32 differ from the peer's where both take the same windows."""
+    """Difference between our logits in float32 and the peer's if both use the same windows."""
     case = {**QUICK, "volume": (64, 64, 32)}
     ours = PlannedInferer(case["patch_size"], case["base_channels"], NUM_CLASSES, overlap=0.5, amp=False)
     plain = SlidingWindowInferer(case["patch_size"], sw_batch_size=1, overlap=0.5, mode="gaussian")
@@ -86,7 +86,7 @@ def difference_on_the_same_windows() -> float:
 
 
 def whole(case: dict, plain: bool) -> float:
-    """Segment a volume whole, and give the seconds."""
+    """Segment a whole volume; return the seconds."""
     torch.set_num_threads(1)
     net, image = network(case, plain), volume(case)
     patch = tuple(case["patch_size"])
@@ -114,7 +114,7 @@ def heads(case: dict) -> dict:
 
 
 def bring_back(shape: list[int], plain: bool, file: str) -> float:
-    """Bring logits back to a scan's grid as labels, write them to a file, and give the seconds."""
+    """Resample logits to the grid of a scan, write the labels to a file; return the seconds."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     affine = torch.diag(torch.tensor([-0.8, -0.8, 1.5, 1.0], dtype=torch.float64))
@@ -139,7 +139,7 @@ def bring_back(shape: list[int], plain: bool, file: str) -> float:
 
 
 def whole_rows(case: dict) -> list[Row]:
-    """The rows of a whole volume, and of the paper's volume from the same time per computed voxel."""
+    """The rows of a whole volume, and of the paper's volume estimated from the time per computed voxel."""
     difference = difference_on_the_same_windows()
     ours, peer = (in_fresh_process("inference", "whole", case, plain) for plain in (False, True))
     seconds = ours.result, peer.result
@@ -161,7 +161,7 @@ def whole_rows(case: dict) -> list[Row]:
 
 
 def computed_voxels(shape: Sequence[int], case: dict) -> tuple[int, int]:
-    """The voxels that ours and the peer send through the network."""
+    """The numbers of voxels that ours and the peer compute."""
     patch = case["patch_size"]
     ours = plan_windows(shape, patch, stride=stride(case))
     peer = plan_windows(shape, patch, overlap=0.5)
@@ -179,7 +179,7 @@ def stride(case: dict) -> int:
 
 
 def scan_rows(scan: Sequence[int]) -> list[Row]:
-    """The rows of the way back to the scan's own grid."""
+    """The rows of resampling to the scan's own grid."""
     with tempfile.TemporaryDirectory() as folder:
         files = [f"{folder}/{plain}.pt" for plain in (False, True)]
         ours, peer = (

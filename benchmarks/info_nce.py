@@ -1,13 +1,13 @@
-"""InfoNCE of 10,240 pairs of 128 channels at temperature 0.1, forward and backward, beside the full similarity matrix.
+"""InfoNCE of 10,240 pairs of 128 channels at temperature 0.1, forward and backward, against the full similarity matrix.
 
     python benchmarks/info_nce.py [--quick]
 
-Peers: the formula with matrices of all rows against all rows, the same as one cross-entropy (both plain restatements),
-and MONAI's ContrastiveLoss at the largest number of pairs that it holds in 4 GiB. One thread.
+Peers: the formula with matrices of all rows against all rows, the same as one cross-entropy (both plain
+restatements), and MONAI's ContrastiveLoss at the largest number of pairs that it holds in 4 GiB. One thread.
 
-In float32 the target of 6 times was missed: the products alone, 215 GFLOP at the measured rate, take 2.1 s. Tried:
-blocks of 256 to 2,048 rows, exponentials in place, one scale folded into the rows, half the tiles by symmetry,
-positives apart; the profile says what is left. In bfloat16, which autocast uses, it is met twice over.
+In float32 the target of 6 times was missed: the matrix products alone, 215 GFLOP at the measured rate, take 2.1 s.
+Tried: blocks of 256 to 2,048 rows, exponentials in place, one scale folded into the rows, half the tiles by symmetry,
+separate positives; the profile shows what remains. In bfloat16, which autocast uses, it is met twice over.
 """
 
 import functools
@@ -80,7 +80,7 @@ def step(name: str, z: list[Tensor]) -> tuple[float, Tensor]:
 
 
 def run(name: str, num_pairs: int) -> None:
-    """Compute a loss once and nothing else, for its memory."""
+    """Compute a loss once and nothing else, to measure its memory."""
     step(name, pairs(num_pairs))
 
 
@@ -91,12 +91,12 @@ def memory_of(name: str, num_pairs: int) -> float:
 
 
 def extra_memory(name: str, num_pairs: int) -> float:
-    """The MiB that a loss adds to what it takes for a few pairs; at least 1, which is the noise."""
+    """The MiB that a loss needs beyond its need for a few pairs; at least 1, the noise level."""
     return max(memory_of(name, num_pairs) - memory_of(name, 16), 1.0)
 
 
 def difference(name: str, peer: str, z: list[Tensor]) -> str:
-    """Say how far the value and the gradients of a loss are from those of another."""
+    """The distance of the value and the gradients of a loss from those of another."""
     (loss, gradient), (expected, expected_gradient) = step(name, z), step(peer, z)
     error = ((gradient - expected_gradient).norm() / expected_gradient.norm()).item()
     if abs(loss - expected) > 1e-3 * expected or error > 1e-2:
@@ -111,18 +111,18 @@ def matmul_rate(dtype: torch.dtype) -> float:
 
 
 def limit(num_pairs: int, dtype: torch.dtype) -> tuple[float, str]:
-    """The seconds that the matrix products of a loss take at the measured rate, and say so."""
-    # A triangle of products for the loss, again for the gradient, and two products of each tile with embeddings.
+    """The seconds that the matrix products of a loss take at the measured rate, and a sentence that says so."""
+    # A triangle of products for the loss, the same for the gradient, and two products of each tile with embeddings.
     work, rate = 4 * (2 * num_pairs) ** 2 * CHANNELS / 1e9, matmul_rate(dtype)
     return work / rate, f"{work / rate:.2g} s: {work:.0f} GFLOP at {rate:.0f} GFLOP/s"
 
 
 def compared(name: str, peer: str, num_pairs: int, full: bool, targets: tuple = (None, None)) -> list[Row]:
-    """The rows of a loss beside a peer at one size; those of memory only with `full`."""
+    """The rows of a loss compared with a peer at one size; memory rows only with `full`."""
     z = pairs(num_pairs)
     note = difference(name, peer, z)
     dtype = torch.bfloat16 if name == "ours_bfloat16" else torch.float32
-    # In turns, so that both meet the same disturbances.
+    # In turns, so that both see the same load on the machine.
     seconds = [(best_of(lambda: step(name, z), 1), best_of(lambda: step(peer, z), 1)) for _ in range(3)]
     mine, theirs = (min(column) for column in zip(*seconds, strict=True))
     size = f"{num_pairs:,} pairs, {'bf16' if dtype == torch.bfloat16 else 'fp32'}"
@@ -144,7 +144,7 @@ def largest_for_monai() -> int:
 
 
 def measure(full: bool) -> list[Row]:
-    """All rows; without `full`, of small sizes and without those of memory."""
+    """All rows; without `full`, small sizes and no memory rows."""
     torch.set_num_threads(1)
     num_pairs, monai_pairs = (10240, largest_for_monai()) if full else (1024, 64)
     targets = (6.0, 40.0) if full else (None, None)
@@ -157,7 +157,7 @@ def measure(full: bool) -> list[Row]:
 
 
 def profile(full: bool) -> str:
-    """Say where the time goes, by operator."""
+    """The time by operator, as text."""
     z = pairs(10240 if full else 1024)
     tables = []
     for name in ("ours", "ours_bfloat16"):

@@ -1,6 +1,6 @@
-"""Kill a toy pretraining many times, restart it with the same command, and compare its end with a run in one go.
+"""Kill a toy pretraining many times, restart it with the same command, and compare its result with an unbroken run.
 
-``python benchmarks/kills.py --kills 100`` kills 100 times in all, half of them with a process that loads data.
+``python benchmarks/kills.py --kills 100`` kills it 100 times in all, half of them with a separate loading process.
 """
 
 import argparse
@@ -19,10 +19,10 @@ STEPS_PER_KILL = 12
 
 
 def kill_and_compare(kills: int, num_workers: int, seed: int, folder: Path) -> str:
-    """A line on a run that was killed a number of times.
+    """Kill a run several times, and compare; return a line that says so.
 
     Raises:
-        RuntimeError: if it did not end, or not as the unbroken run did.
+        RuntimeError: if it did not finish, or its result differs from the unbroken run.
     """
     datalist = write_phantom(
         folder / "data",

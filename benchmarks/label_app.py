@@ -1,9 +1,9 @@
-"""Seconds from saved labels to a model: what `train` of the MONAI Label app does, without the server around it.
+"""Seconds from saved labels to a model: the `train` of the MONAI Label app, without the server.
 
     OMP_NUM_THREADS=2 python benchmarks/label_app.py
 
-Three labelled phantoms of 128 x 128 x 64 voxels, nine structures, the small backbone (FPN, 16 base channels, 4 levels),
-windows of 128 x 128 x 32 at the spacing of the scans. Weights are random: they cost what trained ones cost.
+Three labelled phantoms of 128 x 128 x 64 voxels, nine structures, the small backbone (FPN, 16 base channels, 4
+levels), windows of 128 x 128 x 32 at the spacing of the scans. Weights are random; trained ones take the same time.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SPACING = (2.9, 2.9, 5.0)
 
 
 def write_bundle(folder: Path, patch_size: Sequence[int]) -> Path:
-    """Write the two files of a bundle that labelling reads."""
+    """Write the two bundle files that labelling reads."""
     names = ("pretrain/configs/train.yaml", "networks/fpn.yaml", "data/ct.yaml")
     parser = ConfigParser(ConfigParser.load_config_files([str(source_bundles() / name) for name in names]))
     parser.update({**NETWORK, "spacing": list(SPACING), "patch_size": list(patch_size)})
@@ -57,7 +57,7 @@ def write_scans(folder: Path, count: int, shape: Sequence[int]) -> list[Labelled
 
 
 def main() -> None:
-    """Print a line for the first training, one with kept features, and one behind a changed label."""
+    """Print a line for the first training, one with kept features, and one after a label has changed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scans", type=int, default=3)
     parser.add_argument("--shape", type=int, nargs=3, default=(128, 128, 64))
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def change_label(path: Path) -> None:
-    """Take a corner out of a label, as a correction would."""
+    """Remove a corner of a label, as a correction would."""
     image = nib.load(path)
     label = np.asarray(image.dataobj).copy()
     label[: label.shape[0] // 2, :, : label.shape[2] // 4] = 0

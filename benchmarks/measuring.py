@@ -1,4 +1,4 @@
-"""What every benchmark shares: rows of a table, timers, and functions run in a fresh process for their memory."""
+"""Shared by all benchmarks: rows of a table, timers, and functions run in a new process to measure their memory."""
 
 import json
 import os
@@ -32,16 +32,16 @@ print("MEASURED " + json.dumps([result, seconds, after, after - before]))
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: what medssl takes, what the peer takes, and what could be reached at all.
+    """One row of the table: the cost in medssl, the cost in the peer, and the limit of the machine.
 
     Args:
         stage: name of the stage, the same for all rows of a script.
-        quantity: what is measured, such as ``time`` or ``peak memory``, with its size.
+        quantity: what is measured, such as ``time`` or ``peak memory``, and the size of the input.
         ours, peer: in `unit`; less is better.
         unit: such as ``s`` or ``MiB``.
         peer_name: what medssl is compared with.
-        target: the ratio that was aimed at, or None.
-        limit: what bounds the stage on this machine, with a number where there is one.
+        target: the ratio to reach, or None.
+        limit: what bounds the stage on this machine, with a number if there is one.
         note: equality with the peer and other conditions.
     """
 
@@ -57,15 +57,15 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times more the peer takes."""
+        """How many times more the peer needs."""
         return self.peer / self.ours
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A call in a fresh process: what it returned, its seconds, and the peak of its memory in MiB.
+    """A call in a new process: its result, its seconds, and its peak memory in MiB.
 
-    `extra_mib` is what the call added to the peak of the process before it: imports are not in it.
+    `extra_mib` is what the call added to the peak of the process; imports do not count.
     """
 
     result: Any
@@ -75,23 +75,23 @@ class Measured:
 
 
 def best_of(call: Callable[[], Any], repeats: int = 3) -> float:
-    """The seconds of the fastest of some calls."""
+    """The seconds of the fastest of several calls."""
     return min(_seconds_of(call) for _ in range(repeats))
 
 
 def median_of(call: Callable[[], Any], repeats: int = 30) -> float:
-    """The median of the seconds of some calls, for what takes milliseconds."""
+    """The median seconds of several calls, for calls of milliseconds."""
     return statistics.median(_seconds_of(call) for _ in range(repeats))
 
 
 def in_fresh_process(module: str, function: str, *arguments: Any, threads: int = 1) -> Measured:
-    """Call a function of a benchmark module in a process of its own, and measure its time and memory.
+    """Call a function of a benchmark module in a new process, and measure its time and memory.
 
     Args:
         module: name of a script in this folder, without its ending.
-        function: name of a function in it, whose result JSON can hold.
-        arguments: of the function; JSON must be able to hold them.
-        threads: of torch and NumPy.
+        function: name of a function in it; its result must fit JSON.
+        arguments: arguments of the function; they must fit JSON.
+        threads: number of threads of torch and NumPy.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     command = [sys.executable, "-c", _CHILD, str(FOLDER), module, function, json.dumps(arguments)]
@@ -107,7 +107,7 @@ def peak_mib() -> float:
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    # What getrusage tells starts at the peak of the process that started this one.
+    # getrusage starts from the peak of the parent process.
     line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 

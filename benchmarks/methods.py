@@ -2,11 +2,11 @@
 
     python benchmarks/methods.py [--quick] [METHOD ...]
 
-Every method is run as its recipe says, heads and augmentations included, but for what must be equal to compare: the
+Every method runs as in its recipe, with its heads and augmentations, except for three things that must be equal: the
 backbone (the feature pyramid of Kats et al. with 8 channels and 4 levels), the size of a patch or crop, and the batch
-(4 pairs in 2D, 2 in 3D). Making the batch and computing the step (forward, backward, optimizer) are timed apart, since
-workers make batches while the network computes. A sample is a pair of views. Each row comes from a process of its own,
-on two threads; peak memory is that of the process, with about 500 MiB of imports.
+(4 pairs in 2D, 2 in 3D). Making the batch and computing the step (forward, backward, optimizer) are timed separately,
+since workers make batches while the network computes. A sample is a pair of views. Each row has its own process with
+two threads; peak memory is that of the process, about 500 MiB of it imports.
 """
 
 import sys
@@ -25,7 +25,7 @@ STEPS = 3
 
 
 def run(method: str, spatial_dims: int, size: list[int], batch_size: int) -> dict[str, float]:
-    """The seconds of making a batch and of a step, each the fastest of some."""
+    """The seconds of making a batch and of a step, each the fastest of several."""
     from monai.bundle import ConfigParser
 
     from medssl.data.datalist import read_datalist
@@ -84,7 +84,7 @@ def line(method: str, spatial_dims: int, size: list[int], batch_size: int) -> st
 
 
 def main() -> None:
-    """Print the table, a row as soon as it is measured."""
+    """Print the table, each row as soon as it is measured."""
     from medssl.packaging.sources import source_bundles
 
     arguments = [argument for argument in sys.argv[1:] if argument != "--quick"]

@@ -1,16 +1,16 @@
-"""A batch of 10 augmented pairs of patches with up to 1,024 shared voxels each, beside the authors' algorithm.
+"""A batch of 10 augmented pairs of patches with up to 1,024 shared voxels each, against the authors' algorithm.
 
     python benchmarks/pairs.py [--quick]
 
 A prepared CT of 326 x 245 x 250 voxels, patches of 128 x 128 x 32. Ours: volume store, overlapping patches, the
-augmentation of the Kats recipe, collated. The peer is a plain restatement of what Kats et al. (2024) publish: a batch
-reads its volume from a compressed NIfTI, floods the air from the border, lists all voxels of the body, and moves that
-list into both patches of every pair; local shuffling is a loop over 5,000 blocks, and the intensity curve is evaluated
-at 100,000 points. One thread, no worker processes.
+augmentation of the Kats recipe, collated. The peer is a plain restatement of the algorithm of Kats et al. (2024): a
+batch reads its volume from a compressed NIfTI, floods the air from the border, lists all voxels of the body, and maps
+that list into both patches of every pair. Local shuffling is a loop over 5,000 blocks, and the intensity curve is
+evaluated at 100,000 points. One thread, no worker processes.
 
-The target of 40 times was missed, that of 0.15 s met. Of ours, about a third is the first touch of the 80 MiB that a
-batch holds; huge pages for it were not tried. The restatement is quicker than the 5.7 s that were measured for the
-authors' code with another body.
+The target of 40 times was missed; the target of 0.15 s was met. About a third of our time is the first touch of the
+80 MiB of a batch; huge pages were not tried. The restatement is faster than the 5.7 s measured for the authors' code
+with another body.
 """
 
 import sys
@@ -44,7 +44,7 @@ def our_batches(folder: Path, cases: list[dict[str, str]], size: tuple[int, ...]
 
 
 def read_body(path: str) -> tuple[Array, Array]:
-    """Plain restatement: read the volume, and list the voxels that no path of air joins to the padded border."""
+    """Plain restatement: read the volume, and list the voxels that are not air connected to the padded border."""
     image = nib.load(path).get_fdata().astype(np.float32)
     air = np.pad(image < THRESHOLD, 1, constant_values=True)
     components, _ = ndimage.label(air)
@@ -60,7 +60,7 @@ def overlapping_boxes(shape: Array, body: Array, size: Array, random: np.random.
 
 
 def shared_voxels(body: Array, starts: list[Array], size: Array, random: np.random.RandomState) -> list[Array]:
-    """Plain restatement: move all body voxels into both patches, and draw from those that are in both."""
+    """Plain restatement: map all body voxels into both patches, and draw from those inside both."""
     moved = [body - start for start in starts]
     inside = np.logical_and.reduce([((voxels >= 0) & (voxels < size)).all(axis=1) for voxels in moved])
     shared = np.flatnonzero(inside)
@@ -90,7 +90,7 @@ def bend_intensity(image: Array, random: np.random.RandomState) -> Array:
 
 
 def inpaint(image: Array, random: np.random.RandomState) -> Array:
-    """Plain restatement: boxes of noise, one after another, while a coin allows it."""
+    """Plain restatement: boxes of noise, one after another, while a coin flip says so."""
     shape, painted = np.array(image.shape), image.copy()
     for _ in range(MAX_BOXES):
         if random.rand() >= CONTINUE:
@@ -124,7 +124,7 @@ def plain_batch(path: str, size: tuple[int, ...], random: np.random.RandomState)
 
 
 def share_of_body(clean: list[Array], voxels: list[Array]) -> float:
-    """Check that the rows of both lists are the same voxels, and give the part of them that is no air."""
+    """Check that the rows of both lists are the same voxels; return the share of them that is not air."""
     sides = zip(clean, voxels, strict=True)
     values = [np.concatenate([p[tuple(v.T)] for p, v in zip(*side, strict=True)]) for side in sides]
     if not np.array_equal(*values):
@@ -133,7 +133,7 @@ def share_of_body(clean: list[Array], voxels: list[Array]) -> float:
 
 
 def require_shared_voxels(batch: dict[str, torch.Tensor], plain: dict[str, list[Array]]) -> str:
-    """Check that both sides give pairs whose shared voxels are the same, and say how many there are."""
+    """Check that on both sides the shared voxels of pairs are the same; return how many there are, as text."""
     sides = (1, 2)
     ours = {i: batch[f"voxels_{i}"].numpy() for i in sides}
     clean = [[patch[0].numpy() for patch in batch[f"clean_{i}"]] for i in sides]

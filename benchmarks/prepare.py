@@ -1,9 +1,9 @@
 """Prepare one CT of 512 x 512 x 200 voxels of int16, 45 MB as `.nii.gz`, on one thread.
 
-Read it, turn it to RAS, crop it to the body, resample it to 1 x 1 x 2 mm and scale -1350..1000 HU to 0..1. medssl runs
-the transforms of `bundles/data/ct.yaml`, which verify the CRC of the whole stream; the peer is MONAI's `Compose` of the
-same steps, which does not, in the order of the paper (resample, then crop) and in the faster one (crop, then resample).
-Memory is what the call adds to a process that has imported everything.
+Read it, turn it to RAS, crop it to the body, resample it to 1 x 1 x 2 mm and scale -1350..1000 HU to 0..1. medssl
+runs the transforms of `bundles/data/ct.yaml` and verifies the CRC of the whole stream. The peer is MONAI's `Compose`
+of the same steps, without the CRC, in the order of the paper (resample, then crop) and in the faster one (crop, then
+resample). Memory is what the call adds to a process that has imported everything.
 """
 
 import gzip
@@ -41,7 +41,7 @@ FIELD_MM, SLICE_MM = 409.6, 2.5
 
 
 def write_ct(path: Path, shape: tuple[int, int, int]) -> None:
-    """Write a body with two lungs in air, noisy enough to be packed to less than half, stored as LPS like most CT."""
+    """Write a body with two lungs in air, with noise that compresses to less than half, stored as LPS like most CT."""
     rng = np.random.default_rng(0)
     x, y = (np.linspace(-1, 1, size) for size in shape[:2])
     x, y = x[:, None], y[None]
@@ -64,7 +64,7 @@ def ours() -> Compose:
 
 
 def ours_with_body() -> Compose:
-    """The transforms of a pretraining, from a path to a volume and the mask of its body."""
+    """The transforms of pretraining, from a path to a volume and its body mask."""
     return Compose([*ours().transforms, BodyMaskd("image", threshold=(BODY_HU - LOW) / (HIGH - LOW))])
 
 
@@ -82,9 +82,9 @@ PIPELINES: dict[str, Callable[[], Compose]] = {"medssl": ours, "paper": paper_or
 
 
 def added_mib(name: str, path: str) -> float:
-    """The memory that preparing the scan adds to its process at most, for a fresh process under Linux."""
+    """The peak memory that preparing the scan adds to its process; needs a new process on Linux."""
     transforms = PIPELINES[name]()
-    # Sets the peak back to what is in use: imports need more for a moment.
+    # Resets the peak to the memory in use: imports need more for a moment.
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     before = _memory("VmRSS")
     transforms({"image": path})
@@ -92,7 +92,7 @@ def added_mib(name: str, path: str) -> float:
 
 
 def measure(full: bool) -> list[Row]:
-    """The rows of the table; not full: a 64th of the voxels."""
+    """The rows of the table; without `full`, for a 64th of the voxels."""
     torch.set_num_threads(1)
     shape = FULL if full else QUICK
     with tempfile.TemporaryDirectory() as folder:
@@ -136,7 +136,7 @@ def measure(full: bool) -> list[Row]:
 
 
 def profile(full: bool) -> str:
-    """The milliseconds of every step of the three pipelines and of the mask of the body."""
+    """The milliseconds of every step of the three pipelines and of the body mask."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ct.nii.gz"
@@ -148,7 +148,7 @@ def profile(full: bool) -> str:
 
 def _steps(pipeline: Compose, path: str) -> str:
     texts = []
-    # The second of two runs: the first one also loads libraries.
+    # The second of two runs, since the first also loads libraries.
     for _ in range(2):
         sample, texts = {"image": path}, []
         for step in pipeline.transforms:

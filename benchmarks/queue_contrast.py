@@ -1,9 +1,9 @@
-"""InfoNCE of 4,096 queries of 128 channels against a queue of 65,536, forward and backward, beside one cross-entropy.
+"""InfoNCE of 4,096 queries of 128 channels against a queue of 65,536, forward and backward, against one cross-entropy.
 
     python benchmarks/queue_contrast.py [--quick]
 
-The loss of DenseCL's cells at its paper's queue, and of MoCo. The peer is a plain restatement: the scores of all
-queries with their key and the whole queue, and a cross-entropy. One thread.
+The loss of MoCo, and of DenseCL's cells with its paper's queue. The peer is a plain restatement: a cross-entropy over
+the scores of all queries with their key and the whole queue. One thread.
 """
 
 import functools
@@ -51,19 +51,19 @@ def step(name: str, rows: tuple[Tensor, Tensor, Tensor]) -> tuple[float, Tensor]
 
 
 def run(name: str, num_queries: int, queue_size: int) -> None:
-    """Compute a loss once and nothing else, for its memory."""
+    """Compute a loss once and nothing else, to measure its memory."""
     step(name, inputs(num_queries, queue_size))
 
 
 @functools.cache
 def extra_memory(name: str, num_queries: int, queue_size: int) -> float:
-    """The MiB that a loss adds to what it takes for one query; at least 1, which is the noise."""
+    """The MiB that a loss needs beyond its need for one query; at least 1, the noise level."""
     few, many = (in_fresh_process(STAGE, "run", name, n, queue_size).peak_mib for n in (1, num_queries))
     return max(many - few, 1.0)
 
 
 def difference(rows: tuple[Tensor, Tensor, Tensor]) -> str:
-    """Say how far value and gradient are from those of the peer."""
+    """The distance of value and gradient from the peer's."""
     (loss, gradient), (expected, expected_gradient) = step("ours", rows), step("cross_entropy", rows)
     error = ((gradient - expected_gradient).norm() / expected_gradient.norm()).item()
     if abs(loss - expected) > 1e-5 * expected or error > 1e-4:
@@ -77,7 +77,7 @@ def measure(full: bool) -> list[Row]:
     size = (4096, 65536) if full else (256, 4096)
     rows = inputs(*size)
     note = difference(rows)
-    # In turns, so that both meet the same disturbances.
+    # In turns, so that both see the same load on the machine.
     seconds = [
         (best_of(lambda: step("ours", rows), 1), best_of(lambda: step("cross_entropy", rows), 1)) for _ in range(3)
     ]

@@ -1,9 +1,9 @@
-"""Run the benchmarks of some stages, or of all, and write their sections of ``benchmarks/results.md``.
+"""Run the benchmarks of all stages or some, and write their sections of ``benchmarks/results.md``.
 
     python benchmarks/run.py [STAGE ...] [--quick]
 
-A stage is a script in this folder: it compares medssl with what a user would pick today, both in one run. Sections of
-stages that are not run stay as they are. ``--quick`` takes small sizes, and prints without writing.
+A stage is a script in this folder that compares medssl with what a user would choose today, both in one run. Sections
+of other stages stay as they are. ``--quick`` uses small sizes, and prints without writing.
 """
 
 import argparse
@@ -35,13 +35,13 @@ STAGES = (
 RESULTS = Path(__file__).with_name("results.md")
 INTRODUCTION = """# Benchmarks
 
-Written by `python benchmarks/run.py`; one section a stage, each measured in one run beside its peer. Ratios are what
-to read: the machines are shared, and absolute times vary by ten percent and more.
+Written by `python benchmarks/run.py`. Each section is one stage, measured in one run with its peer. Read the ratios:
+the machines are shared, and absolute times vary by ten percent and more.
 """
 
 
 def section(stage: str, full: bool) -> str:
-    """The section of a stage: what is compared, on what machine, the table and, if there is one, a profile."""
+    """Run a stage; return its section: the comparison, the machine, the table and, if there is one, a profile."""
     module = importlib.import_module(stage)
     load = os.getloadavg()[0]
     rows = module.measure(full)
@@ -53,7 +53,7 @@ def section(stage: str, full: bool) -> str:
 
 
 def written(stages: dict[str, str]) -> str:
-    """The text of the results with some sections replaced, the others as they stand in the file."""
+    """The text of the results file with some sections replaced."""
     former = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
     parts = re.split(r"^(?=## )", former, flags=re.MULTILINE)[1:]
     sections = {part.split("\n", 1)[0].removeprefix("## "): part.rstrip() + "\n" for part in parts} | stages
@@ -61,7 +61,7 @@ def written(stages: dict[str, str]) -> str:
 
 
 def main() -> None:
-    """Run the stages; one that fails is named, and the others still run."""
+    """Run the stages; if some fail, run the others and name those that failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=", ".join(STAGES))
     parser.add_argument("--quick", action="store_true")

@@ -1,15 +1,15 @@
-"""One training step of 4 pairs of 128 x 128 x 32 (32 channels x 5 levels, 1,024 voxels a pair), forward to Adam.
+"""One training step of 4 pairs of 128 x 128 x 32 (32 channels x 5 levels, 1,024 voxels per pair), from forward to Adam.
 
     python benchmarks/step.py [--quick]
 
 The peer is a plain restatement of how Kats et al. (2024) publish the step, in float32: every voxel of every level is
-projected, then each sample is indexed; the loss has a full similarity matrix. Both have the same weights, and the same
-loss and gradient norm, checked first. Switches are added one after another. Two threads, a process for each.
+projected, then each sample is indexed; the loss has a full similarity matrix. Both have the same weights; that they
+have the same loss and gradient norm is checked first. Switches are added one after another. Two threads, one process
+per variant.
 
-Of the bfloat16 matmul peak half is reached where 70 % was aimed at: the peak of this machine is twice that of the one
-on which the aim was set, while batch norms, sums and the first touch of memory are bound by memory. Peak memory stays
-3 % short of 1.8 times; recomputed activations give 3.3 times. `docs/results.md` has the effect of the switches on the
-loss.
+The step reaches half of the bfloat16 matmul peak; the target was 70 %. It was set on a machine with half this peak,
+and batch norms, sums and the first touch of memory are bound by memory. Peak memory is 3 % short of 1.8 times less;
+with recomputed activations it is 3.3 times less. `docs/results.md` has the effect of the switches on the loss.
 """
 
 import sys
@@ -93,9 +93,9 @@ def make_batch(size: tuple[int, ...], pairs: int, voxels: int) -> dict[str, Tens
 
 
 def run(switches: list[str] | None, sizes: dict) -> dict[str, float]:
-    """Take one step and give its seconds, loss and gradient norm; no switches (None) is the plain restatement.
+    """Take one step; return its seconds, loss and gradient norm. Switches of None select the plain restatement.
 
-    A step of a tiny network goes before, for what is loaded and compiled once.
+    A step of a tiny network comes first, to load and compile what is needed once.
     """
     _step(switches, {"size": (16, 16, 16), "channels": 8, "levels": 2, "pairs": 1, "voxels": 16})
     return _step(switches, sizes)
@@ -115,7 +115,7 @@ def _step(switches: list[str] | None, sizes: dict) -> dict[str, float]:
 
 
 def matmul_peak(precision: str) -> float:
-    """The measured operations a second of a product of two square matrices."""
+    """The measured operations per second of a product of two square matrices."""
     a = torch.rand(2048, 2048).to(getattr(torch, precision))
     return 2 * 2048**3 / best_of(lambda: a @ a, 5)
 
@@ -128,7 +128,7 @@ def operations(sizes: dict) -> float:
 
 
 def require_equal(plain: dict[str, float], ours: dict[str, float]) -> str:
-    """How near the plain restatement and ours are, and raise where they are not the same computation."""
+    """Check that the plain restatement and ours compute the same; return how close they are."""
     loss, norm = (abs(ours[key] / plain[key] - 1) for key in ("loss", "norm"))
     if loss > 1e-4 or norm > 1e-3:
         raise RuntimeError(f"The plain restatement gives {plain}, medssl {ours}: they do not compute the same.")
@@ -136,7 +136,7 @@ def require_equal(plain: dict[str, float], ours: dict[str, float]) -> str:
 
 
 def measure(full: bool) -> list[Row]:
-    """Time and memory of each variant beside the plain restatement."""
+    """Time and memory of each variant, compared with the plain restatement."""
     sizes = FULL if full else QUICK
     peaks = {p: in_fresh_process(STAGE, "matmul_peak", p, threads=THREADS).result for p in ("float32", "bfloat16")}
     plain = in_fresh_process(STAGE, "run", None, sizes, threads=THREADS)
@@ -163,7 +163,7 @@ def _rows(name: str, plain: Measured, ours: Measured, work: float, peak: float, 
 
 
 def compiled_parity() -> str:
-    """Say what the gate measures for `torch.compile` at a small size."""
+    """The gate's measurement of `torch.compile` at a small size, as text."""
     lines = []
     for switches in (["compile"], ["amp", "compile"], ["amp", "channels_last", "compile"]):
         network = Accelerated(make_method(16, 2), **dict.fromkeys(switches, True))

@@ -2,7 +2,7 @@
 
     python benchmarks/switch_loss.py [--quick]
 
-A small network (8 channels x 3 levels) on patches of 32 x 32 x 16 of CT phantoms, 2 pairs a step.
+A small network (8 channels x 3 levels) on patches of 32 x 32 x 16 of CT phantoms, 2 pairs per step.
 """
 
 import copy
@@ -41,14 +41,14 @@ LAST = 20
 
 
 def recipe(folder: Path, settings: dict[str, Any]) -> ConfigParser:
-    """The Kats recipe over phantoms that are written to a folder."""
+    """Write phantoms to a folder; return the Kats recipe for them."""
     datalist = write_phantom(folder / "phantoms", num_cases=4, num_labelled=1, num_validation=0, num_test=0)
     files = [("pretrain/configs", "train"), ("pretrain/configs/methods", "kats"), ("data", "ct"), ("data", "phantom")]
     return ConfigParser(merge([find_recipe(*file) for file in files], {"datalist": str(datalist)}, settings))
 
 
 def train(method: nn.Module, batches: list[dict], switches: tuple[str, ...]) -> list[float]:
-    """The loss of every step of a training with some switches on."""
+    """Train with some switches on; return the loss of every step."""
     network = Accelerated(method, **dict.fromkeys(switches, True)).train()
     optimizer = torch.optim.Adam(method.parameters(), lr=SETTINGS["learning_rate"])
     losses = []
@@ -63,7 +63,7 @@ def train(method: nn.Module, batches: list[dict], switches: tuple[str, ...]) -> 
 
 
 def loss_table(full: bool) -> str:
-    """A line of text for every set of switches: parity before the first step, loss at the end."""
+    """A line for every set of switches: parity before the first step, loss at the end."""
     steps = 200 if full else 25
     with tempfile.TemporaryDirectory() as folder:
         parser = recipe(Path(folder), SETTINGS)

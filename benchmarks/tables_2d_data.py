@@ -2,12 +2,12 @@
 
     python benchmarks/tables_2d_data.py IMAGES OUT [NAME ...]
 
-NAME is a function below; default: all. `acdc` needs h5py (`python -m pip install h5py`), which medssl does not.
+NAME is a function below; default: all. Only `acdc` needs h5py (`python -m pip install h5py`).
 
-What the images allow: `vessels` are 9 eyes and `cells` 5 smears, one image each; `acdc` 7 and `sunnybrook` 4 patients,
-so use `medssl folds` there. All `membranes` are slices of one stack: they are split in blocks with a slice left out
-between them, and say nothing of another specimen. `axons` come from 3 specimens and `micrographs` are 3 images: too few
-for more than an example.
+The sets are small. `vessels` are 9 eyes and `cells` 5 smears, one image each; `acdc` has 7 and `sunnybrook` 4
+patients, so use `medssl folds` there. All `membranes` are slices of one stack, split in blocks with a slice left out
+between them; they say nothing about other specimens. `axons` come from 3 specimens and `micrographs` are 3 images:
+only an example.
 """
 
 import sys
@@ -103,7 +103,7 @@ def micrographs(images: Path, out: Path) -> None:
         for section in ("train", "test")
         for path in sorted((images / "nasa-micrographs" / "Super1" / section).glob("*.tif"))
     ]
-    # The mean over classes leaves 0 out, so all phases are above it.
+    # The mean over classes excludes 0, so no phase has the value 0.
     labels = {0: "background", 1: "matrix", 2: "blue phase", 3: "red phase"}
     colours = {1: "else", 2: BLUE, 3: RED}
     names = {"spot3_0d": "training", "spot3_180d": "validation", "spot2_0d": "test"}

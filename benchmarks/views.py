@@ -1,7 +1,8 @@
-"""Time the local and non-linear augmentations of a pair of views beside MONAI's nearest transforms.
+"""Time the local and non-linear augmentations of a pair of views against MONAI's nearest transforms.
 
-Both sides augment two patches of 128 x 128 x 32 independently and always: 5,000 shuffled blocks of 6 x 6 x 1 voxels,
-a random intensity curve, and as many in-painted boxes as Kats et al. (2024) have on average. One thread, best of 3.
+Both sides augment two patches of 128 x 128 x 32 independently, with probability 1: 5,000 shuffled blocks of 6 x 6 x 1
+voxels, a random intensity curve, and as many in-painted boxes as Kats et al. (2024) have on average. One thread, best
+of 3.
 
     python benchmarks/views.py
 """
@@ -25,7 +26,7 @@ SMALLEST, LARGEST = (12, 12, 3), (24, 24, 5)
 
 
 def our_transforms() -> list:
-    """Medssl's transforms, one for both views."""
+    """The transforms of medssl, one for both views."""
     return [
         RandLocalShuffled(VIEWS, prob=1, num_blocks=NUM_BLOCKS, block_size=BLOCK),
         RandBezierIntensityd(VIEWS, prob=1),
@@ -35,7 +36,7 @@ def our_transforms() -> list:
 
 def monai_transforms() -> list:
     """MONAI's transforms, one per view, in the order of ours."""
-    # Listed per view, since the keys of one MONAI transform share their draw.
+    # One per view, since the keys of one MONAI transform share their random numbers.
     noise = {"fill_value": (0.0, 1.0), "spatial_size": SMALLEST, "max_spatial_size": LARGEST}
     shuffle = [RandCoarseShuffled(key, holes=NUM_BLOCKS, spatial_size=BLOCK, prob=1) for key in VIEWS]
     curve = [RandHistogramShiftd(key, num_control_points=4, prob=1) for key in VIEWS]
@@ -51,7 +52,7 @@ def pair() -> dict[str, torch.Tensor]:
 
 
 def best_of_3(augment: Callable) -> float:
-    """The seconds that augmenting one pair takes; patches are made anew, as MONAI writes into some."""
+    """The seconds that augmenting one pair takes; patches are new each time, since MONAI changes some in place."""
     seconds = []
     for _ in range(3):
         views = pair()
@@ -62,7 +63,7 @@ def best_of_3(augment: Callable) -> float:
 
 
 def changed(augment: Callable) -> float:
-    """The part of the voxels that an augmentation changes."""
+    """The share of voxels that an augmentation changes."""
     before, after = pair(), augment(pair())
     return sum(float((before[key] != after[key]).float().mean()) for key in VIEWS) / len(VIEWS)
 

@@ -1,8 +1,8 @@
-"""Print how well a logistic regression tells classes apart by a backbone's features of single voxels.
+"""Print how well a logistic regression separates classes by a backbone's features of single voxels.
 
-Beside the linear probe of a protocol, whose head takes few steps, this says what is in the features. Dice of each
-class on random voxels of 8 test cases, after 3,000 random voxels of each of 8 training cases; once with the running
-statistics of batch norm, as in every evaluation, and once with those of each scan.
+The linear probe of a protocol trains its head for few steps; this shows what is in the features. It fits 3,000 random
+voxels of each of 8 training cases, and prints the Dice of each class on random voxels of 8 test cases: once with the
+running statistics of batch norm, as in every evaluation, and once with those of each scan.
 
     python benchmarks/voxel_regression.py DATALIST RUN [RUN ...]
 """
@@ -59,7 +59,7 @@ def dice(backbone: nn.Module, training: list[dict], test: list[dict]) -> list[fl
 
 
 def main() -> None:
-    """Print two lines a run."""
+    """Print two lines per run."""
     datalist, *runs = sys.argv[1:]
     torch.set_num_threads(1)
     for run in map(Path, runs):

@@ -15,7 +15,7 @@ DataOption = Annotated[
     list[str], typer.Option("--data", help="Data recipe: ct, mr, … or a YAML file; may be repeated, the last wins.")
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="The folder to make.")]
-LayerOption = Annotated[list[str] | None, typer.Option("--with", help="A recipe laid over; may be repeated.")]
+LayerOption = Annotated[list[str] | None, typer.Option("--with", help="A recipe to add, merged last; may be repeated.")]
 ResumeOption = Annotated[
     bool,
     typer.Option("--resume", help="Continue the run in --out, or start it: one command restarts it after any stop."),

@@ -1,4 +1,4 @@
-"""Unlabelled cases beside labelled ones, for semi-supervised training."""
+"""Unlabelled cases for semi-supervised training."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The named losses that a method returns for a loss: what is minimised, and what is logged beside it."""
+"""The named losses that a method returns for a loss: the one that is minimised, and those that are only logged."""
 
 from typing import Protocol, runtime_checkable
 

@@ -47,7 +47,7 @@ class UpBlock(nn.Module):
 
 
 class UNetUps(nn.Module):
-    """A U-Net's decoder behind any encoder: a pyramid of the same channels and sizes, its coarsest level unchanged.
+    """A U-Net's decoder on any encoder: a pyramid of the same channels and sizes, its coarsest level unchanged.
 
     Args:
         spatial_dims: 2 or 3.

@@ -184,7 +184,7 @@ def preprocessing_settings(transforms: Sequence[Any]) -> dict[str, Any]:
         elif not isinstance(item, CropForegroundd):
             raise ValueError(
                 f"The run's preprocessing has {type(item).__name__}, which MONAIAuto3DSeg does not have there; train "
-                "with --data auto3dseg_ct behind ct, or --data auto3dseg_mr behind mr."
+                "with --data auto3dseg_ct after ct, or --data auto3dseg_mr after mr."
             )
     return settings
 

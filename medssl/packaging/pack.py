@@ -59,13 +59,13 @@ def pack(
     """Return the folder of a self-contained bundle made from a finished run.
 
     The folder holds configs (metadata, inference, train, logging), models (state dict and TorchScript), the model card,
-    the licence and the provenance. The bundle is made beside its destination, checked, and only then moved there.
+    the licence and the provenance. The bundle is made next to its destination, checked, and only then moved there.
 
     Args:
         run_dir: folder of a finished run.
         name: name of the bundle; completed by what the bundle does, see `bundle_name`.
         output_dir: folder that gets the bundle; by default ``bundle`` in the run folder.
-        zip_bundle: True writes ``NAME.zip`` beside the folder too.
+        zip_bundle: True also writes ``NAME.zip`` next to the folder.
         rehearsed: True tries every MONAI command on the bundle first, see `medssl.packaging.checks.rehearsal.rehearse`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How a run goes on after a stop: from its newest whole checkpoint, and only with the settings it was started with."""
+"""How a run continues after a stop: from its newest undamaged checkpoint, with the settings it was started with."""
 
 import json
 import logging
@@ -87,7 +87,7 @@ def resume_run(folder: Path, config: dict[str, Any], record: Mapping[str, Any], 
     write_json(folder / "config.json", config)
     write_run_record(folder, record, resumed_at=step_of(checkpoint), changes=changes)
     was = f" (planned before: {stored['steps']})" if longer else ""
-    logger.info("%s goes on after step %d of %d%s.", folder, step_of(checkpoint), record["steps"], was)
+    logger.info("%s continues after step %d of %d%s.", folder, step_of(checkpoint), record["steps"], was)
 
 
 def newest_checkpoint(folder: Path) -> Path:
@@ -193,5 +193,5 @@ def _require_unchanged(folder: Path, changes: list[str]) -> None:
         listed = "".join(f"\n  {change}" for change in changes)
         raise ValueError(
             f"The run in {folder} was started with other settings (stored -> given):{listed}\nGive the stored ones, "
-            "choose another output folder, or go on all the same with --allow-changed."
+            "choose another output folder, or continue anyway with --allow-changed."
         )

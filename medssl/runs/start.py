@@ -1,4 +1,4 @@
-"""How a run starts in a folder: its configuration and record are written, or it goes on where it stopped."""
+"""How a run starts in a folder: its configuration and record are written, or it continues where it stopped."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -63,7 +63,7 @@ class StopOnSignal:
             self._stop(engine)
 
     def _stop_after_epoch(self, engine: Engine) -> None:
-        # A run that has done all of its steps ends by itself.
+        # A run that has done all of its steps ends without help.
         if engine.state.epoch < engine.state.max_epochs:
             self._stop(engine)
 

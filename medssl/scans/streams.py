@@ -1,6 +1,6 @@
 """Whether a file holds, undamaged, every voxel that its header promises.
 
-Common readers stop at the last voxel and never see the checksum behind it: a flipped bit in a ``.nii.gz`` gives wrong
+Common readers stop at the last voxel and never see the checksum after it: a flipped bit in a ``.nii.gz`` gives wrong
 voxels and no error. Here every compressed stream is read to its end, in small pieces, by ISA-L, which takes half the
 time of zlib.
 """

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 class RequireGradientParity:
     """Handler that refuses a run, resumed or not, before its first step if that is not the step of float32.
 
-    It measures on part of the first batch, by the rule of this module, and leaves no trace: the run goes on as if
+    It measures on part of the first batch, by the rule of this module, and leaves no trace: the run continues as if
     nothing had been measured.
 
     Args:

@@ -32,7 +32,7 @@ RESIDUAL_NETWORKS = {"resnet18": 18, "resnet50": 50}
 RESIDUAL_METHOD = "simclr"
 RESIDUAL_PAPER = "He et al. Deep residual learning for image recognition. CVPR 2016. https://arxiv.org/abs/1512.03385"
 LICENCES = {
-    "vox2vec": "published beside code under the MIT licence; ask the authors whether it covers the weights.",
+    "vox2vec": "published with code under the MIT licence; ask the authors whether it covers the weights.",
     "kats": "no licence is stated; ask the authors before you share the weights.",
 }
 EXPECTED_IMAGES = (

@@ -45,7 +45,7 @@ def pretrain(
         datalist: the data list; its sections ``training`` and ``unlabeled`` are used, without labels.
         data: names of data recipes, or YAML files; later ones win.
         output_dir: the run folder, new unless `resume`.
-        layers: further recipes laid over the method: names below ``bundles/pretrain/configs/ablation`` or
+        layers: further recipes merged after the method: names below ``bundles/pretrain/configs/ablation`` or
             ``bundles/pretrain/configs``, such as ``fast``, or YAML files.
         overrides: settings in MONAI's syntax.
         resume: continue the run in the folder from its newest whole checkpoint, start it if there is none, and do
@@ -100,7 +100,7 @@ def train_segmentation(
         backbone: folder of a pretraining run or bundle, whose network is taken over; None starts from random weights.
         num_labels: number of labelled cases; None takes all.
         fold: which of the seeded nested subsets of labelled cases; it also seeds the training.
-        layers: further recipes laid over the setting, or YAML files.
+        layers: further recipes merged after the setting, or YAML files.
         overrides: settings in MONAI's syntax.
         resume: as in `pretrain`.
         allow_changed: as in `pretrain`.
@@ -141,7 +141,7 @@ def evaluate(
         datalist: the data list; None takes that of the run.
         section: of the data list.
         overrides: settings in MONAI's syntax, such as ``prediction_dir``.
-        layers: further recipes laid over the evaluation, such as ``fast_evaluate``, or YAML files.
+        layers: further recipes merged after the evaluation, such as ``fast_evaluate``, or YAML files.
 
     Raises:
         FileNotFoundError: if the folder holds no weights of a segmentation run, or there is no such recipe.
@@ -251,7 +251,7 @@ def _run(
     resume: bool,
     allow_changed: bool,
 ) -> None:
-    # The run folder keeps the configuration of a single process, so that the run can go on with other ranks.
+    # The run folder keeps the configuration of a single process, so the run can continue with other ranks.
     layers = [find_recipe("pretrain/configs", "multi_gpu")] if num_ranks() > 1 else []
     config["output_dir"] = str(output_dir.resolve())
     record = run_record(

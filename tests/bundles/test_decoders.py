@@ -1,4 +1,4 @@
-"""Decoders as layers over fine-tuning and training from scratch, behind any backbone."""
+"""Decoders as layers for fine-tuning and training from scratch, on any backbone."""
 
 import json
 
@@ -21,7 +21,7 @@ DECODERS = {"deeplabv3": DeepLabV3Head, "unet_decoder": UNetDecoder, "unetpluspl
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize("backbone", ["fpn", "unet", "unet_encoder", "resnet18"])
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_a_decoder_segments_behind_any_backbone(decoder, backbone, spatial_dims):
+def test_a_decoder_works_on_any_backbone(decoder, backbone, spatial_dims):
     files = ("train", "fine_tune", decoder)
     paths = [ROOT / f"segmentation/configs/{name}.yaml" for name in files] + [ROOT / f"networks/{backbone}.yaml"]
     parser = ConfigParser(ConfigParser.load_config_files([str(path) for path in paths]))

@@ -1,4 +1,4 @@
-"""The dotted paths in configurations lead to what exists, and keep to the order of layers that imports keep to."""
+"""Dotted paths in configurations exist, and follow the same order of layers as imports."""
 
 import re
 from configparser import ConfigParser
@@ -46,14 +46,14 @@ def room_of(name):
     return ".".join(name.split(".")[:2])
 
 
-def test_every_dotted_path_leads_to_what_exists_today():
+def test_every_dotted_path_exists_today():
     named = {(path.name, name) for path in TEXTS for name in PATH.findall(path.read_text(encoding="utf-8"))}
     assert len(named) > 150
     assert sorted((file, name) for file, name in named if locate(name) is None) == []
     assert sorted((file, name) for file, name in named if {name, name.rpartition(".")[0]} & MOVED.keys()) == []
 
 
-def test_configurations_name_only_the_rooms_that_they_may():
+def test_configurations_name_only_allowed_rooms():
     wrong = [
         f"{config.relative_to(ROOT)} names {name}"
         for config in CONFIGS

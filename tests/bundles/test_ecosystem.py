@@ -1,4 +1,4 @@
-"""What MONAI, MONAI Label and 3D Slicer stumbled over when others' bundles met them does not come back in ours."""
+"""Faults of other bundles that broke MONAI, MONAI Label or 3D Slicer do not occur in ours."""
 
 import configparser
 import json
@@ -19,7 +19,7 @@ from tests.packaging.toy_run import segmentation_run
 from tests.tiny import files_of
 
 ROOT = source_bundles()
-# MONAI, medssl, and what is installed with medssl.
+# MONAI, medssl, and the packages installed with medssl.
 INSTALLED = ("medssl", "monai", "torch", "pytorch_optimizer")
 RECIPES = sorted(path for path in ROOT.rglob("*.yaml") if "protocols" not in path.parts)
 
@@ -62,7 +62,7 @@ def test_monai_loads_the_trained_network_from_another_folder(kind, workflow_type
     assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
 
 
-def test_the_text_that_monai_label_adds_does_no_harm(bundle, tmp_path):
+def test_the_text_that_monai_label_adds_is_harmless(bundle, tmp_path):
     write_scan(tmp_path / "scan.nii.gz")
     path = str(tmp_path / "scan.nii.gz")
     plain = preprocessing(bundle)({"image": path})["image"]
@@ -70,7 +70,7 @@ def test_the_text_that_monai_label_adds_does_no_harm(bundle, tmp_path):
     torch.testing.assert_close(served.as_tensor(), plain.as_tensor())
 
 
-def test_without_the_deletion_that_text_would_do_harm(bundle, tmp_path):
+def test_without_the_deletion_that_text_would_be_harmful(bundle, tmp_path):
     write_scan(tmp_path / "scan.nii.gz")
     path = str(tmp_path / "scan.nii.gz")
     rest = [step for step in preprocessing(bundle).flatten().transforms if not isinstance(step, DeleteItemsd)]
@@ -109,8 +109,8 @@ def all_parts(recipes):
     return [(name, part) for name, recipe in recipes.items() for part in parts(recipe)]
 
 
-def test_no_key_passes_for_metadata(recipes):
-    # MONAI Label and 3D Slicer delete or overwrite keys of these names; DeleteItemsd is what takes them out.
+def test_no_key_looks_like_metadata(recipes):
+    # MONAI Label and 3D Slicer delete or overwrite keys of these names; DeleteItemsd removes them.
     keys = [
         (name, str(key))
         for name, part in all_parts(recipes)
@@ -122,14 +122,14 @@ def test_no_key_passes_for_metadata(recipes):
     assert [key for key in keys if key[1].startswith(("image_", "label_"))] == []
 
 
-def test_no_recipe_uses_what_loses_places_or_spoils_its_input(recipes):
-    # The second read of a PersistentDataset has no affine; the others write into the view they are given.
+def test_no_recipe_uses_transforms_that_lose_the_affine_or_change_their_input(recipes):
+    # The second read of a PersistentDataset lacks the affine; the others change their input in place.
     banned = {"PersistentDataset", "RandCoarseShuffled", "RandCoarseDropoutd", "RandStdShiftIntensityd"}
     assert [(name, part) for name, part in all_parts(recipes) if part.get("_target_") in banned] == []
 
 
-def test_orientationd_is_told_its_labels(recipes):
-    # It warns unless it is.
+def test_orientationd_has_labels(recipes):
+    # Without labels it warns.
     steps = [(name, part) for name, part in all_parts(recipes) if part.get("_target_") == "Orientationd"]
     assert steps and [step for step in steps if "labels" not in step[1]] == []
 
@@ -154,7 +154,7 @@ def test_every_preprocessing_turns_scans_to_the_same_axes(recipes):
 
 
 def test_no_patch_is_a_single_cell_on_the_coarsest_level(recipes):
-    # A norm over one cell of one image raises in training; 16 is the coarsest stride of the default pyramid.
+    # A norm over one cell of one image fails in training; 16 is the coarsest stride of the default pyramid.
     sizes = {name: recipe.get("patch_size") for name, recipe in recipes.items()}
     sizes = {name: size for name, size in sizes.items() if isinstance(size, list)}
     assert sizes

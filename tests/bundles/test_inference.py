@@ -1,4 +1,4 @@
-"""A packed bundle in a fresh process, from another folder, on a scan that no shortcut would get right."""
+"""A packed bundle in a new process, from another folder, on a scan that reveals any shortcut."""
 
 import os
 import re
@@ -46,7 +46,7 @@ def write_scan(path: Path) -> None:
 
 
 def write_dicom_series(folder: Path) -> None:
-    """Write the scan as one file a slice, with the tags that place it."""
+    """Write the scan as one file per slice, with the tags of its place."""
     volume, _ = scan_and_label()
     affine = np.diag([-1, -1, 1, 1]) @ oblique_affine()
     row, column = affine[:3, 0] / 0.9, affine[:3, 1] / 0.7
@@ -112,7 +112,7 @@ def test_nifti_is_on_the_grid_of_the_scan(segmented):
     assert dice(found == 2, label == 2) > 0.9
 
 
-def test_segmentation_file_says_the_same_in_world_space(segmented):
+def test_the_segmentation_file_agrees_in_world_space(segmented):
     nifti = nib.load(segmented / "scan_seg.nii.gz")
     segmentation = slicerio.read_segmentation(str(segmented / "scan_seg.seg.nrrd"))
     np.testing.assert_array_equal(segmentation["voxels"], np.asarray(nifti.dataobj))
@@ -154,7 +154,7 @@ def test_the_bundle_logs_as_its_configuration_says(bundle, tmp_path):
     files = {"input": tmp_path / "scan.nii.gz", "output_dir": tmp_path / "out"}
     result = run_bundle(bundle, tmp_path, logging_file=bundle / "configs" / "logging.conf", **files)
     assert result.returncode == 0, result.stdout + result.stderr
-    # In the format of the file: time, name of the logger, level, message.
+    # The format of the configuration: time, name of the logger, level, message.
     assert re.search(r"^\d{4}-\d\d-\d\d .* - .* - INFO - ", result.stdout, re.MULTILINE)
 
 
@@ -174,14 +174,14 @@ def test_a_dicom_series_is_segmented_in_place(bundle, segmented, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_missing_scan_fails_and_is_named(bundle, tmp_path):
+def test_a_missing_scan_fails_with_its_name(bundle, tmp_path):
     result = run_bundle(bundle, tmp_path, input=tmp_path / "nowhere.nii.gz", output_dir=tmp_path / "out")
     assert result.returncode != 0
     assert f"There is no scan at {tmp_path / 'nowhere.nii.gz'}" in result.stderr
 
 
 @pytest.mark.slow
-def test_an_unreadable_scan_fails_and_is_named(bundle, tmp_path):
+def test_an_unreadable_scan_fails_with_its_name(bundle, tmp_path):
     (tmp_path / "broken.nii.gz").write_bytes(b"not a volume")
     result = run_bundle(bundle, tmp_path, input=tmp_path / "broken.nii.gz", output_dir=tmp_path / "out")
     assert result.returncode != 0
@@ -190,7 +190,7 @@ def test_an_unreadable_scan_fails_and_is_named(bundle, tmp_path):
 
 
 @pytest.mark.slow
-def test_no_scan_at_all_fails(bundle, tmp_path):
+def test_without_a_scan_the_bundle_fails(bundle, tmp_path):
     result = run_bundle(bundle, tmp_path, output_dir=tmp_path / "out")
     assert result.returncode != 0
     assert "No scan is given" in result.stderr

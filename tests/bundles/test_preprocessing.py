@@ -1,4 +1,4 @@
-"""The transforms of a data recipe give what MONAI's own give, and are inverted as they are."""
+"""The transforms of a data recipe give the results of MONAI's own, and invert in the same way."""
 
 import json
 
@@ -22,7 +22,7 @@ from medssl.transforms.foreground import Above
 
 KEYS = ["image", "label"]
 MODES = ["bilinear", "nearest"]
-# An upsampled, a downsampled and a kept axis among them.
+# One axis is upsampled, one downsampled, and one kept.
 SPACING = [3.0, 5.9, 10.0]
 
 
@@ -63,7 +63,7 @@ def test_image_label_and_place_are_those_of_monai(pair):
     assert ours["label"].equal(theirs["label"])
 
 
-def test_a_prediction_comes_back_to_the_grid_of_the_scan(pair):
+def test_a_prediction_returns_to_the_grid_of_the_scan(pair):
     back = []
     for transforms, sample in pair:
         sample["pred"] = sample["image"].contiguous()

@@ -1,4 +1,4 @@
-"""Every recipe of the source bundles trains two steps, and has the sizes of its paper."""
+"""Every recipe of the source bundles trains for two steps and has the sizes of its paper."""
 
 import json
 
@@ -46,7 +46,7 @@ def num_parameters(module):
 
 
 def require_run(folder, weights):
-    """Check that a folder is that of a finished run of two steps."""
+    """Check that a folder holds a finished run of two steps."""
     state = torch.load(folder / weights, weights_only=True)
     assert all(torch.isfinite(value.float()).all() for value in state.values())
     assert json.loads((folder / "config.json").read_text(encoding="utf-8"))["steps_per_epoch"] == 2
@@ -104,7 +104,7 @@ def moved(before, after):
     return [name for name, value in before.items() if not torch.equal(value, after[f"backbone.{name}"])]
 
 
-def test_a_probe_leaves_the_backbone_as_it_was(pretrained, probed):
+def test_a_probe_does_not_change_the_backbone(pretrained, probed):
     before = torch.load(pretrained / "backbone.pt", weights_only=True)
     assert moved(before, torch.load(probed / "model.pt", weights_only=True)) == []
 
@@ -208,7 +208,7 @@ def test_each_setting_has_its_head(files, head):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bundle", ["pretrain", "segmentation"])
-def test_monai_runs_a_recipe_as_the_top_of_its_file_says(bundle, ct_list, pretrained, probed, tmp_path):
+def test_the_command_at_the_top_of_a_recipe_works(bundle, ct_list, pretrained, probed, tmp_path):
     settings = {"datalist": ct_list, "output_dir": tmp_path / "run", "bundle_root": "."}
     if bundle == "pretrain":
         method, tiny, by_medssl = "configs/methods/kats.yaml", PRETRAINING, pretrained / "backbone.pt"

@@ -29,20 +29,20 @@ def test_each_setting_has_its_head(setting, head):
 
 @pytest.mark.parametrize("bundle", ["segmentation", "pretrain"])
 @pytest.mark.parametrize("data", ["ct", "mr"])
-def test_windows_are_of_the_size_of_training_patches(bundle, data):
+def test_windows_have_the_size_of_training_patches(bundle, data):
     parser = parser_of(f"{bundle}/configs/inference.yaml", f"data/{data}.yaml")
     inferer = parser.get_parsed_content("inferer")
     assert isinstance(inferer, SlidingWindowInferer)
     assert list(inferer.roi_size) == parser["patch_size"]
 
 
-def test_widgets_of_monai_label_steer_the_inferer():
+def test_widgets_of_monai_label_control_the_inferer():
     parser = parser_of("segmentation/configs/inference.yaml", "data/ct.yaml")
     parser["displayable_configs::overlap"] = 0.75
     assert parser.get_parsed_content("inferer").overlap == 0.75
 
 
-def test_widgets_steer_the_fast_inferer_too():
+def test_widgets_control_the_fast_inferer_too():
     names = ("inference", "fast_inference", "inference_linear_probe")
     parser = parser_of(*(f"segmentation/configs/{name}.yaml" for name in names), "data/ct.yaml")
     parser["displayable_configs::memory_gib"] = 1.5

@@ -1,4 +1,4 @@
-"""The demonstration with fewer, smaller scans and fewer steps: everything else is as shipped."""
+"""The demonstration with fewer, smaller scans and fewer steps; everything else is unchanged."""
 
 import io
 from functools import partial
@@ -14,7 +14,7 @@ SMALL = {"base_channels": 4, "num_levels": 2, "max_epochs": 1}
 
 
 def run_small_demo(folder: Path, probe_steps: int) -> tuple[Path, str]:
-    """Run it in a new folder, with two steps of pretraining, and give its bundle and what it showed."""
+    """Run it in a new folder, with two steps of pretraining; return its bundle and its output."""
     shown = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         scans = partial(write_phantom, num_cases=5, num_labelled=2, num_validation=1, num_test=1, shape=(40, 32, 20))

@@ -19,14 +19,14 @@ def made(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_bundle_is_whole(made):
+def test_the_bundle_is_complete(made):
     _, bundle, _ = made
     for name in ("configs/inference.json", "configs/metadata.json", "models/model.pt", "models/model.ts", "LICENSE"):
         assert (bundle / name).is_file(), name
 
 
 @pytest.mark.slow
-def test_the_backbone_is_a_bundle_of_its_own(made):
+def test_the_backbone_is_a_separate_bundle(made):
     _, bundle, shown = made
     backbone = bundle.with_name("phantom_mr_pretrain")
     assert str(backbone) in shown
@@ -45,7 +45,7 @@ def test_the_held_out_scan_is_segmented_on_its_own_grid(made):
 
 
 @pytest.mark.slow
-def test_both_probes_are_judged_on_the_same_cases_and_classes(made):
+def test_both_probes_are_evaluated_on_the_same_cases_and_classes(made):
     folder, _, shown = made
     judged = [
         [(row["case"], row["class"]) for row in read_rows(folder / run / "rows.jsonl")]
@@ -56,7 +56,7 @@ def test_both_probes_are_judged_on_the_same_cases_and_classes(made):
 
 
 @pytest.mark.slow
-def test_the_picture_and_the_report_are_there(made):
+def test_the_picture_and_the_report_are_written(made):
     folder, _, shown = made
     assert (folder / "prediction.png").stat().st_size > 10_000
     assert (folder / "report" / "report.md").is_file()

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def published_state(width: int, num_levels: int, in_channels: int = 1, seed: int = 0) -> dict[str, Tensor]:
-    """Random tensors named as in the published networks: the decoder's lists begin with the coarsest level."""
+    """Random tensors with the names of the published networks; the decoder's lists begin with the coarsest level."""
     generator = torch.Generator().manual_seed(seed)
     state: dict[str, Tensor] = {}
     widths = [width * 2**level for level in range(num_levels)]
@@ -40,7 +40,7 @@ def published_state(width: int, num_levels: int, in_channels: int = 1, seed: int
 
 
 def published_forward(state: dict[str, Tensor], num_levels: int, image: Tensor) -> list[Tensor]:
-    """The pyramid, finest first, as functions of the published tensors alone: sizes must be powers of two."""
+    """The pyramid, finest first, computed from the published tensors alone; sizes must be powers of two."""
     functional = torch.nn.functional
 
     def conv(name, x):

@@ -1,4 +1,4 @@
-"""Models for the 3D Slicer extension MONAIAuto3DSeg, read by its documented steps, which are written anew here."""
+"""Models for the 3D Slicer extension MONAIAuto3DSeg, read by its documented steps, reimplemented here."""
 
 import csv
 import io
@@ -36,7 +36,7 @@ SMALL = {"network_def::init_filters": 8, "network_def::blocks_down": [1, 1, 1, 1
 
 @pytest.fixture(scope="module")
 def run(ct_list, tmp_path_factory):
-    """A run of two steps of a stock network with the preprocessing of the extension."""
+    """A two-step run of a stock network with the preprocessing of the extension."""
     folder = tmp_path_factory.mktemp("stock") / "run"
     data, layers = ["ct", "auto3dseg_ct"], ["stock_network"]
     train_segmentation(
@@ -58,7 +58,7 @@ def checkpoint(model):
 
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory):
-    """An oblique, left-handed scan of another spacing than the network's."""
+    """An oblique, left-handed scan whose spacing differs from the network's."""
     affine = np.array([[-2.9, 0.3, 0, 40], [0.3, 2.9, 0, -30], [0, 0, 4.0, 100], [0, 0, 0, 1]])
     values = np.random.default_rng(0).normal(0, 400, (40, 36, 24)).astype(np.float32)
     path = tmp_path_factory.mktemp("scan") / "scan.nii.gz"
@@ -91,7 +91,7 @@ def read_as_the_run(config, path):
     return Compose(parser.get_parsed_content("image_transforms"))({"image": str(path)})["image"].as_tensor()
 
 
-def test_the_zip_is_named_and_filled_as_the_extension_reads_it(model):
+def test_the_zip_has_the_names_that_the_extension_reads(model):
     assert model.name == "phantom-v1.2.0.zip"
     with zipfile.ZipFile(model) as archive:
         assert sorted(archive.namelist()) == ["labels.csv", "model.pt"]
@@ -123,7 +123,7 @@ def test_the_extension_gives_the_labels_of_the_run(checkpoint, run, scan):
 
 
 @pytest.mark.parametrize("modality", ["ct", "mr"])
-def test_each_data_recipe_is_what_the_extension_does(modality, scan):
+def test_each_data_recipe_does_what_the_extension_does(modality, scan):
     names = (f"data/{modality}.yaml", f"data/auto3dseg_{modality}.yaml")
     config = ConfigParser.load_config_files([str(source_bundles() / name) for name in names])
     config["spacing"] = [6.0, 6.0, 9.0]
@@ -149,7 +149,7 @@ def test_a_network_of_medssl_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_preprocessing_that_the_extension_has_not_is_refused():
+def test_preprocessing_that_the_extension_lacks_is_refused():
     config = ConfigParser.load_config_file(str(source_bundles() / "data/ct.yaml"))
     image = {"keys": ["image"], "interpolation": ["bilinear"]}
     transforms = ConfigParser({**config, **image}).get_parsed_content("image_transforms")

@@ -13,13 +13,13 @@ def config(tmp_path):
     return segmentation_config(tmp_path)
 
 
-def test_everything_the_network_refers_to_comes_along(config):
+def test_everything_the_network_refers_to_is_kept(config):
     merged = inference_config("segmentation", config)
     assert {"backbone_def", "head_def", "base_channels", "num_classes", "spacing", "patch_size"} <= set(merged)
     assert build_network(merged).backbone.level_channels == (4, 8)
 
 
-def test_training_stays_behind(config):
+def test_training_is_left_out(config):
     merged = inference_config("segmentation", config)
     assert not {"train", "validate", "initialize", "learning_rate", "backbone_weights"} & set(merged)
 

@@ -19,7 +19,7 @@ def test_sizes_are_multiples_that_every_level_can_halve():
     assert io["inputs"]["image"]["spatial_shape"] == ["8*n", "8*n"]
 
 
-def test_logits_and_label_map_are_told_apart():
+def test_logits_and_label_map_are_distinguished():
     io = bundle_metadata(TEMPLATE, "toy", RECORD, {1: "liver", 2: "spleen"}, (1, 2), (1, 2), 3)["network_data_format"]
     logits, label_map = io["outputs"]["pred"], io["post_processed_outputs"]["pred"]
     assert (logits["num_channels"], logits["dtype"]) == (2, "float32")

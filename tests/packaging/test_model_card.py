@@ -77,7 +77,7 @@ def test_the_versions_and_the_recipe_are_stated(record):
     assert f"{record['steps']} steps" in card
 
 
-def test_each_way_to_run_it_is_there(record):
+def test_each_way_to_run_it_is_described(record):
     card = model_card("toy_segmentation", "Task", record, LABELS, [], SHA256)
     blocks = re.findall(r"```(\w+)\n(.*?)```", card, flags=re.DOTALL)
     command, server, code = (text for _, text in blocks)
@@ -86,7 +86,7 @@ def test_each_way_to_run_it_is_there(record):
     compile(code, "card", "exec")
 
 
-def test_no_line_of_a_shell_block_is_cut(record):
+def test_lines_of_shell_blocks_are_not_cut(record):
     card = model_card("toy_segmentation", "Task", record, LABELS, [], SHA256)
     for text in re.findall(r"```bash\n(.*?)```", card, flags=re.DOTALL):
         for line, following in itertools.pairwise(text.splitlines()):

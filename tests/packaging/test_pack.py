@@ -26,7 +26,7 @@ def read(bundle, name):
     return json.loads((bundle / name).read_text(encoding="utf-8"))
 
 
-def test_name_tells_what_the_bundle_does(bundle):
+def test_the_name_says_what_the_bundle_does(bundle):
     assert bundle.name == "toy_linear_probe_segmentation"
 
 
@@ -38,7 +38,7 @@ def test_weights_are_those_of_the_run(run, bundle):
     assert all(torch.equal(packed[key], own[key]) for key in own)
 
 
-def test_script_gives_what_the_network_gives(bundle):
+def test_the_script_gives_the_output_of_the_network(bundle):
     network = build_network(bundle / "configs" / "inference.json")
     network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
     script = torch.jit.load(bundle / "models" / "model.ts")
@@ -91,11 +91,11 @@ def test_no_folder_of_the_author_is_published(run, bundle):
             assert str(run.parent) not in path.read_text(encoding="utf-8")
 
 
-def test_nothing_is_left_beside_the_bundle(bundle):
+def test_no_temporary_files_are_left(bundle):
     assert {path.name for path in bundle.parent.iterdir()} == {bundle.name, f"{bundle.name}.zip"}
 
 
-def test_a_relative_place_is_in_the_current_folder(run, tmp_path, monkeypatch):
+def test_a_relative_path_is_in_the_current_folder(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert pack(run, "other", "bundles", zip_bundle=False).resolve().parent == tmp_path / "bundles"
     assert check_bundle(tmp_path / "bundles" / "other_linear_probe_segmentation") == []

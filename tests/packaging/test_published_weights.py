@@ -46,7 +46,7 @@ def test_width_and_depth_of_the_published_networks_are_recognised(width, num_lev
         lambda state: {"state_dict": {f"module.backbone.{name}": value for name, value in state.items()}},
     ],
 )
-def test_wrappers_are_taken_off(wrap, tmp_path):
+def test_wrappers_are_removed(wrap, tmp_path):
     state = published_state(2, 2)
     plain = read_published_weights(saved(state, tmp_path / "plain.pt"))
     wrapped = read_published_weights(saved(wrap(state), tmp_path / "wrapped.pt"))
@@ -69,13 +69,13 @@ def test_every_tensor_is_reported(tmp_path):
     assert "right_blocks.0.layers.0.layers.2.bias -> decoder.0.0.layers.2.bias (4,)" in lines
 
 
-def test_another_network_is_refused_by_the_name_and_shape_that_gave_it_away(tmp_path):
+def test_another_network_is_refused_naming_a_tensor_and_its_shape(tmp_path):
     state = published_state(2, 2) | {"fullres_block.0.weight": torch.zeros(7, 5)}
     with pytest.raises(ValueError, match=r"w\.pt is of another network: fullres_block\.0\.weight \(7, 5\)"):
         read_published_weights(saved(state, tmp_path / "w.pt"))
 
 
-def test_a_layer_of_another_width_is_refused_by_its_shape(tmp_path):
+def test_a_layer_of_another_width_is_refused_naming_its_shape(tmp_path):
     state = published_state(2, 2) | {"skip_blocks.0.weight": torch.zeros(3, 2, 1, 1, 1)}
     with pytest.raises(
         ValueError, match=r"skip_blocks\.0\.weight has the shape \(3, 2, 1, 1, 1\), not \(2, 2, 1, 1, 1\)"

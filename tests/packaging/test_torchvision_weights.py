@@ -29,7 +29,7 @@ def test_the_network_computes_what_torchvisions_computes(depth, tmp_path):
 
 
 @pytest.mark.parametrize("depth", [18, 50])
-def test_a_grey_image_gives_what_three_copies_of_it_gave(depth, tmp_path):
+def test_a_grey_image_gives_the_output_of_three_copies(depth, tmp_path):
     state = torchvision_state(depth, width=4)
     weights = read_torchvision_weights(saved(state, tmp_path / "w.pth"), depth, in_channels=1)
     image = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(1))
@@ -38,7 +38,7 @@ def test_a_grey_image_gives_what_three_copies_of_it_gave(depth, tmp_path):
 
 
 @pytest.mark.parametrize(("depth", "num_tensors", "num_numbers"), [(18, 122, 11_689_512), (50, 320, 25_557_032)])
-def test_torchvisions_own_sizes_are_taken(depth, num_tensors, num_numbers, tmp_path):
+def test_torchvisions_own_sizes_are_accepted(depth, num_tensors, num_numbers, tmp_path):
     state = torchvision_state(depth)
     learned = [value for name, value in state.items() if name.endswith((".weight", ".bias"))]
     # The published numbers of tensors and parameters: what is generated here has torchvision's schema.
@@ -84,13 +84,13 @@ def test_other_images_are_refused(stored, wanted, tmp_path):
         (34, 18, r"layer1\.2\.conv1\.weight \(2, 2, 3, 3\) is too much for a ResNet of 18 layers"),
     ],
 )
-def test_another_depth_is_refused_by_the_shape_that_gave_it_away(stored, named, gave_away, tmp_path):
+def test_another_depth_is_refused_naming_a_shape(stored, named, gave_away, tmp_path):
     with pytest.raises(ValueError, match=rf"w\.pth is of another network: {gave_away}"):
         read_torchvision_weights(saved(torchvision_state(stored, width=2), tmp_path / "w.pth"), named, 3)
 
 
 def test_a_wider_network_of_the_same_depth_is_refused(tmp_path):
-    # As of torchvision's wide_resnet50_2.
+    # As in torchvision's wide_resnet50_2.
     state = torchvision_state(50, width=2) | {"layer1.0.conv1.weight": torch.zeros(4, 2, 1, 1)}
     with pytest.raises(ValueError, match=r"layer1\.0\.conv1\.weight has the shape \(4, 2, 1, 1\)"):
         read_torchvision_weights(saved(state, tmp_path / "w.pth"), 50, 3)
@@ -107,7 +107,7 @@ def test_a_file_without_a_convolution_in_2d_is_refused(stem, found, tmp_path):
         read_torchvision_weights(saved(state, tmp_path / "w.pth"), 18, 1)
 
 
-def test_files_whose_batch_norms_do_not_count_are_taken(tmp_path):
+def test_files_whose_batch_norms_do_not_count_are_accepted(tmp_path):
     state = {name: v for name, v in torchvision_state(18, width=2).items() if "num_batches" not in name}
     weights = read_torchvision_weights(saved(state, tmp_path / "w.pth"), 18, 3)
     assert weights.tensors["bn1.num_batches_tracked"] == 0
@@ -125,6 +125,6 @@ def test_the_depth_is_recognised(depth):
     assert torchvision_depth(torchvision_state(depth, width=2)) == depth
 
 
-def test_another_network_is_not_taken_for_a_residual_one():
+def test_another_network_is_not_mistaken_for_a_residual_one():
     assert torchvision_depth({"conv1.weight": torch.zeros(64, 3, 7, 7)}) is None
     assert torchvision_depth(ResNet(spatial_dims=3, depth=18, base_channels=2).state_dict()) is None

@@ -29,7 +29,7 @@ def test_no_folder_of_the_author_is_published(tmp_path):
     assert str(tmp_path) not in str(train_config(config, config))
 
 
-def test_handlers_put_together_otherwise_are_refused():
+def test_handlers_combined_in_another_way_are_refused():
     with pytest.raises(ValueError, match="sum of lists"):
         train_config(
             {"train": {"handlers": "$[h for h in @train::all if h]", "all": []}, "network_def": {}}, {"network_def": {}}

@@ -61,7 +61,7 @@ def record_run(folder: Path, **facts) -> None:
 
 
 def segmentation_run(folder: Path) -> Path:
-    """Write a finished linear-probe run whose network is a known function of the intensity."""
+    """Write a finished linear-probe run whose network is a known function of intensity."""
     folder.mkdir(parents=True, exist_ok=True)
     config = segmentation_config(folder)
     (folder / "config.json").write_text(json.dumps(config))

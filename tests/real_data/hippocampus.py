@@ -1,4 +1,4 @@
-"""A data list of some real scans: crops of MR around one hippocampus, labelled as its anterior and posterior part."""
+"""A data list of real scans: MR crops around one hippocampus, with its anterior and posterior part labelled."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ NAMES = {1: "anterior", 2: "posterior"}
 
 
 def list_of_six(shared_data: Path, folder: Path) -> Path:
-    """Write a data list of six pairs into an empty folder: three for training, one for validation, two for test."""
+    """Write a data list of six pairs into an empty folder: three for training, one for validation, two for testing."""
     for kind in ("images", "labels"):
         (folder / kind).mkdir()
         for path in sorted((shared_data / "msd-hippocampus" / kind).glob("*.nii.gz"))[:6]:

@@ -1,4 +1,4 @@
-"""Images and masks of ../shared/data as they were published: every mask is read as what it means."""
+"""Published images and masks of ../shared/data: every mask is read with its meaning."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.real_data
 
 
 def linked(folder, images, masks):
-    """Folders of links to images and, under the same names, to masks."""
+    """Two folders of links, to images and, under the same names, to masks."""
     for kind, files in (("images", images), ("masks", masks)):
         (folder / kind).mkdir()
         for image, path in zip(images, files, strict=True):
@@ -56,7 +56,7 @@ def test_axons_and_myelin_are_two_greys(shared_data):
     label = load_label(folder / "__test_demo_files__" / "mask.png", colours)
     assert label.shape == (1, 1541, 1096)
     assert counts(label) == {0: 582452, 1: 579970, 2: 526514}
-    # The small masks were interpolated: their colours are no labels, and nothing is guessed.
+    # The small masks were interpolated: their colours are not labels, and medssl does not guess.
     with pytest.raises(ValueError, match=r"mask_0\.png has the colour"):
         load_label(folder / "__test_training_files__" / "Train" / "mask_0.png", colours)
 
@@ -66,7 +66,7 @@ def test_membranes_are_the_black_of_their_masks(shared_data):
     label = load_label(folder / "label" / "0.png", "0=#ffffff,1=#000000")
     assert counts(label) == {0: 204652, 1: 57492}
     image = LoadImages2Dd("image")({"image": folder / "image" / "0.png"})["image"]
-    # Membranes are dark where image and mask lie on each other, and not where one of them is turned.
+    # Membranes are dark only if image and mask have the same orientation.
     darker, turned = (image[mask == 0].mean() - image[mask == 1].mean() for mask in (label, label.mT))
     assert darker > 30 > 10 > turned
 

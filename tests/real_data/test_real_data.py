@@ -28,14 +28,14 @@ def hippocampus(shared_data, tmp_path_factory) -> Path:
     return list_of_six(shared_data, tmp_path_factory.mktemp("hippocampus"))
 
 
-def test_six_pairs_are_clean(hippocampus):
+def test_six_pairs_have_no_faults(hippocampus):
     lines, num_errors = check_report(hippocampus, DATA)
     assert num_errors == 0
     assert len(lines) == 7
     assert lines[-1].startswith("6 cases, 0 errors")
 
 
-def test_a_few_steps_of_the_whole_line(hippocampus, tmp_path):
+def test_a_few_steps_of_the_whole_pipeline(hippocampus, tmp_path):
     overrides = {**TINY, **NETWORK, "steps_per_epoch": 2, "pairs_per_batch": 2, "num_voxels": 32, "shuffle_blocks": 20}
     backbone = pretrain("kats", hippocampus, DATA, tmp_path / "pretrain", overrides=overrides)
     assert all(torch.isfinite(value.float()).all() for value in torch.load(backbone, weights_only=True).values())
@@ -58,7 +58,7 @@ def test_the_committed_split_is_that_of_the_command(shared_data):
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack the files of an archive whose members all stay below the folder, and give their folder."""
+    """Unpack an archive whose members all stay inside the folder; return their folder."""
     with tarfile.open(archive) as tar:
         members = [member for member in tar.getmembers() if member.isfile()]
         assert all(not PurePosixPath(m.name).is_absolute() and ".." not in PurePosixPath(m.name).parts for m in members)
@@ -79,7 +79,7 @@ def test_a_dicom_series_lies_where_its_label_lies(shared_data, tmp_path):
     label = in_ras(nib.load(folder / "example_seg_dicom.nii.gz"))
     assert image.shape == label.shape
     np.testing.assert_allclose(image.affine, label.affine, atol=1e-3)
-    # Soft tissue lies under every labelled organ only if no axis is flipped: TotalSegmentator's 5 is the liver.
+    # Labelled organs lie on soft tissue only if no axis is flipped; TotalSegmentator's 5 is the liver.
     liver = image.get_fdata()[np.asarray(label.dataobj) == 5]
     flipped = image.get_fdata()[:, ::-1][np.asarray(label.dataobj) == 5]
     assert len(liver) > 300_000

@@ -74,7 +74,7 @@ def test_a_finished_run_says_so_and_stays_as_it_is(whole, resume, tmp_path):
 
 
 def test_a_run_stopped_before_its_weights_were_written_writes_them(stopped, whole, resume):
-    assert f"{stopped} goes on after step 6 of 6." in resume(stopped)
+    assert f"{stopped} continues after step 6 of 6." in resume(stopped)
     require_same_weights(whole, stopped)
     assert resumed_at(stopped) == [6]
     assert json.loads((stopped / "run.json").read_text(encoding="utf-8"))["finished"]
@@ -150,7 +150,7 @@ def test_what_cannot_change_the_result_may_change(stopped, whole, resume):
 
 def test_a_finished_run_can_be_made_longer(ct_list, whole, resume, tmp_path):
     folder = Path(shutil.copytree(whole, tmp_path / "longer"))
-    assert f"{folder} goes on after step 6 of 8 (planned before: 6)." in resume(folder, max_epochs=4)
+    assert f"{folder} continues after step 6 of 8 (planned before: 6)." in resume(folder, max_epochs=4)
     pretrain("kats", ct_list, ["ct"], tmp_path / "straight", overrides={**SETTINGS, "max_epochs": 4})
     require_same_weights(tmp_path / "straight", folder)
     with pytest.raises(ValueError, match="max_epochs: 4 -> 3"):
@@ -181,7 +181,7 @@ def test_a_run_of_version_0_1_goes_on(stopped, whole, resume):
         config = config.replace(f'"{today}"', f'"{former}"')
     (stopped / "config.json").write_text(config, encoding="utf-8")
     (stopped / "checkpoints" / "step=0000006.pt").unlink()
-    assert "goes on after step 4 of 6." in resume(stopped)
+    assert "continues after step 4 of 6." in resume(stopped)
     require_same_weights(whole, stopped)
     (resumed,) = json.loads((stopped / "run.json").read_text(encoding="utf-8"))["resumes"]
     assert "changes" not in resumed

@@ -1,4 +1,4 @@
-"""The environment of 3D Slicer's own classes, and what they see in a pair of files."""
+"""The environments of MONAI Label and of 3D Slicer's own classes, and what Slicer sees in two files."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-# They run in other environments, where doctests of this folder are not looked for.
+# These files run in other environments; pytest must not collect their doctests.
 collect_ignore = ["scene.py", "label_client.py", "label_app_client.py"]
 SCENE = Path(__file__).with_name("scene.py")
 
@@ -25,9 +25,9 @@ def environment() -> Path:
 
 @pytest.fixture(scope="session")
 def slicer_sees() -> Callable[..., dict[str, Any]]:
-    """The function that loads a volume and a segmentation in Slicer's Python, in a fresh process.
+    """A function that loads a volume and a segmentation in Slicer's Python, in a new process.
 
-    With names behind the files, the segmentation is a label map that MONAI Label's plugin got from the server.
+    With names after the files, the segmentation is a label map as MONAI Label's plugin gets it from the server.
     """
     python = os.environ.get("MEDSSL_SLICER_PYTHON")
     if not python:

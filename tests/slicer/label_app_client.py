@@ -2,8 +2,8 @@
 
     python label_app_client.py FOLDER_OF_THE_CLIENT URL FOLDER
 
-FOLDER holds ``labels/CASE.nii.gz``, of segments whose names are in ``segments.json``, and ``clicks.json``. Result files
-go there, and what came back is printed.
+FOLDER holds ``labels/CASE.nii.gz``, the names of their segments in ``segments.json``, and ``clicks.json``. Result files
+are written there, and the answers are printed.
 """
 
 import json
@@ -18,7 +18,7 @@ REQUEST = {"result_extension": ".nrrd", "result_dtype": "uint8"}
 
 
 def train(client) -> dict:
-    """Train as the plugin does, and give the status at the end."""
+    """Train as the plugin does; return the final status."""
     client.train_start("segmentation", {"device": "cpu"})
     for _ in range(1200):
         status = client.train_status()
@@ -29,7 +29,7 @@ def train(client) -> dict:
 
 
 def infer(client, model: str, case: str, target: Path | None = None, **request) -> dict:
-    """Ask for a result, copy it, and give what goes along with it, or the error."""
+    """Ask for a result and copy it; return its parameters, or the error."""
     try:
         result, answer = client.infer(model, case, {**request, **REQUEST})
     except Exception as error:
@@ -45,7 +45,7 @@ def save(client, label: Path, names: list[str]) -> None:
 
 
 def main(client_folder: str, url: str, work: str) -> dict:
-    """Go through what a person does with the plugin."""
+    """Repeat what a person does with the plugin."""
     sys.path.insert(0, client_folder)
     from client import MONAILabelClient
 

@@ -2,8 +2,8 @@
 
     python label_client.py FOLDER_OF_THE_CLIENT URL MODEL IMAGE LABEL OUT [REQUEST]
 
-asks for the next scan, segments it, segments an uploaded scan in a session, saves a label, and prints what came back.
-REQUEST, a JSON object, goes along with what the plugin sends.
+asks for the next scan, segments it, segments an uploaded scan in a session, saves a label, and prints the answers.
+REQUEST, a JSON object, is added to what the plugin sends.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def main(client_folder: str, url: str, model: str, image: str, label: str, out: str, more: str = "{}") -> dict:
-    """Go through what a person does with the plugin; result files go to a folder."""
+    """Repeat what a person does with the plugin; result files go to a folder."""
     sys.path.insert(0, client_folder)
     from client import MONAILabelClient
 

@@ -1,4 +1,4 @@
-"""Load files with 3D Slicer's own classes and print what it sees. Runs in the slicer-core environment, not in medssl's.
+"""Load files with 3D Slicer's own classes and print what they contain. Runs in the slicer-core environment.
 
     python scene.py VOLUME SEGMENTATION [NAME ...]
 
@@ -17,7 +17,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 
 def volume_seen(scene, path: str) -> dict:
-    """The size of a volume and where its first and last voxel lie."""
+    """The size of a volume and the places of its first and last voxel."""
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
     storage.SetFileName(path)
@@ -46,12 +46,12 @@ def segmentation_seen(scene, path: str) -> dict:
 
 
 def label_map_seen(scene, path: str, names: list[str]) -> dict:
-    """The segments that become of a label map: the names belong to the values 1, 2, ..."""
+    """The segments that a label map becomes; the names belong to the values 1, 2, ..."""
     label_map = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
     storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
     storage.SetFileName(path)
     loaded = bool(storage.ReadData(label_map))
-    # Slicer's module does so when it starts; only then can a segment be made.
+    # Slicer's module does this at its start; without it segments cannot be made.
     factory = slicer.vtkSegmentationConverterFactory.GetInstance()
     factory.RegisterConverterRule(slicer.vtkBinaryLabelmapToClosedSurfaceConversionRule())
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
@@ -70,7 +70,7 @@ def segments_seen(node) -> list[dict]:
 
 
 def segment_seen(segment) -> dict:
-    """Name, colour, terminology, and the voxels of one segment."""
+    """Name, colour, terminology and voxels of one segment."""
     image = segment.GetRepresentation("Binary labelmap")
     size = image.GetDimensions()
     voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(size[::-1]).transpose()

@@ -16,9 +16,9 @@ from typing import Any
 
 @contextmanager
 def serving_bundles(environment: Path, bundles: Sequence[Path], studies: Path, work: Path) -> Iterator[str]:
-    """The address of a server that offers bundles side by side, with the app that MONAI Label ships.
+    """Serve several bundles with the app that MONAI Label ships; yields the address.
 
-    App and log go to a folder of their own.
+    App and log go to their own folder.
     """
     app = work / "monaibundle"
     shutil.copytree(environment / "monailabel" / "sample-apps" / "monaibundle", app)
@@ -31,7 +31,7 @@ def serving_bundles(environment: Path, bundles: Sequence[Path], studies: Path, w
 
 
 def asked(environment: Path, client: Path, *arguments: object) -> dict[str, Any]:
-    """What a script brings back that works with the plugin's client."""
+    """Run a script that uses the plugin's client; return what it prints."""
     library = environment / "monailabel" / "plugins" / "slicer" / "MONAILabel" / "MONAILabelLib"
     command = [environment / "bin" / "python", "-W", "ignore", client, library, *arguments]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, encoding="utf-8", timeout=1200)
@@ -42,7 +42,7 @@ def asked(environment: Path, client: Path, *arguments: object) -> dict[str, Any]
 
 @contextmanager
 def serving(environment: Path, app: Path, studies: Path, options: Mapping[str, object], log: Path) -> Iterator[str]:
-    """The address of a server on loopback, which ends with the block."""
+    """Start a server on loopback, stopped at the end of the block; yields the address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -64,7 +64,7 @@ def serving(environment: Path, app: Path, studies: Path, options: Mapping[str, o
 
 
 def wait_for(url: str, process: subprocess.Popen, log: Path) -> str:
-    """The address once the server answers."""
+    """Wait until the server answers; return its address."""
     for _ in range(240):
         assert process.poll() is None, log.read_text(encoding="utf-8")
         try:

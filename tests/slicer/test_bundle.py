@@ -1,4 +1,4 @@
-"""What a packed bundle writes of a scan loads in 3D Slicer's own classes in the right place, with the right names."""
+"""A packed bundle's output loads in 3D Slicer's own classes in the right place, with the right names."""
 
 import nibabel as nib
 import numpy as np
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slicer]
 
 @pytest.fixture(scope="module")
 def segmented(tmp_path_factory):
-    """The folder of an oblique, anisotropic, left-handed scan and of what a bundle wrote of it."""
+    """The folder of an oblique, anisotropic, left-handed scan and of its segmentation by a bundle."""
     folder = tmp_path_factory.mktemp("bundle")
     bundle = pack(segmentation_run(folder / "run"), "toy", folder / "bundles")
     write_scan(folder / "scan.nii.gz")

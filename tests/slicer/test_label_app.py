@@ -1,4 +1,4 @@
-"""Label a case, get a model: the app in an unmodified MONAI Label, asked by the client of its 3D Slicer plugin."""
+"""Label a case, get a model: the app in an unmodified MONAI Label, used by the client of its 3D Slicer plugin."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ from tests.slicer.serving import asked, serving
 pytestmark = pytest.mark.slicer
 CLIENT = Path(__file__).with_name("label_app_client.py")
 LABELS = {1: "liver", 2: "spleen", 3: "spine"}
-# In the order of the scene, which is not that of the labels.
+# The order of the scene differs from that of the labels.
 SEGMENTS = ["spine", "liver", "spleen"]
 IN_PHANTOM = {"liver": 1, "spleen": 2, "spine": 9}
 SHAPE, SPACING = (64, 56, 32), (5.8, 5.8, 8.0)
@@ -40,14 +40,14 @@ def write_bundle(folder: Path) -> Path:
 
 
 def truth(seed: int) -> np.ndarray:
-    """The values of LABELS of a phantom."""
+    """The label map of a phantom, with the values of LABELS."""
     _, label, _ = phantom_case(seed, "CT", SHAPE, SPACING)
     return sum((value * (label == IN_PHANTOM[name]) for value, name in LABELS.items()), np.zeros(SHAPE)).astype(int)
 
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory) -> Path:
-    """A folder with a bundle, four scans, their labels as Slicer would save them, and two clicks."""
+    """A folder with a bundle, four scans, their labels as Slicer saves them, and two clicks."""
     folder = tmp_path_factory.mktemp("label_app")
     write_bundle(folder)
     (folder / "studies").mkdir()
@@ -59,7 +59,7 @@ def work(tmp_path_factory) -> Path:
         for value, name in enumerate(SEGMENTS, start=1):
             drawn[label == IN_PHANTOM[name]] = value
         nib.save(nib.Nifti1Image(drawn, affine), folder / "labels" / f"case{seed}.nii.gz")
-    # A left-handed twin of a scan: Slicer turns its third axis when it loads it.
+    # A left-handed copy of a scan: Slicer flips its third axis when it loads it.
     image, _, affine = phantom_case(0, "CT", SHAPE, SPACING)
     flip = np.diag([1.0, 1, -1, 1])
     flip[2, 3] = SHAPE[2] - 1
@@ -75,7 +75,7 @@ def work(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def answered(environment, work):
-    """What a session of the plugin's client brought back."""
+    """The answers in a session of the plugin's client."""
     (bundle,) = (work / "bundles").iterdir()
     options = {"bundle": bundle, "labels": ",".join(f"{value}={name}" for value, name in LABELS.items())}
     app = source_bundles() / "monailabel"
@@ -123,7 +123,7 @@ def test_the_kept_features_are_not_computed_again(answered):
     assert answered["info"]["train_stats"]["segmentation"]["voxels_computed"] == 2 * (MAX_VOXELS // 3)
 
 
-def test_the_next_scan_is_segmented_as_no_random_head_could(answered, work):
+def test_the_next_scan_is_segmented_better_than_by_a_random_head(answered, work):
     found, _ = nrrd.read(str(work / "second.nrrd"))
     reference = truth(3)
     score = dice(found, reference)

@@ -1,4 +1,4 @@
-"""A packed bundle, served by an unmodified MONAI Label and asked by the client of its 3D Slicer plugin."""
+"""A packed bundle, served by an unmodified MONAI Label and used by the client of its 3D Slicer plugin."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def work(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def answered(environment, work):
-    """What a session of the plugin's client brought back."""
+    """The answers in a session of the plugin's client."""
     bundles = list((work / "bundles").iterdir())
     with serving_bundles(environment, bundles, work / "studies", work) as url:
         files = (work / "upload.nii.gz", work / "label.nii.gz", work)
@@ -55,7 +55,7 @@ def test_the_next_scan_is_offered(answered):
 
 
 @pytest.mark.parametrize("result", ["datastore", "session"])
-def test_the_result_is_what_the_bundle_gives(result, answered, work):
+def test_the_result_is_that_of_the_bundle(result, answered, work):
     (bundle,) = (work / "bundles").iterdir()
     if not (work / "out").exists():
         done = run_bundle(bundle, work, input=work / "upload.nii.gz", output_dir=work / "out")

@@ -1,4 +1,4 @@
-"""What medssl writes loads in 3D Slicer's own classes with the right names, colours and place."""
+"""Segmentations by medssl load in 3D Slicer's own classes with the right names, colours and place."""
 
 import math
 
@@ -33,7 +33,7 @@ def oblique_left_handed_affine():
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory):
-    """An oblique, anisotropic, left-handed scan, its labels, and the segmentation that medssl writes of them."""
+    """An oblique, anisotropic, left-handed scan, its labels, and the segmentation that medssl writes."""
     folder = tmp_path_factory.mktemp("slicer")
     affine = oblique_left_handed_affine()
     label = np.zeros(SHAPE, np.uint8)
@@ -49,7 +49,7 @@ def case(tmp_path_factory):
 
 
 def require_same(seen, label, affine, names):
-    """Demand of Slicer's view: every name in order, its voxels, and centroids within half a voxel."""
+    """Check what Slicer sees: every name in order, its voxels, and centroids within half a voxel."""
     segments = seen["segmentation"]["segments"]
     assert [segment["name"] for segment in segments] == list(names.values())
     half_voxel = np.linalg.norm(affine[:3, :3], axis=0).min() / 2
@@ -75,7 +75,7 @@ def test_names_voxels_and_places(slicer_sees, case):
     require_same(slicer_sees(volume, segmentation), label, affine, NAMES)
 
 
-def test_slicer_has_nothing_to_complain_about(slicer_sees, case):
+def test_slicer_has_no_complaints(slicer_sees, case):
     seen = slicer_sees(*case[:2])
     assert seen["volume"]["loaded"] and seen["segmentation"]["loaded"]
     assert seen["segmentation"]["messages"] == ""
@@ -85,7 +85,7 @@ def test_the_volume_lies_where_its_affine_says(slicer_sees, case):
     volume, segmentation, _, affine = case
     last = affine @ np.array([*(size - 1 for size in SHAPE), 1.0])
     corners = np.array(slicer_sees(volume, segmentation)["volume"]["corners"])
-    # Slicer turns the third axis of a left-handed scan, so its corners are others of the same box.
+    # Slicer flips the third axis of a left-handed scan, so it reports other corners of the same box.
     middle = (affine[:3, 3] + last[:3]) / 2
     np.testing.assert_allclose(corners.mean(axis=0), middle, atol=1e-3)
 
@@ -130,7 +130,7 @@ def test_a_gap_in_the_labels_is_caught(slicer_sees, case, tmp_path):
         require_same(seen, label, affine, NAMES)
 
 
-def test_missing_extents_are_complained_of(slicer_sees, case, tmp_path):
+def test_slicer_complains_about_missing_extents(slicer_sees, case, tmp_path):
     volume, segmentation, label, affine = case
 
     def forget(voxels, header):
@@ -141,7 +141,7 @@ def test_missing_extents_are_complained_of(slicer_sees, case, tmp_path):
     assert "extent" in seen["segmentation"]["messages"].lower()
 
 
-def test_float_voxels_are_complained_of(slicer_sees, case, tmp_path):
+def test_slicer_complains_about_float_voxels(slicer_sees, case, tmp_path):
     volume, segmentation, *_ = case
 
     def as_floats(voxels, header):
@@ -166,12 +166,12 @@ def test_metaimage_does_not_open(slicer_sees, case, tmp_path):
     assert not slicer_sees(volume, tmp_path / "label.mha")["segmentation"]["offered"]
 
 
-def test_what_is_written_is_of_a_type_that_slicer_offers_to_open(slicer_sees, case):
+def test_slicer_offers_to_open_the_type_of_the_file(slicer_sees, case):
     assert slicer_sees(*case[:2])["segmentation"]["offered"]
 
 
 def label_map(case, folder, label):
-    """Write a label map as the server of MONAI Label sends one."""
+    """Write a label map as the MONAI Label server sends it."""
     nib.save(nib.Nifti1Image(label, case[3]), folder / "label.nii.gz")
     return folder / "label.nii.gz"
 
@@ -181,13 +181,13 @@ def test_the_plugin_names_structures_by_the_order_of_their_values(slicer_sees, c
     require_same(slicer_sees(volume, label_map(case, tmp_path, label), *NAMES.values()), label, affine, NAMES)
 
 
-def test_the_plugin_keeps_the_names_where_a_structure_is_not_found(slicer_sees, case, tmp_path):
+def test_the_plugin_keeps_the_names_if_a_structure_is_missing(slicer_sees, case, tmp_path):
     volume, _, label, affine = case
     found = np.where(label == 2, 0, label).astype(np.uint8)
     require_same(slicer_sees(volume, label_map(case, tmp_path, found), *NAMES.values()), found, affine, NAMES)
 
 
-def test_the_plugin_loses_a_structure_behind_a_gap(slicer_sees, case, tmp_path):
+def test_the_plugin_loses_a_structure_after_a_gap(slicer_sees, case, tmp_path):
     volume, _, label, _ = case
     gap = np.where(label == 2, 0, label).astype(np.uint8)
     seen = slicer_sees(volume, label_map(case, tmp_path, gap), "liver", "my own structure")

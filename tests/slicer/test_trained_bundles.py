@@ -1,6 +1,6 @@
 """Bundles of the demonstration and of real scans, in preflight, MONAI Label and 3D Slicer's own classes.
 
-Nothing here is made by hand: the weights are trained, if shortly, and packed as `medssl demo` and `medssl pack` do.
+The weights are trained, though briefly, and packed as by `medssl demo` and `medssl pack`.
 """
 
 import json
@@ -45,14 +45,14 @@ HEADS = {
 
 @dataclass(frozen=True)
 class Walk:
-    """What came of a bundle on the way of a user.
+    """Results of a bundle in the steps of a user.
 
     Attributes:
         bundle: its folder.
         folder: holds ``datastore.nrrd`` and ``session.nrrd`` of the server, and ``out`` of ``monai.bundle``.
-        answered: what a session of the plugin's client brought back.
-        uploaded: case whose scan was sent along in the session.
-        names: of the structures in the data list.
+        answered: the answers in a session of the plugin's client.
+        uploaded: case whose scan was uploaded in the session.
+        names: names of the structures in the data list.
     """
 
     bundle: Path
@@ -68,7 +68,7 @@ class Walk:
 
 
 def walk(bundles: Iterable[Path], datalist: Path, environment: Path, work: Path) -> dict[str, Walk]:
-    """Serve bundles side by side, and go with each through what a person does with the plugin."""
+    """Serve several bundles, and repeat with each what a person does with the plugin."""
     bundles = list(bundles)
     listed = read_datalist(datalist)
     cases = listed.section("training")[: len(bundles)]
@@ -122,7 +122,7 @@ def hippocampus(environment, shared_data, tmp_path_factory) -> dict[str, Walk]:
     ids=lambda names: names[1],
 )
 def walked(request) -> Walk:
-    """What came of one of the bundles."""
+    """The results of one of the bundles."""
     made, name = request.param
     return request.getfixturevalue(made)[name]
 
@@ -131,8 +131,8 @@ def nifti(walked: Walk, case: str) -> nib.Nifti1Image:
     return nib.load(walked.folder / "out" / f"{case}_seg.nii.gz")
 
 
-def test_the_whole_preflight_finds_nothing(walked, tmp_path):
-    # The zip, as others get it.
+def test_the_preflight_finds_no_faults(walked, tmp_path):
+    # The zip file, as others get it.
     checking = start("bundle", "check", walked.bundle.with_name(f"{walked.bundle.name}.zip"), cwd=tmp_path)
     out, errors = checking.communicate()
     assert (checking.returncode, out) == (0, "ok\n"), out + errors
@@ -160,7 +160,7 @@ def test_the_saved_label_is_kept(walked):
 
 
 @pytest.mark.parametrize("result", ["datastore", "session"])
-def test_the_server_gives_what_monai_gives(result, walked):
+def test_the_server_gives_the_result_of_monai(result, walked):
     voxels, header = nrrd.read(str(walked.folder / f"{result}.nrrd"))
     expected = nifti(walked, walked.case if result == "datastore" else walked.uploaded)
     assert voxels.dtype == np.uint8
@@ -185,19 +185,19 @@ def test_slicer_shows_names_voxels_and_places(slicer_sees, walked):
     assert seen["segmentation"]["messages"] == ""
 
 
-def test_slicer_shows_known_anatomy_in_its_colours_and_the_rest_in_different_ones(slicer_sees, walked):
+def test_slicer_shows_known_anatomy_in_its_colours_and_the_rest_in_distinct_ones(slicer_sees, walked):
     scan = walked.folder.parent / "scans" / f"{walked.case}.nii.gz"
     seen = slicer_sees(scan, walked.folder / "out" / f"{walked.case}_seg.seg.nrrd")
     colors = {s["name"]: np.round(np.array(s["color"]) * 255) for s in seen["segmentation"]["segments"]}
     for name in colors.keys() & COLORS.keys():
         np.testing.assert_allclose(colors[name], COLORS[name], atol=1)
-    # The two sides of an organ share a colour; a segment that was written without one is grey.
+    # The two sides of an organ share a colour; a segment written without a colour is grey.
     unsided = {name.removeprefix("left ").removeprefix("right "): tuple(color) for name, color in colors.items()}
     assert len(set(unsided.values())) == len(unsided)
     assert all(np.ptp(color) > 0 for color in colors.values())
 
 
-def test_the_plugin_shows_what_the_server_sent_alike(slicer_sees, walked):
+def test_the_plugin_shows_the_result_of_the_server(slicer_sees, walked):
     # In the order in which the server offers them.
     labels = walked.answered["info"]["models"][walked.bundle.name]["labels"]
     scan = walked.folder.parent / "scans" / f"{walked.case}.nii.gz"

@@ -1,1 +1,1 @@
-"""What is wrong with a packed bundle, before anyone else loads it."""
+"""Faults of a packed bundle, found before anyone else loads it."""

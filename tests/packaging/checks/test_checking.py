@@ -19,12 +19,12 @@ def test_a_folder_and_its_zip_are_the_same(bundle):
     assert check_packed(bundle.with_name(f"{bundle.name}.zip"), quick=True) == []
 
 
-def test_a_relative_folder_is_known_by_its_name(bundle, monkeypatch):
+def test_a_relative_folder_has_the_name_of_the_bundle(bundle, monkeypatch):
     monkeypatch.chdir(bundle)
     assert check_packed(bundle.relative_to(bundle), quick=True) == []
 
 
-def test_the_rehearsal_follows_a_bundle_without_faults_only(bundle, monkeypatch, tmp_path):
+def test_only_a_bundle_without_faults_is_rehearsed(bundle, monkeypatch, tmp_path):
     monkeypatch.setattr(checking, "rehearse", lambda path: ["MONAI minds."])
     assert check_packed(bundle) == ["MONAI minds."]
     assert "The bundle lacks LICENSE." in check_packed(tmp_path)

@@ -1,4 +1,4 @@
-"""What ecosystem programs met in configurations, put into a good one, is found in it."""
+"""Faults that programs have met in configurations are found when put into a good one."""
 
 import copy
 
@@ -20,7 +20,7 @@ def config(good):
 
 
 def transform(config, name):
-    """The transform of the postprocessing whose class ends so."""
+    """The transform of the postprocessing whose class name ends like this."""
     return next(item for item in config["postprocessing"]["transforms"] if item["_target_"].endswith(name))
 
 
@@ -42,13 +42,13 @@ def test_a_configuration_that_nothing_runs_is_found(config):
 
 
 @pytest.mark.parametrize("handlers", [None, [], "$[]", [{"_target_": "StatsHandler"}]])
-def test_weights_that_nobody_loads_are_found(handlers, config):
+def test_weights_that_are_never_loaded_are_found(handlers, config):
     config["handlers"] = handlers
     (fault,) = config_faults(config, [])
     assert "must be CheckpointLoader" in fault
 
 
-def test_a_loader_that_can_be_off_is_found(config):
+def test_a_loader_that_can_be_switched_off_is_found(config):
     config["handlers"][0]["_disabled_"] = "$not os.path.exists('model.pt')"
     (fault,) = config_faults(config, [])
     assert "always on" in fault
@@ -73,18 +73,18 @@ def test_code_that_the_user_has_not_installed_is_found(target, config):
     assert f"names '{target}'" in fault
 
 
-def test_code_of_a_required_package_is_taken(config):
+def test_code_of_a_required_package_is_accepted(config):
     config["network_def"] = {"_target_": "my_nets.Net"}
     assert list(config_faults(config, ["my-nets"])) == []
 
 
-def test_image_path_must_go_before_spacing(config):
+def test_image_path_must_be_removed_before_spacing(config):
     config["preprocessing"]["transforms"] = "@image_transforms"
     (fault,) = transform_faults(config, segments=True)
     assert "must delete image_path (DeleteItemsd) before Spacingd" in fault
 
 
-def test_image_path_that_goes_after_spacing_is_too_late(config):
+def test_removing_image_path_after_spacing_is_too_late(config):
     config["preprocessing"]["transforms"] = "$@image_transforms + [@remove_image_path]"
     (fault,) = transform_faults(config, segments=True)
     assert "before Spacingd" in fault
@@ -97,7 +97,7 @@ def test_another_reader_is_found(config):
 
 
 @pytest.mark.parametrize("key", ["image_2", "label_2"])
-def test_a_key_that_passes_for_metadata_is_found(key, config):
+def test_a_key_that_looks_like_metadata_is_found(key, config):
     config["image_transforms"].append({"_target_": "EnsureTyped", "keys": key})
     (fault,) = transform_faults(config, segments=True)
     assert f"'{key}'" in fault

@@ -21,7 +21,7 @@ def test_what_medssl_writes_has_no_fault(metadata):
 
 
 @pytest.mark.parametrize("version", ["0.1.0", "10.20.30", "1.0.0-rc.1", "1.0.0+build5"])
-def test_semantic_versions_are_taken(version, metadata):
+def test_semantic_versions_are_accepted(version, metadata):
     assert list(metadata_faults(metadata | {"version": version})) == []
 
 
@@ -37,19 +37,19 @@ def test_packages_without_medssl_are_found(packages, metadata):
     assert "must name medssl" in fault
 
 
-def test_the_older_name_of_the_packages_alone_is_found(metadata):
+def test_packages_under_their_older_name_only_are_found(metadata):
     metadata["optional_packages_version"] = metadata.pop("required_packages_version")
     assert list(metadata_faults(metadata)) == ["configs/metadata.json lacks required_packages_version."]
 
 
 @pytest.mark.parametrize("apps", [[], "monailabel", None])
-def test_supported_apps_that_are_no_object_are_found(apps, metadata):
+def test_supported_apps_that_are_not_an_object_are_found(apps, metadata):
     (fault,) = metadata_faults(metadata | {"supported_apps": apps})
     assert "supported_apps must be an object" in fault
 
 
 @pytest.mark.parametrize(("group", "key"), [("inputs", "image"), ("outputs", "pred")])
-def test_tensors_of_other_names_are_found(group, key, metadata):
+def test_tensors_with_other_names_are_found(group, key, metadata):
     io = metadata["network_data_format"]
     io[group] = {"other": io[group][key], key: io[group][key]}
     (fault,) = metadata_faults(metadata)

@@ -159,13 +159,13 @@ def test_weights_exchanged_after_packing_are_found(bundle):
 
 @pytest.mark.parametrize("name", ["configs/metadata.json", "configs/inference.json", "configs/train.json"])
 @pytest.mark.parametrize("content", ["{", "[]", '{"a": 1, "a": 2}', "[" * 100_000])
-def test_a_file_that_is_no_plain_json_object_is_named(name, content, bundle):
+def test_a_file_that_is_not_a_plain_json_object_is_named(name, content, bundle):
     (bundle / name).write_text(content)
     (fault,) = check_bundle(bundle)
     assert fault.startswith(name)
 
 
-def test_a_label_value_that_stands_twice_is_found(bundle):
+def test_a_label_value_that_occurs_twice_is_found(bundle):
     path = bundle / "configs" / "metadata.json"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"1": "liver",', '"1": "liver", "1": "spleen",'))
@@ -178,19 +178,19 @@ def test_a_train_configuration_without_its_inferer_is_found(bundle):
     assert check_bundle(bundle) == ["configs/train.json lacks train::inferer."]
 
 
-def test_an_optional_property_that_is_no_plain_reference_is_found(bundle):
+def test_an_optional_property_that_is_not_a_plain_reference_is_found(bundle):
     change(bundle, "configs/inference.json", "evaluator", "val_handlers", value=[{"_target_": "StatsHandler"}])
     (fault,) = check_bundle(bundle)
     assert "configs/inference.json: evaluator::val_handlers must be the plain reference '@handlers'" in fault
 
 
-def test_a_number_of_input_channels_that_the_network_does_not_take_is_found(bundle):
+def test_a_number_of_input_channels_that_the_network_cannot_take_is_found(bundle):
     change(bundle, "configs/metadata.json", "network_data_format", "inputs", "image", "num_channels", value=3)
     (fault,) = check_bundle(bundle)
     assert "does not take what network_data_format.inputs" in fault
 
 
-def test_a_network_that_cannot_be_built_is_one_sentence(bundle):
+def test_a_network_that_cannot_be_built_gives_one_sentence(bundle):
     change(bundle, "configs/inference.json", "backbone_def", "num_levels", value="many")
     (fault,) = check_bundle(bundle)
     assert fault.startswith("configs/inference.json: network_def cannot be built: ")

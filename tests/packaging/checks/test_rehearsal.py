@@ -1,4 +1,4 @@
-"""MONAI's own commands find what is broken, and the rehearsal says it in one sentence."""
+"""MONAI's own commands find faults, and the rehearsal states each in one sentence."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def bundle(good, tmp_path):
 
 
 def faults_of(step, bundle, tmp_path):
-    """What one step of the rehearsal finds."""
+    """The faults that one step of the rehearsal finds."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     rehearsal._write_scan(folder, rehearsal._input_shape(bundle))
@@ -79,7 +79,7 @@ def test_an_inference_that_fails_is_found(bundle, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_inference_without_a_scan_is_no_success(bundle, tmp_path):
+def test_an_inference_without_a_scan_fails(bundle, tmp_path):
     change(bundle, "configs/inference.json", "datalist", value=[])
     (fault,) = faults_of("_inference", bundle, tmp_path)
     assert "writes no" in fault

@@ -20,7 +20,7 @@ def require_refused(path, match):
     assert str(path) in str(refused.value)
 
 
-def test_the_folder_is_there_in_the_block_and_gone_after_it(tmp_path):
+def test_the_folder_exists_only_inside_the_block(tmp_path):
     with unpacked(write_zip(tmp_path / "b.zip", {"toy/LICENSE": "free", "toy/configs/a.json": "{}"})) as bundle:
         assert bundle.name == "toy"
         assert (bundle / "LICENSE").read_text(encoding="utf-8") == "free"
@@ -48,7 +48,7 @@ def test_a_bomb_is_refused(tmp_path, monkeypatch):
     require_refused(write_zip(tmp_path / "b.zip", {"toy/zeros": bytes(2**21)}), r"unpacks to \d+ times its size")
 
 
-def test_a_small_file_that_packs_well_is_no_bomb(tmp_path):
+def test_a_small_file_that_packs_well_is_not_a_bomb(tmp_path):
     with unpacked(write_zip(tmp_path / "b.zip", {"toy/zeros": bytes(2**20)})) as bundle:
         assert (bundle / "zeros").stat().st_size == 2**20
 

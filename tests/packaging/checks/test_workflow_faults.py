@@ -1,4 +1,4 @@
-"""The faults are those that MONAI's own workflow finds, or fails on."""
+"""The faults are those that MONAI's own workflow reports or fails on."""
 
 from types import SimpleNamespace
 
@@ -42,7 +42,7 @@ def test_a_missing_number_of_epochs_is_named(train):
     assert faults_of(train) == ["train.json lacks train::trainer::max_epochs."]
 
 
-def test_handlers_that_are_put_together_in_an_expression_are_found(train):
+def test_handlers_combined_in_an_expression_are_found(train):
     train["train"]["handlers"] = "$@train::some + @train::others"
     (fault,) = faults_of(train)
     assert "train::handlers must be a list" in fault
@@ -56,7 +56,7 @@ def test_handlers_that_are_put_together_in_an_expression_are_found(train):
         ("trainer", "train_handlers", "@train::others"),
     ],
 )
-def test_an_optional_property_that_is_no_plain_reference_is_found(part, key, value, train):
+def test_an_optional_property_that_is_not_a_plain_reference_is_found(part, key, value, train):
     train["train"][part][key] = value
     (fault,) = faults_of(train)
     assert f"train::{part}::{key} must be the plain reference '@train::" in fault
