@@ -60,6 +60,8 @@ def case_slice(
     """
     image = image[:1].cpu().float()
     greys = np.percentile(image.numpy(), GREY_PERCENTILES)
+    if greys[0] == greys[1]:
+        greys = np.array([image.min(), image.max()])
     maps, image, aspect = (_planes if reference.ndim == 4 else _pictures)(image, reference, prediction)
     box = _crop([values != 0 for values in maps])
     scan, *maps = (part[box] for part in (image, *maps))
@@ -154,7 +156,7 @@ def read_slice(path: Path) -> CaseSlice:
         ValueError: if the file is damaged; the message names it.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             names = dict(zip(file["values"].tolist(), file["names"].tolist(), strict=True))
             maps = (file[name] for name in ("scan", "reference", "prediction"))
             return CaseSlice(*maps, float(file["aspect"]), names)
