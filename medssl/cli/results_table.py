@@ -17,8 +17,10 @@ def results_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """
     has_volumes = any(row["expected_ml"] is not None for row in rows)
     volumes = ["predicted ml", "expected ml"] if has_volumes else []
-    table = Table("Class", title=f"Means over {len(ordered(rows, 'case'))} cases", title_justify="left")
-    for name in ("Dice", "HD95 (mm, or pixels)", "missed", *volumes):
+    num_cases = len(ordered(rows, "case"))
+    title = f"Means over {num_cases} cases" if num_cases > 1 else "One case"
+    table = Table("Class", title=title, title_justify="left")
+    for name in ("Dice", "HD95 (mm, or pixels)", "not found", *volumes):
         table.add_column(name, justify="right")
     for name in (*ordered(rows, "class"), AVERAGE):
         own = [row for row in rows if row["class"] == name]
