@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 console = Console()
 
@@ -33,7 +34,7 @@ def print_line(line: str) -> None:
     console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def print_once(line: str) -> None:
-    """Print a line; under ``torchrun`` only rank 0 does."""
+def print_once(line: str | Table) -> None:
+    """Print a line or a table; under ``torchrun`` only rank 0 does."""
     if os.environ.get("RANK", "0") == "0":
         console.print(line, soft_wrap=True)

@@ -156,10 +156,13 @@ def evaluate(
     section: Annotated[str, typer.Option("--section", help="Section of the data list.")] = "test",
     layers: LayerOption = None,
 ) -> None:
-    """Write one row of Dice, HD95 and surface Dice per case and class."""
+    """Write one row of Dice, HD95, surface Dice and volumes per case and class, and print their means."""
+    from medssl.cli.results_table import results_table
+    from medssl.evaluation.metrics import read_rows
     from medssl.workflows import recipes, training
 
     rows = training.evaluate(run, datalist, section, recipes.parse_overrides(context.args), layers or ())
+    print_once(results_table(read_rows(rows)))
     print_once(f"Rows: {rows}")
 
 
@@ -167,7 +170,7 @@ def report(
     rows: Annotated[list[Path], typer.Argument(help="rows.jsonl files, or folders to search for them.")],
     out: OutOption,
 ) -> None:
-    """Turn rows of results into tables (Markdown, CSV) and a figure (PNG)."""
+    """Turn rows of results into tables with intervals and tests (Markdown, CSV), a figure and pictures (PNG)."""
     from medssl.evaluation.report import report as write_report
 
     files = [file for path in rows for file in (sorted(path.rglob("rows.jsonl")) if path.is_dir() else [path])]
@@ -182,7 +185,7 @@ def protocol(
     out: OutOption,
     processes: Annotated[int, typer.Option("--processes", help="Runs at a time.")] = 1,
 ) -> None:
-    """Run methods x settings x labels x folds under one budget and report them; continues after a stop."""
+    """Run methods x settings x labels x folds under one budget and report them; the same command continues."""
     from medssl.workflows.protocol import run_protocol
 
     console.print(f"Report: {run_protocol(name, datalist, out, processes)}", soft_wrap=True)

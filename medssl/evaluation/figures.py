@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from medssl.evaluation.summary import AVERAGE, Row, cell, ordered
+from medssl.evaluation.comparisons import mean_interval
+from medssl.evaluation.statistics import Interval
+from medssl.evaluation.summary import Row, ordered
 from medssl.files import replacing
 
 # Okabe and Ito (2008), https://jfly.uni-koeln.de/color/: colour-blind readers can tell them apart. Without its yellow,
@@ -34,9 +36,9 @@ def colours(count: int) -> list:
 def labels_figure(rows: Sequence[Row], path: str | Path) -> Path:
     """Write a PNG of the mean Dice over the number of labelled scans, and return its path.
 
-    One line a method (colour and marker) and setting (line style), with the standard deviation over folds as error
-    bars where there are two folds or more. As Fig. 1 of Kats et al. (2024). The horizontal axis is categorical: the
-    numbers of labels that occur, evenly spaced.
+    One line a method (colour and marker) and setting (line style), with 95 % bootstrap intervals over folds and cases
+    where there are two of both. As Fig. 1 of Kats et al. (2024). The horizontal axis is categorical: the numbers of
+    labels that occur, evenly spaced. The vertical one spans the data.
 
     Args:
         rows: as from `medssl.evaluation.metrics.read_rows`.
@@ -51,11 +53,14 @@ def labels_figure(rows: Sequence[Row], path: str | Path) -> Path:
     axes = figure.add_subplot()
     # Side by side, so that error bars at the same number of labels stay apart.
     offsets = np.linspace(-0.12, 0.12, len(lines)) if len(lines) > 1 else [0.0]
+    shown: list[Interval] = []
     for (method, setting), offset in zip(lines, offsets, strict=True):
         chosen = [row for row in rows if (row["method"], row["setting"]) == (method, setting)]
         colour, marker = styles[method]
-        _line(axes, chosen, counts, float(offset), {"color": colour, "marker": marker, **_line_style(setting)})
+        style = {"color": colour, "marker": marker, **_line_style(setting)}
+        shown += _line(axes, chosen, counts, float(offset), style)
     _decorate(axes, counts)
+    axes.set_ylim(*dice_limits(shown))
     figure.legend(
         handles=_legend(lines, styles), loc="outside right upper", frameon=False, fontsize=8, handlelength=3.5
     )
@@ -72,18 +77,45 @@ def _line_style(setting: str) -> dict:
     return {"linestyle": LINE_STYLES.get(setting, "-."), "linewidth": 1.6, "markersize": 5}
 
 
-def _line(axes: Axes, rows: Sequence[Row], counts: Sequence[int], offset: float, style: dict) -> None:
-    """Draw the mean Dice of one method and setting, where there is one."""
-    cells = [cell([row for row in rows if row["labels"] == count], "dice", AVERAGE) for count in counts]
-    shown = [(i + offset, found) for i, found in enumerate(cells) if found.mean is not None]
+def _line(axes: Axes, rows: Sequence[Row], counts: Sequence[int], offset: float, style: dict) -> list[Interval]:
+    """Draw the mean Dice of one method and setting where there is one, and return what was drawn."""
+    found = [mean_interval([row for row in rows if row["labels"] == count]) for count in counts]
+    shown = {i + offset: interval for i, interval in enumerate(found) if interval.mean is not None}
+    ends = [
+        (0.0, 0.0) if point.low is None else (max(point.mean - point.low, 0), max(point.high - point.mean, 0))
+        for point in shown.values()
+    ]
     axes.errorbar(
-        [x for x, _ in shown],
-        [found.mean for _, found in shown],
-        yerr=[np.nan if found.sd is None else found.sd for _, found in shown],
+        list(shown),
+        [point.mean for point in shown.values()],
+        yerr=np.array(ends).reshape(-1, 2).T,
         capsize=3,
         elinewidth=1,
+        clip_on=False,
         **style,
     )
+    return list(shown.values())
+
+
+def dice_limits(shown: Sequence[Interval]) -> tuple[float, float]:
+    """Return limits of an axis of Dice that span the data with some room, at least 0.1 wide and within 0 and 1.
+
+    Example:
+        >>> dice_limits([Interval(0.0, None, None, 1, 1)])
+        (0.0, 0.1)
+        >>> dice_limits([])
+        (0.0, 1.0)
+    """
+    if not shown:
+        return 0.0, 1.0
+    lows = [point.mean if point.low is None else point.low for point in shown]
+    highs = [point.mean if point.high is None else point.high for point in shown]
+    room = max(0.05 * (max(highs) - min(lows)), 0.01)
+    low, high = max(0.0, min(lows) - room), min(1.0, max(highs) + room)
+    missing = max(0.0, 0.1 - (high - low))
+    low = max(0.0, low - missing / 2)
+    high = min(1.0, max(high, low + 0.1))
+    return min(low, high - 0.1), high
 
 
 def _decorate(axes: Axes, counts: Sequence[int]) -> None:

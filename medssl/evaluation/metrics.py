@@ -1,6 +1,7 @@
 """Rows of results: one per method, case and class, kept as JSON lines."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,12 @@ FIELDS = (
     "surface_dice",
     "reference_voxels",
     "predicted_voxels",
+    "expected_ml",
+    "predicted_ml",
+    "image_mean",
 )
+# Rows of early versions lack these.
+_NEWER_FIELDS = ("expected_ml", "predicted_ml", "image_mean")
 
 
 def case_rows(
@@ -35,6 +41,7 @@ def case_rows(
     spacing: Sequence[float],
     class_names: Mapping[int, str],
     tolerance_mm: float = 1.0,
+    image_mean: float | None = None,
     **identity: str | int,
 ) -> list[dict[str, Any]]:
     """Return one row of results per class of a case, in the order of ``class_names`` without the background.
@@ -42,7 +49,8 @@ def case_rows(
     Dice, IoU, the 95th percentile of the Hausdorff distance and the surface Dice (Nikolov et al., 2021,
     https://arxiv.org/abs/1809.04430, on surface voxels) are MONAI's, on the grid of ``label``. None stands for an
     undefined value: all four where the class is absent in the reference, and the Hausdorff distance where the class
-    is present and not predicted (a miss: the others are 0, and no finite distance would be a measurement).
+    is present and not predicted (a miss: the others are 0, and no finite distance would be a measurement). Volumes in
+    ml are None in 2D.
 
     Args:
         prediction: integer map of the shape of ``label``.
@@ -50,6 +58,7 @@ def case_rows(
         spacing: size of a voxel in mm, one number per axis.
         class_names: name of every value of the maps; 0 is background.
         tolerance_mm: distance up to which two surfaces agree, for the surface Dice.
+        image_mean: mean intensity of the preprocessed image, passed through.
         **identity: further fields of every row: method, setting, labels, fold, case.
 
     Raises:
@@ -72,8 +81,15 @@ def case_rows(
         box = _union([found[value - 1] for found in boxes])
         masks = [torch.from_numpy(values[box] == value) for values in (predicted, reference)]
         scores = _scores(*masks, spacing, tolerance_mm)
-        rows.append({**identity, "class": class_names[value], **scores})
+        rows.append({**identity, "class": class_names[value], **scores, **_volumes(scores, spacing)})
+        rows[-1]["image_mean"] = image_mean
     return rows
+
+
+def _volumes(scores: Mapping[str, Any], spacing: Sequence[float]) -> dict[str, float | None]:
+    millilitres = math.prod(map(float, spacing)) / 1000
+    names = {"expected_ml": "reference_voxels", "predicted_ml": "predicted_voxels"}
+    return {name: scores[voxels] * millilitres if len(spacing) == 3 else None for name, voxels in names.items()}
 
 
 def _integer_map(values: ArrayLike, spatial_dims: int) -> np.ndarray:
@@ -160,14 +176,14 @@ def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def read_rows(path: str | Path) -> list[dict[str, Any]]:
     """Return the rows of a file of JSON lines, in order.
 
-    Rows without an IoU, as early versions wrote them, get it from their Dice.
+    Rows without an IoU, as early versions wrote them, get it from their Dice; other fields they lack are None.
 
     Args:
         path: a file written by `write_rows`.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if a line is not a row; the message names file and line.
+        ValueError: if a line is not a row, or holds NaN or infinity; the message names file and line.
     """
     rows = []
     text = Path(path).read_text(encoding="utf-8")
@@ -179,13 +195,23 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
             raise ValueError(
                 f"{where}: not JSON ({error.msg}); remove the line and evaluate its case again."
             ) from error
-        if isinstance(row, dict) and "iou" not in row and "dice" in row:
-            row["iou"] = None if row["dice"] is None else row["dice"] / (2 - row["dice"])
+        if isinstance(row, dict) and "dice" in row:
+            _complete(row)
         _check_fields(row, where)
+        broken = [name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)]
+        if broken:
+            raise ValueError(f"{where}: {broken[0]} is {row[broken[0]]}; evaluate case {row['case']} again.")
         rows.append(row)
     if text and not text.endswith("\n"):
         raise ValueError(f"{path}, line {len(rows)}: the last line is cut off; remove it and evaluate its case again.")
     return rows
+
+
+def _complete(row: dict[str, Any]) -> None:
+    if "iou" not in row:
+        row["iou"] = None if row["dice"] is None else row["dice"] / (2 - row["dice"])
+    for field in _NEWER_FIELDS:
+        row.setdefault(field, None)
 
 
 def _check_fields(row: Any, where: str) -> None:

@@ -75,7 +75,7 @@ def _three_planes(
     figure = Figure(figsize=(8, 8), dpi=120, layout="constrained")
     grid = figure.subplots(len(PLANES), len(columns))
     for plane_axes, (plane, (axis, left, right)) in zip(grid, PLANES.items(), strict=True):
-        index, aspect = _fullest_slice(maps, axis), plane_aspect(spacing, axis)
+        index, aspect = fullest_slice(maps, axis), plane_aspect(spacing, axis)
         for axes, (title, overlay) in zip(plane_axes, columns.items(), strict=True):
             axes.imshow(plane_slice(scan, axis, index), cmap="gray", vmin=low, vmax=high, aspect=aspect)
             if overlay is not None:
@@ -93,7 +93,7 @@ def _canonical_map(values: ArrayLike | Tensor, image: MetaTensor) -> np.ndarray:
     return np.rint(Orientation(**CANONICAL)(MetaTensor(array.astype(np.int64), affine=image.affine)).numpy()[0])
 
 
-def _fullest_slice(maps: Sequence[np.ndarray], axis: int) -> int:
+def fullest_slice(maps: Sequence[np.ndarray], axis: int) -> int:
     """Return the slice with most foreground of the first map that has any, else the centre."""
     others = tuple(i for i in range(3) if i != axis)
     for values in maps:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medssl.evaluation.case_slices import slices_folder, write_slices
 from medssl.evaluation.metrics import read_rows, write_rows
 
 _FOLDER = ".rows"
@@ -38,6 +39,8 @@ def discard_rank_rows(run_dir: Path) -> None:
 def merge_rank_rows(run_dir: Path, cases: Sequence[str]) -> None:
     """Write the rows of all ranks to ``rows.jsonl``, in the order of the cases, and delete the ranks' files.
 
+    The slices that the ranks kept for pictures are put beside them.
+
     Args:
         run_dir: the run folder.
         cases: names of the cases.
@@ -53,6 +56,8 @@ def merge_rank_rows(run_dir: Path, cases: Sequence[str]) -> None:
         ['a', 'b']
     """
     rows = [row for path in (run_dir / _FOLDER).glob("*.jsonl") for row in read_rows(path)]
+    slices = {path.stem: path.read_bytes() for path in (run_dir / _FOLDER).glob("*.slices/*.npz")}
+    write_slices(slices_folder(run_dir / "rows.jsonl"), slices)
     order = {case: number for number, case in enumerate(cases)}
     write_rows(run_dir / "rows.jsonl", sorted(rows, key=lambda row: order[row["case"]]))
     discard_rank_rows(run_dir)

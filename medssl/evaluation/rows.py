@@ -9,17 +9,20 @@ import numpy as np
 from ignite.engine import Engine, Events
 from monai.transforms import Orientation
 
+from medssl.evaluation.case_slices import case_slice, slices_folder, spread, to_bytes, write_slices
 from medssl.evaluation.metrics import case_rows, write_rows
+from medssl.evaluation.summary import case_means
 from medssl.scans.loading_2d import load_label
 
 
 class WriteRows:
     """Handler for an evaluator that writes one row per case and class, on the grid of each case's label.
 
-    Every batch holds one case with the keys ``case``, ``label``, the path of its reference, ``label_colours`` where it
-    is a colour mask, and perhaps ``group``, which the rows repeat; the output holds the predicted label map ``pred`` on
-    the grid of the scan. Distances are in mm, for pictures in pixels. The rows are written together when all cases are
-    done.
+    Every batch holds one case with the keys ``case``, ``image`` (preprocessed), ``label``, the path of its reference,
+    ``label_colours`` where it is a colour mask, and perhaps ``group``, which the rows repeat; the output holds the
+    predicted label map ``pred`` on the grid of the scan. Distances are in mm, for pictures in pixels. The rows are
+    written together when all cases are done, and beside them one slice of the best, the middle and the worst case, for
+    the pictures of a report.
 
     Args:
         path: JSON lines file; the rows that it held are replaced.
@@ -40,6 +43,7 @@ class WriteRows:
         self.identity = dict(identity)
         self.surface_tolerance_mm = surface_tolerance_mm
         self.rows: list[dict[str, Any]] = []
+        self.slices: dict[str, bytes] = {}
 
     def attach(self, engine: Engine) -> None:
         """Collect rows after each case and write them at the end."""
@@ -48,7 +52,7 @@ class WriteRows:
         engine.add_event_handler(Events.COMPLETED, self._write)
 
     def _start(self, engine: Engine) -> None:
-        self.rows = []
+        self.rows, self.slices = [], {}
 
     def __call__(self, engine: Engine) -> None:
         """Compare the predictions of this batch with their references.
@@ -72,10 +76,14 @@ class WriteRows:
                 spacing,
                 self.class_names,
                 self.surface_tolerance_mm,
+                image_mean=float(sample["image"].float().mean()),
                 **self.identity,
                 case=sample["case"],
                 **({"group": sample["group"]} if "group" in sample else {}),
             )
+            self.slices[sample["case"]] = to_bytes(case_slice(sample["image"], label, prediction, self.class_names))
 
     def _write(self, engine: Engine) -> None:
+        shown = spread({case: dice for (_, case), dice in case_means(self.rows).items()})
+        write_slices(slices_folder(self.path), {case: self.slices[case] for case in shown})
         write_rows(self.path, self.rows)

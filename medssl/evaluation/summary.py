@@ -1,4 +1,4 @@
-"""Statistics of result rows: means over folds, and paired tests between methods."""
+"""Statistics of result rows: means over folds, and what single cases say."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import wilcoxon
 
 METRICS = ("dice", "iou", "hd95_mm", "surface_dice")
 AVERAGE = "average"
-# With five pairs or fewer no two-sided signed-rank test can reach p < 0.05 (2 / 2**5 = 0.0625).
-FEWEST_CASES = 6
+# A mean Dice below which a segmentation is called a failure.
+FAILURE = 0.3
 
 Row = Mapping[str, Any]
 
@@ -37,29 +36,6 @@ class Cell:
     missed: int
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A paired Wilcoxon signed-rank test between two (method, setting) competitors with the same number of labels.
-
-    Attributes:
-        labels: number of labelled scans.
-        competitor: method and setting.
-        reference: method and setting it is compared with.
-        difference: mean of competitor minus reference, in mean Dice over classes; None without pairs.
-        p: two-sided p value, not corrected for the number of tests; None without pairs.
-        pairs: number of (fold, case) pairs that both have.
-        cases: number of distinct cases, or groups, among them: the number of pairs of the test.
-    """
-
-    labels: int
-    competitor: tuple[str, str]
-    reference: tuple[str, str]
-    difference: float | None
-    p: float | None
-    pairs: int
-    cases: int
-
-
 def ordered(rows: Iterable[Row], field: str) -> list[Any]:
     """Return the different values of a field, in order of first appearance.
 
@@ -68,6 +44,18 @@ def ordered(rows: Iterable[Row], field: str) -> list[Any]:
         ['liver', 'aorta']
     """
     return list(dict.fromkeys(row[field] for row in rows))
+
+
+def competitors(rows: Iterable[Row]) -> list[tuple[str, str, int]]:
+    """Return every (method, setting, number of labels) that occurs, few labels first.
+
+    Example:
+        >>> row = {"method": "kats", "setting": "fine_tune"}
+        >>> competitors([{**row, "labels": 5}, {**row, "labels": 1}])
+        [('kats', 'fine_tune', 1), ('kats', 'fine_tune', 5)]
+    """
+    found = dict.fromkeys((row["method"], row["setting"], row["labels"]) for row in rows)
+    return sorted(found, key=lambda competitor: competitor[2])
 
 
 def check_rows(rows: Sequence[Row]) -> list[str]:
@@ -150,74 +138,67 @@ def cell(rows: Sequence[Row], metric: str, class_name: str) -> Cell:
     )
 
 
-def compare_all(rows: Sequence[Row]) -> list[Comparison]:
-    """Compare, for every number of labels, each method with the best of its setting and with training from scratch.
-
-    The best has the highest mean Dice over folds, the first of equals. Training from scratch is the setting
-    ``from_scratch``; it is compared with every method of the other settings: does pretraining help?
-    """
-    comparisons = []
-    for labels in sorted(ordered(rows, "labels")):
-        groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
-        for row in rows:
-            if row["labels"] == labels:
-                groups[row["method"], row["setting"]].append(row)
-        for reference, competitor in _matches(groups):
-            comparisons.append(compare(labels, competitor, reference, groups[competitor], groups[reference]))
-    return comparisons
-
-
-def _matches(groups: Mapping[tuple[str, str], Sequence[Row]]) -> list[tuple]:
-    """Return the pairs (reference, competitor) to compare, each once."""
-    matches = []
-    for setting in dict.fromkeys(setting for _, setting in groups):
-        rivals = [key for key in groups if key[1] == setting]
-        means = {key: cell(groups[key], "dice", AVERAGE).mean for key in rivals}
-        best = max(rivals, key=lambda key: -1.0 if means[key] is None else means[key])
-        matches += [(best, key) for key in rivals if key != best]
-    for scratch in (key for key in groups if key[1] == "from_scratch"):
-        matches += [(scratch, key) for key in groups if key[1] != "from_scratch"]
-    return matches
-
-
-def compare(
-    labels: int,
-    competitor: tuple[str, str],
-    reference: tuple[str, str],
-    competitor_rows: Sequence[Row],
-    reference_rows: Sequence[Row],
-) -> Comparison:
-    """Return the paired Wilcoxon signed-rank test between two competitors, on the mean Dice over classes.
-
-    Paired are the (fold, case) results that both have. Where a case occurs in several folds, or cases belong to one
-    group, such as the slices of a scan, their differences are averaged first, since several results of one patient are
-    not independent: the test counts cases, or groups where there are any.
-
-    Args:
-        labels: number of labelled scans, passed through.
-        competitor: method and setting, passed through.
-        reference: method and setting, passed through.
-        competitor_rows: rows of the competitor with this number of labels.
-        reference_rows: rows of the reference with this number of labels.
-    """
-    ours, theirs = _case_means(competitor_rows), _case_means(reference_rows)
-    groups = {row["case"]: row.get("group", row["case"]) for row in competitor_rows}
-    differences: dict[str, list[float]] = defaultdict(list)
-    for fold, case in ours:
-        if (fold, case) in theirs:
-            differences[groups[case]].append(ours[fold, case] - theirs[fold, case])
-    per_case = np.array([np.mean(values) for values in differences.values()])
-    pairs = sum(len(values) for values in differences.values())
-    if not pairs:
-        return Comparison(labels, competitor, reference, None, None, 0, 0)
-    p = float(wilcoxon(per_case).pvalue) if per_case.any() else 1.0
-    return Comparison(labels, competitor, reference, float(per_case.mean()), p, pairs, len(per_case))
-
-
-def _case_means(rows: Sequence[Row]) -> dict[tuple, float]:
+def case_means(rows: Sequence[Row]) -> dict[tuple, float]:
     """Return the mean Dice over the defined classes of every (fold, case) that has one."""
     values: dict[tuple, list[float]] = defaultdict(list)
     for row in rows:
         if row["dice"] is not None:
             values[row["fold"], row["case"]].append(row["dice"])
     return {key: float(np.mean(dice)) for key, dice in values.items()}
+
+
+@dataclass(frozen=True)
+class CaseSummary:
+    """What the single results of a method show and its mean hides.
+
+    Attributes:
+        results: number of (fold, case) results.
+        median: of their mean Dice over classes; None without results.
+        failures: how many of them are below ``FAILURE``.
+        lowest: the lowest of them; None without results.
+        lowest_case: its case.
+        lowest_fold: its fold.
+        image_correlation: Pearson's r over cases between Dice and the mean intensity of the preprocessed image; None
+            with fewer than three cases, without intensities, or where either is constant.
+    """
+
+    results: int
+    median: float | None
+    failures: int
+    lowest: float | None
+    lowest_case: str | None
+    lowest_fold: int | None
+    image_correlation: float | None
+
+
+def summarize_cases(rows: Sequence[Row]) -> CaseSummary:
+    """Return the median, the failures and the lowest result of one method, setting and number of labels.
+
+    Args:
+        rows: of the method.
+
+    Example:
+        >>> row = {"fold": 0, "class": "liver", "image_mean": None}
+        >>> found = summarize_cases([{**row, "case": "a", "dice": 0.8}, {**row, "case": "b", "dice": 0.2}])
+        >>> found.median, found.failures, found.lowest_case
+        (0.5, 1, 'b')
+    """
+    dice = case_means(rows)
+    if not dice:
+        return CaseSummary(0, None, 0, None, None, None, None)
+    (fold, case), lowest = min(dice.items(), key=lambda item: item[1])
+    values = list(dice.values())
+    failures = sum(value < FAILURE for value in values)
+    return CaseSummary(len(values), float(np.median(values)), failures, lowest, case, fold, _correlation(rows, dice))
+
+
+def _correlation(rows: Sequence[Row], dice: Mapping[tuple, float]) -> float | None:
+    means = {row["case"]: row["image_mean"] for row in rows if row["image_mean"] is not None}
+    by_case: dict[str, list[float]] = defaultdict(list)
+    for (_, case), value in dice.items():
+        if case in means:
+            by_case[case].append(value)
+    pairs = np.array([(np.mean(values), means[case]) for case, values in by_case.items()]).reshape(-1, 2)
+    if len(pairs) < 3 or np.ptp(pairs, axis=0).min() == 0:
+        return None
+    return float(np.corrcoef(pairs.T)[0, 1])

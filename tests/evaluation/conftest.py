@@ -16,6 +16,9 @@ def _row(method="a", setting="fine_tune", labels=1, fold=0, case="x", name="live
         "surface_dice": dice,
         "reference_voxels": 0 if dice is None else 100,
         "predicted_voxels": 90,
+        "expected_ml": None if dice is None else 2.0,
+        "predicted_ml": 1.8,
+        "image_mean": 0.4,
         **fields,
     }
 

@@ -1,6 +1,8 @@
+import pytest
 from PIL import Image
 
-from medssl.evaluation.figures import colours, labels_figure
+from medssl.evaluation.figures import colours, dice_limits, labels_figure
+from medssl.evaluation.statistics import Interval
 
 
 def test_the_figure_is_a_picture(make_row, tmp_path):
@@ -18,3 +20,20 @@ def test_a_method_without_any_value_leaves_no_mark(make_row, tmp_path):
 
 def test_more_colours_than_the_safe_ones_still_differ():
     assert len(set(colours(15))) == 15
+
+
+def point(mean, low=None, high=None):
+    return Interval(mean, low, high, 2, 2)
+
+
+def test_the_axis_fits_the_intervals():
+    low, high = dice_limits([point(0.5, 0.42, 0.61), point(0.7, 0.66, 0.78)])
+    assert 0.37 < low < 0.42
+    assert 0.78 < high < 0.83
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.02, 0.5, 0.97, 1.0])
+def test_the_axis_of_a_single_point_is_wide_enough_and_within_dice(mean):
+    low, high = dice_limits([point(mean)])
+    assert 0 <= low <= mean <= high <= 1
+    assert high - low >= 0.1 - 1e-9

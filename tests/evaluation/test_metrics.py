@@ -150,3 +150,11 @@ def test_a_cut_line_is_named(tmp_path):
     path.write_text(json.dumps(rows_of("a")[0]))
     with pytest.raises(ValueError, match="line 1: the last line is cut off"):
         read_rows(path)
+
+
+def test_volumes_are_in_ml_and_of_volumes_alone():
+    label, prediction = box((9, 5, 5), slice(0, 4), 2, 2), box((9, 5, 5), 5, 2, 2)
+    row = case_rows(prediction, label, (2.0, 5.0, 10.0), NAMES, image_mean=0.3)[0]
+    assert (row["expected_ml"], row["predicted_ml"], row["image_mean"]) == (pytest.approx(0.4), pytest.approx(0.1), 0.3)
+    flat = case_rows(prediction[:, 2], label[:, 2], (2.0, 5.0), NAMES)[0]
+    assert (flat["expected_ml"], flat["predicted_ml"]) == (None, None)

@@ -1,7 +1,11 @@
 import csv
+import json
+import re
 
+import numpy as np
 import pytest
 
+from medssl.evaluation.case_slices import CaseSlice, to_bytes, write_slices
 from medssl.evaluation.metrics import write_rows
 from medssl.evaluation.report import report
 
@@ -17,10 +21,10 @@ def write(tmp_path):
     return write
 
 
-def test_a_report_is_four_files(write, make_row, tmp_path):
+def test_a_report_is_five_files(write, make_row, tmp_path):
     write([make_row()])
     names = sorted(path.name for path in (tmp_path / "report").iterdir())
-    assert names == ["comparisons.csv", "dice_by_labels.png", "report.md", "summary.csv"]
+    assert names == ["cases.csv", "comparisons.csv", "dice_by_labels.png", "report.md", "summary.csv"]
 
 
 def test_numbers_are_means_and_deviations_over_folds(write, make_row):
@@ -91,3 +95,69 @@ def test_no_rows_are_an_error_that_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="no rows"):
         report([tmp_path / "rows.jsonl"], tmp_path / "report")
     assert not (tmp_path / "report").exists()
+
+
+def test_every_difference_has_an_interval_and_a_corrected_p(write, make_row, tmp_path):
+    rows = [
+        make_row(m, fold=f, case=str(i), dice=0.3 + gain + 0.01 * i)
+        for m, gain in (("a", 0.0), ("b", 0.1), ("c", 0.2))
+        for f in range(2)
+        for i in range(8)
+    ]
+    text = write(rows)
+    # Eight differences of one sign: 2 / 2**8, twice.
+    assert "| a, fine tune | c, fine tune | 1 | -0.200 (-0.200 to -0.200) | 0.016 | 16 | 8 | 2 |" in text
+    assert "| b, fine tune | c, fine tune | 1 | -0.100 (-0.100 to -0.100) | 0.016 | 16 | 8 | 2 |" in text
+    assert "the 2 tests of this report" in text
+    with (tmp_path / "report" / "comparisons.csv").open(newline="") as file:
+        (first, _) = csv.DictReader(file)
+    assert float(first["low"]) == pytest.approx(-0.2)
+    assert float(first["p_holm"]) == pytest.approx(4 / 2**8)
+
+
+def test_why_there_is_no_interval_is_said(write, make_row):
+    rows = [make_row(m, case=case) for m in "ab" for case in "xy"]
+    text = write([*rows, make_row("c", case="elsewhere")])
+    assert "No interval, which takes two draws and two cases or more: b, fine tune against a, fine tune" in text
+    assert "(1 draw, 2 cases)" in text
+    assert "No case and fold in common, so nothing to compare: c, fine tune against a, fine tune" in text
+
+
+def test_failures_and_the_lowest_case_are_shown(write, make_row):
+    text = write([make_row(case=case, dice=dice) for case, dice in (("x", 0.8), ("y", 0.2), ("z", 0.65), ("w", 0.25))])
+    assert "| a, fine tune | 1 | 0.475 | 0.450 | 2 of 4 (50%) | 0.200 (y, fold 0) | – |" in text
+
+
+def test_dice_that_follows_the_brightness_is_shown(write, make_row):
+    rows = [make_row(case=str(i), dice=0.2 * i, image_mean=0.1 + 0.05 * i) for i in range(5)]
+    assert "| +1.00 |" in write(rows)
+
+
+def test_volumes_are_shown_where_there_are_any(write, make_row):
+    text = write([make_row(case="x", predicted_ml=1.0, expected_ml=5.0), make_row(case="y", predicted_ml=2.0)])
+    assert "| a, fine tune | 1 | 1.5 / 3.5 |" in text
+    assert "Volumes" not in write([make_row(predicted_ml=None, expected_ml=None)])
+
+
+def test_rows_of_early_versions_are_reported(make_row, tmp_path):
+    newer = ("expected_ml", "predicted_ml", "image_mean")
+    rows = [{name: value for name, value in make_row().items() if name not in newer}]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    text = report([tmp_path / "rows.jsonl"], tmp_path / "report").read_text(encoding="utf-8")
+    assert "| a, fine tune | 0.500 |" in text
+    assert "image mean" not in text
+
+
+def test_a_dice_of_nan_is_named_and_nothing_is_written(make_row, tmp_path):
+    (tmp_path / "rows.jsonl").write_text(json.dumps(make_row(case="x", dice=float("nan"))) + "\n")
+    with pytest.raises(ValueError, match=r"rows\.jsonl, line 1: dice is nan; evaluate case x again"):
+        report([tmp_path / "rows.jsonl"], tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_pictures_lie_beside_the_report(write, make_row, tmp_path):
+    plane = np.zeros((8, 8), np.int16)
+    found = CaseSlice(plane.astype(np.uint8), plane, plane, 1.0, {1: "liver"})
+    write_slices(tmp_path / "rows.slices", {"x": to_bytes(found)})
+    (path,) = re.findall(r"\(pictures/(.*?)\)", write([make_row(case="x")]))
+    assert (tmp_path / "report" / "pictures" / path).is_file()

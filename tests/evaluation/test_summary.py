@@ -1,10 +1,7 @@
 import numpy as np
 import pytest
-from scipy.stats import wilcoxon
 
-from medssl.evaluation.summary import AVERAGE, cell, check_rows, compare, compare_all
-
-A, B = ("a", "fine_tune"), ("b", "fine_tune")
+from medssl.evaluation.summary import AVERAGE, cell, check_rows, summarize_cases
 
 
 def test_cases_are_averaged_within_a_fold_first(make_row):
@@ -62,54 +59,38 @@ def test_a_method_that_lacks_a_case_is_named(make_row):
     assert "case y" in sentence
 
 
-def test_the_test_is_paired_by_case(make_row):
-    rng = np.random.default_rng(0)
-    first, second = rng.random((2, 9))
-    ours = [make_row("a", case=str(i), dice=dice) for i, dice in enumerate(first)]
-    theirs = [make_row("b", case=str(i), dice=dice) for i, dice in reversed(list(enumerate(second)))]
-    found = compare(1, A, B, ours, theirs)
-    assert found.p == pytest.approx(wilcoxon(first, second).pvalue)
-    assert found.difference == pytest.approx((first - second).mean())
-    assert (found.pairs, found.cases) == (9, 9)
+def test_single_cases_show_what_the_mean_hides(make_row):
+    dice = {"u": 0.9, "v": 0.8, "w": 0.29, "x": 0.0}
+    found = summarize_cases([make_row(case=case, dice=value, fold=3) for case, value in dice.items()])
+    assert found.median == pytest.approx((0.8 + 0.29) / 2)
+    assert (found.results, found.failures) == (4, 2)
+    assert (found.lowest, found.lowest_case, found.lowest_fold) == (0.0, "x", 3)
 
 
-def test_repeated_folds_of_a_case_do_not_add_to_the_evidence(make_row):
-    dice = np.linspace(0.5, 0.8, 7)
-    once, folds = (
-        [[make_row(m, fold=f, case=str(i), dice=d + g) for f in range(n) for i, d in enumerate(dice)] for m, g in gains]
-        for n, gains in ((1, (("a", 0.1), ("b", 0))), (5, (("a", 0.1), ("b", 0))))
-    )
-    single, repeated = compare(1, A, B, *once), compare(1, A, B, *folds)
-    assert repeated.p == pytest.approx(single.p)
-    assert (repeated.pairs, repeated.cases) == (35, 7)
+def test_a_case_is_judged_by_the_mean_of_its_classes(make_row):
+    found = summarize_cases([make_row(name="liver", dice=0.1), make_row(name="spleen", dice=0.6)])
+    assert (found.failures, found.lowest) == (0, pytest.approx(0.35))
 
 
-def test_the_slices_of_a_scan_count_as_one_case(make_row):
-    slices = [(f"{scan}_{z}", scan) for scan in "abcdefg" for z in range(5)]
-    ours, theirs = (
-        [{**make_row(m, case=case, dice=0.5 + gain), "group": group} for case, group in slices]
-        for m, gain in (("a", 0.1), ("b", 0))
-    )
-    found = compare(1, A, B, ours, theirs)
-    assert (found.pairs, found.cases) == (35, 7)
+def test_dice_is_correlated_with_the_image_mean_over_cases(make_row):
+    rng = np.random.default_rng(1)
+    means, dice = rng.random((2, 8))
+    rows = [
+        make_row(case=str(i), fold=fold, dice=d + shift, image_mean=m)
+        for i, (m, d) in enumerate(zip(means, dice, strict=True))
+        for fold, shift in enumerate((-0.1, 0.1))
+    ]
+    centred = means - means.mean(), dice - dice.mean()
+    expected = (centred[0] * centred[1]).sum() / np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum())
+    assert summarize_cases(rows).image_correlation == pytest.approx(expected)
 
 
-def test_only_cases_of_both_are_compared(make_row):
-    found = compare(1, A, B, [make_row("a", case=case) for case in "xy"], [make_row("b", case="y", dice=0.3)])
-    assert (found.difference, found.pairs) == (pytest.approx(0.2), 1)
+@pytest.mark.parametrize("means", [(None, None, None), (0.4, 0.4, 0.4), (0.1, 0.2)])
+def test_without_different_image_means_there_is_no_correlation(means, make_row):
+    rows = [make_row(case=str(i), dice=0.1 * i, image_mean=mean) for i, mean in enumerate(means)]
+    assert summarize_cases(rows).image_correlation is None
 
 
-def test_without_pairs_there_is_no_p_value(make_row):
-    found = compare(1, A, B, [make_row(case="x")], [make_row(case="y")])
-    assert (found.p, found.difference, found.pairs) == (None, None, 0)
-
-
-def test_equal_results_give_p_one(make_row):
-    assert compare(1, A, B, [make_row("a")], [make_row("b")]).p == 1.0
-
-
-def test_methods_meet_the_best_of_their_setting_and_training_from_scratch(make_row):
-    rows = [make_row("a", dice=0.5), make_row("b", dice=0.7), make_row("c", "from_scratch", dice=0.9)]
-    met = [(found.competitor, found.reference) for found in compare_all(rows)]
-    scratch = ("c", "from_scratch")
-    assert met == [(A, B), (A, scratch), (B, scratch)]
+def test_a_method_without_any_dice_has_no_summary(make_row):
+    found = summarize_cases([make_row(dice=None)])
+    assert (found.results, found.median, found.lowest_case) == (0, None, None)

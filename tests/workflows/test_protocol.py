@@ -1,12 +1,16 @@
 import json
+import signal
+import time
+from concurrent.futures import Future
 
 import pytest
 import yaml
 
 from medssl.evaluation.metrics import read_rows
-from medssl.workflows import protocol
-from medssl.workflows.protocol import cells, run_protocol
-from tests.tiny import NETWORK, PRETRAINING, SEGMENTATION, files_of
+from medssl.workflows import run_pool
+from medssl.workflows.protocol import run_protocol
+from medssl.workflows.protocol_plan import cells
+from tests.tiny import NETWORK, PRETRAINING, SEGMENTATION, files_of, start
 
 PLAN = {
     "data": ["ct"],
@@ -39,11 +43,9 @@ class HereExecutor:
         pass
 
     def submit(self, function, *arguments):
-        function(*arguments)
-        return self
-
-    def result(self):
-        return None
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def plan_file(tmp_path):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    monkeypatch.setattr(protocol, "ProcessPoolExecutor", HereExecutor)
+    monkeypatch.setattr(run_pool, "ProcessPoolExecutor", HereExecutor)
 
 
 def test_every_cell_is_trained_once_and_reported(plan_file, ct_list, tmp_path, in_this_process):
@@ -166,3 +168,31 @@ def test_cases_that_a_late_cell_would_lack_are_said_at_once(labels, layers, mess
     with pytest.raises(ValueError, match=message):
         run_protocol(str(path), datalist, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_protocol_leaves_no_process_and_continues_with_the_same_rows(ct_list, tmp_path):
+    plan_file = tmp_path / "plan.yaml"
+    plan_file.write_text(yaml.safe_dump({**PLAN, "settings": {"linear_probe": PLAN["settings"]["linear_probe"]}}))
+    command = ["protocol", plan_file, "--datalist", ct_list, "--processes", "2", "--out"]
+    whole = start(*command, tmp_path / "whole", cwd=tmp_path)
+    _, errors = whole.communicate(timeout=300)
+    assert whole.returncode == 0, errors
+    for moment in ("pretrain/kats/run.json", "linear_probe/random/labels=1/fold=0/run.json"):
+        killed = start(*command, tmp_path / "out", cwd=tmp_path)
+        while not (tmp_path / "out" / moment).exists():
+            assert killed.poll() is None
+            time.sleep(0.05)
+        killed.kill()
+        # Ends only when no process holds the other end of the pipe.
+        killed.communicate(timeout=60)
+        assert killed.returncode == -signal.SIGKILL
+    continued = start(*command, tmp_path / "out", cwd=tmp_path)
+    _, errors = continued.communicate(timeout=300)
+    assert continued.returncode == 0, errors
+    rows = {
+        name: {path.relative_to(tmp_path / name): read_rows(path) for path in (tmp_path / name).rglob("rows.jsonl")}
+        for name in ("whole", "out")
+    }
+    assert len(rows["out"]) == 2
+    assert rows["out"] == rows["whole"]
