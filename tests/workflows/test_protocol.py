@@ -166,3 +166,14 @@ def test_cases_that_a_late_cell_would_lack_are_said_at_once(labels, layers, mess
     with pytest.raises(ValueError, match=message):
         run_protocol(str(path), datalist, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_backbone_may_be_shipped_weights(ct_list, tmp_path, in_this_process):
+    plan = {**PLAN, "backbones": {"shipped": {"weights": "abdomen-ct"}}}
+    plan["settings"] = {"linear_probe": {"backbones": ["shipped"]}}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    run_protocol(str(tmp_path / "plan.yaml"), ct_list, tmp_path / "runs")
+    run = tmp_path / "runs" / "linear_probe" / "shipped" / "labels=1" / "fold=0"
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    assert config["backbone_weights"].endswith("abdomen_ct/models/model.pt") and config["base_channels"] == 16
+    assert {row["method"] for row in read_rows(run / "rows.jsonl")} == {"shipped"}
