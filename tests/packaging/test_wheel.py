@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import sysconfig
 import venv
 from pathlib import Path
 
@@ -34,7 +33,8 @@ def test_shipped_weights_load_from_the_wheel_without_a_checkout_or_a_network(tmp
     site = Path(subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip())
     subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True)
     # The dependencies only: .pth files in there, such as that of an editable medssl, are not read.
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    places = [place for place in sys.path if Path(place).name == "site-packages"]
+    (site / "dependencies.pth").write_text("\n".join(places))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     loaded = subprocess.run([python, "-c", OFFLINE + LOAD], cwd=elsewhere, check=True, capture_output=True, text=True)
