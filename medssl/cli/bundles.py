@@ -9,7 +9,9 @@ import typer
 from medssl.cli.options import DataOption, OutOption, console, print_line
 
 bundle_app = typer.Typer(no_args_is_help=True, help="Bundles that others load.")
-weights_app = typer.Typer(no_args_is_help=True, help="Checkpoints that others published.")
+weights_app = typer.Typer(
+    no_args_is_help=True, help="Weights that come with medssl, and checkpoints that others published."
+)
 
 
 @bundle_app.command("check")
@@ -38,6 +40,20 @@ def export_auto3dseg(
     from medssl.packaging.auto3dseg import export_auto3dseg as export
 
     console.print(f"Model: {export(run, name, out, version)}", soft_wrap=True)
+
+
+@weights_app.command("list")
+def list_weights() -> None:
+    """List the pretrained weights that come with medssl; --backbone takes their names."""
+    from medssl.packaging.shipped_weights import shipped_weights
+
+    row = "{:<14}{:>8}  {:<9}{:<18}{:<20}{}".format
+    print_line(row("name", "size", "modality", "spacing", "channels x levels", "licence"))
+    for weights in shipped_weights():
+        spacing = f"{' x '.join(f'{size:g}' for size in weights.spacing)} mm"
+        network = f"{weights.channels} x {weights.levels}"
+        size = f"{weights.size / 1e6:.1f} MB"
+        print_line(row(weights.name, size, weights.modality, spacing, network, weights.licence))
 
 
 @weights_app.command("import")
@@ -80,7 +96,10 @@ def pack(
 def similarity(
     scan: Annotated[Path, typer.Argument(help="Scan: a file, or the folder of a DICOM series.")],
     point: Annotated[tuple[float, float, float], typer.Option("--point", help="R A S of a point in it, in mm.")],
-    bundle: Annotated[Path, typer.Option("--bundle", help="A packed bundle, whose backbone is used.")],
+    bundle: Annotated[
+        Path,
+        typer.Option("--bundle", help="A packed bundle, whose backbone is used, or a name of `medssl weights list`."),
+    ],
     out: OutOption,
     other: Annotated[Path | None, typer.Option("--in", help="Another scan to search; default: the same.")] = None,
 ) -> None:

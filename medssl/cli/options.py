@@ -24,7 +24,10 @@ ResumeOption = Annotated[
 ChangedOption = Annotated[
     bool, typer.Option("--allow-changed", help="Resume with other settings or data than the run was started with.")
 ]
-BackboneOption = Annotated[Path | None, typer.Option("--backbone", help="Folder of a pretraining run or bundle.")]
+BackboneOption = Annotated[
+    Path | None,
+    typer.Option("--backbone", help="Folder of a pretraining run or bundle, or a name of `medssl weights list`."),
+]
 LabelsOption = Annotated[int | None, typer.Option("--labels", help="Number of labelled cases; default: all.")]
 FoldOption = Annotated[int, typer.Option("--fold", help="Which seeded subset of the labelled cases.")]
 

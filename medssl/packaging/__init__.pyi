@@ -4,5 +4,7 @@ from .loading import LoadedBundle as LoadedBundle
 from .loading import load_bundle as load_bundle
 from .published_weights import PublishedWeights as PublishedWeights
 from .published_weights import read_published_weights as read_published_weights
+from .shipped_weights import ShippedWeights as ShippedWeights
+from .shipping import ship as ship
 from .sources import source_bundles as source_bundles
 from .weights import load_strictly as load_strictly

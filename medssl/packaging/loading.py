@@ -12,6 +12,7 @@ from torch import nn
 
 from medssl.networks.state_dicts import read_weights
 from medssl.packaging.inference_config import build_network
+from medssl.packaging.shipped_weights import bundle_folder
 from medssl.packaging.weights import load_strictly
 
 
@@ -59,13 +60,13 @@ def load_bundle(folder: str | os.PathLike[str]) -> LoadedBundle:
     """Return a bundle that medssl packed, of a pretraining or of a segmentation.
 
     Args:
-        folder: of the bundle.
+        folder: of the bundle, or the name of weights that come with medssl.
 
     Raises:
-        FileNotFoundError: if the bundle lacks a file.
+        FileNotFoundError: if there is no such bundle, or it lacks a file.
         ValueError: if its weights are not those of its network.
     """
-    root = Path(folder)
+    root = bundle_folder(folder)
     config = ConfigParser.load_config_file(str(_require(root / "configs" / "inference.json")))
     network = build_network(config)
     load_strictly(network, read_weights(_require(root / "models" / "model.pt")))

@@ -1,6 +1,7 @@
-"""Pretrained backbones, loaded from the folder of a run or from a bundle."""
+"""Pretrained backbones, loaded from the folder of a run, from a bundle, or by the name of shipped weights."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,14 +12,18 @@ from monai.bundle import ConfigParser
 from torch import nn
 
 from medssl.networks.state_dicts import read_state_dict, require_fit
+from medssl.packaging.shipped_weights import bundle_folder
 from medssl.packaging.sources import source_bundles
 from medssl.workflows.recipes import merge
 
+logger = logging.getLogger(__name__)
+
 NETWORK_KEYS = ("spatial_dims", "in_channels", "base_channels", "num_levels")
 _ADVICE = "give the folder of a finished pretraining run or of a pretraining bundle"
+_Folder = str | os.PathLike[str]
 
 
-def load_backbone(source: str | os.PathLike[str]) -> nn.Module:
+def load_backbone(source: _Folder) -> nn.Module:
     """A pretrained backbone: the network that a pretraining saved, with its weights, on the CPU and in evaluation mode.
 
     It maps images of shape ``(B, C, *spatial)`` to a pyramid of feature maps, finest first. `level_channels` and
@@ -26,13 +31,19 @@ def load_backbone(source: str | os.PathLike[str]) -> nn.Module:
     themselves and load weights into it with `medssl.engines.weights.load_backbone`.
 
     Args:
-        source: folder of a finished pretraining run or of a pretraining bundle.
+        source: folder of a finished pretraining run or of a pretraining bundle, or the name of weights that come with
+            medssl (`medssl weights list`).
 
     Raises:
-        FileNotFoundError: if the folder does not exist or holds no pretrained backbone.
+        FileNotFoundError: if there is no such folder or name, or the folder holds no pretrained backbone.
         ValueError: if a file is damaged, the weights belong to another network, or it is a segmentation bundle.
+
+    Example:
+        >>> backbone = load_backbone("abdomen-ct")
+        >>> backbone.level_channels
+        (16, 32, 64, 128)
     """
-    folder = _folder_of(source)
+    folder = bundle_folder(source)
     settings = backbone_settings(folder)
     path = Path(settings["backbone_weights"])
     backbone = _built(settings["backbone_def"], folder)
@@ -42,23 +53,18 @@ def load_backbone(source: str | os.PathLike[str]) -> nn.Module:
     return backbone.eval()
 
 
-def backbone_settings(folder: Path) -> dict[str, Any]:
+def backbone_settings(source: _Folder) -> dict[str, Any]:
     """Settings that make a segmentation recipe use a backbone: its network, weights and method.
 
     Args:
-        folder: of a finished pretraining run or of a pretraining bundle.
+        source: as in `load_backbone`.
 
     Raises:
-        FileNotFoundError: if the folder holds neither.
+        FileNotFoundError: if there is no such folder or name, or the folder holds no pretrained backbone.
         ValueError: if it is another kind of bundle, a file is damaged, or the network's settings are not plain values.
     """
-    path = folder / "configs" / "train.json"
-    if path.is_file():
-        if _read_json(folder / "provenance.json").get("kind") != "pretrain":
-            raise ValueError(f"{folder} is a segmentation bundle, which holds no backbone to start from; {_ADVICE}.")
-        weights = folder / "models" / "model.pt"
-    else:
-        path, weights = folder / "config.json", folder / "backbone.pt"
+    folder = bundle_folder(source)
+    path, weights = _config_and_weights(folder)
     config = _read_json(path)
     missing = [key for key in ("backbone_def", "name") if key not in config]
     if missing:
@@ -70,13 +76,24 @@ def backbone_settings(folder: Path) -> dict[str, Any]:
     return {**settings, "backbone_weights": str(weights.resolve()), "name": config["name"]}
 
 
+def _config_and_weights(folder: Path) -> tuple[Path, Path]:
+    path = folder / "configs" / "train.json"
+    if path.is_file():
+        if _read_json(folder / "provenance.json").get("kind") != "pretrain":
+            raise ValueError(f"{folder} is a segmentation bundle, which holds no backbone to start from; {_ADVICE}.")
+        return path, folder / "models" / "model.pt"
+    return folder / "config.json", folder / "backbone.pt"
+
+
 def require_fitting_backbone(
-    folder: Path, backbone: Mapping[str, Any], recipe: Sequence[Path], overrides: Mapping[str, Any]
+    source: _Folder, backbone: Mapping[str, Any], recipe: Sequence[Path], overrides: Mapping[str, Any]
 ) -> None:
     """Raises ValueError if a backbone cannot take the images of a recipe, or the recipe has its own network.
 
+    Logs a warning if it was pretrained on another modality or spacing.
+
     Args:
-        folder: of the backbone, for the message.
+        source: of the backbone, as in `load_backbone`.
         backbone: the result of `backbone_settings`.
         recipe: files, without the settings of the backbone.
         overrides: of the user.
@@ -91,15 +108,26 @@ def require_fitting_backbone(
     for key in ("spatial_dims", "in_channels"):
         if key in backbone and backbone[key] != images[key]:
             raise ValueError(
-                f"The backbone of {folder} takes {key}={backbone[key]}, and the data recipe has {key}={images[key]}; "
+                f"The backbone of {source} takes {key}={backbone[key]}, and the data recipe has {key}={images[key]}; "
                 "give the --data that it was pretrained with."
+            )
+    path, _ = _config_and_weights(bundle_folder(source))
+    _warn_of_other_images(source, _read_json(path), images)
+
+
+def _warn_of_other_images(source: _Folder, pretrained: Mapping[str, Any], images: Mapping[str, Any]) -> None:
+    for key in ("modality", "spacing"):
+        seen, given = pretrained.get(key), images.get(key)
+        if None not in (seen, given) and seen != given:
+            logger.warning(
+                "The backbone of %s was pretrained with %s %s, and the data recipe has %s; expect less of it, or give "
+                "the --data that it was pretrained with.",
+                *(source, key, _words(seen), _words(given)),
             )
 
 
-def _folder_of(source: str | os.PathLike[str]) -> Path:
-    if not Path(source).is_dir():
-        raise FileNotFoundError(f"There is no folder {source}; {_ADVICE}.")
-    return Path(source)
+def _words(value: Any) -> str:
+    return f"{' x '.join(map(str, value))} mm" if isinstance(value, list) else str(value)
 
 
 def _plain(parser: ConfigParser, name: str, path: Path) -> Any:

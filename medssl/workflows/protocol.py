@@ -81,7 +81,7 @@ def _segment(plan: Mapping[str, Any], cell: Cell, datalist: Path, output_dir: Pa
     backbone, choice = plan["backbones"][name], plan["settings"][setting]
     recipe, layers = choice.get("setting", setting), list(choice.get("layers", ()))
     settings = {**plan["segmentation"], **choice.get("overrides", {}), **backbone.get("segmentation", {}), "name": name}
-    pretrained = output_dir / "pretrain" / name if recipe != "from_scratch" and "method" in backbone else None
+    pretrained = _weights(backbone, output_dir / "pretrain" / name) if recipe != "from_scratch" else None
     if pretrained is None:
         settings |= backbone.get("overrides", {})
         layers = [*backbone.get("layers", ()), *layers]
@@ -99,6 +99,10 @@ def _segment(plan: Mapping[str, Any], cell: Cell, datalist: Path, output_dir: Pa
             resume=True,
         )
     evaluate(folder, overrides={"setting": setting})
+
+
+def _weights(backbone: Mapping[str, Any], run: Path) -> Path | str | None:
+    return run if "method" in backbone else backbone.get("weights")
 
 
 def _is_finished(folder: Path) -> bool:

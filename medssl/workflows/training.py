@@ -81,7 +81,7 @@ def train_segmentation(
     data: Sequence[str],
     output_dir: Path,
     *,
-    backbone: Path | None = None,
+    backbone: Path | str | None = None,
     num_labels: int | None = None,
     fold: int = 0,
     layers: Sequence[str] = (),
@@ -97,7 +97,8 @@ def train_segmentation(
             the last ones if that section is empty.
         data: names of data recipes, or YAML files; later ones win.
         output_dir: the run folder, new unless `resume`.
-        backbone: folder of a pretraining run or bundle, whose network is taken over; None starts from random weights.
+        backbone: folder of a pretraining run or bundle, or the name of weights that come with medssl; its network is
+            taken over. None starts from random weights.
         num_labels: number of labelled cases; None takes all.
         fold: which of the seeded nested subsets of labelled cases; it also seeds the training.
         layers: further recipes merged after the setting, or YAML files.
@@ -206,7 +207,7 @@ def _label_settings(datalist: Path, listed: Datalist, num_labels: int | None, fo
 
 
 def _backbone_settings(
-    backbone: Path | None, recipe: Sequence[Path], overrides: Mapping[str, Any] | None
+    backbone: Path | str | None, recipe: Sequence[Path], overrides: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     if backbone is None:
         return {"name": "random"}

@@ -74,3 +74,20 @@ def test_packing_names_the_bundle(medssl, probed, tmp_path, monkeypatch):
     status, out, _ = medssl("pack", probed, "--name", "toy", "--out", tmp_path)
     assert (status, out) == (0, f"Bundle: {tmp_path / 'bundle'}\n")
     assert asked == [(probed, "toy", tmp_path, {"rehearsed": True})]
+
+
+def test_the_shipped_weights_are_listed_one_in_a_line(medssl):
+    status, out, _ = medssl("weights", "list")
+    header, *lines = out.splitlines()
+    assert status == 0 and header.split()[:3] == ["name", "size", "modality"]
+    (line,) = [line for line in lines if line.startswith("abdomen-ct ")]
+    assert line.split("  ")[-1] == "CC BY 4.0"
+    for cell in ("6.0 MB", " CT ", "2 x 2 x 3 mm", "16 x 4"):
+        assert cell in line
+
+
+def test_an_unknown_name_of_weights_says_what_there_is(medssl, ct_list, tmp_path):
+    run = ("--datalist", ct_list, "--data", "ct", "--out", tmp_path / "run", "--labels", 1)
+    status, _, errors = medssl("probe", *run, "--backbone", "abdomen-mr")
+    assert status == 1 and "no folder abdomen-mr" in errors and "abdomen-ct" in errors
+    assert not (tmp_path / "run").exists()

@@ -1,4 +1,5 @@
 import json
+import logging
 import shutil
 
 import pytest
@@ -7,7 +8,8 @@ from torch import nn
 
 from medssl.networks.fpn import FPN
 from medssl.packaging.pack import pack
-from medssl.workflows.backbones import backbone_settings, load_backbone
+from medssl.workflows.backbones import backbone_settings, load_backbone, require_fitting_backbone
+from medssl.workflows.recipes import find_recipe
 from medssl.workflows.training import train_segmentation
 from tests.tiny import NETWORK, SEGMENTATION
 
@@ -141,3 +143,47 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path):
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere; give the folder of a finished pretraining run"):
         load_backbone(tmp_path / "nowhere")
+
+
+def test_shipped_weights_are_loaded_by_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    backbone = load_backbone("abdomen-ct")
+    assert {value.dtype for value in backbone.parameters()} == {torch.float32}
+    with torch.no_grad():
+        shapes = [tuple(level.shape) for level in backbone(torch.zeros(1, 1, 32, 32, 16))]
+    assert shapes == [(1, 16, 32, 32, 16), (1, 32, 16, 16, 8), (1, 64, 8, 8, 4), (1, 128, 4, 4, 2)]
+
+
+def test_a_probe_starts_from_shipped_weights(ct_list, tmp_path):
+    settings = {**SEGMENTATION, "spacing": [6.0, 6.0, 9.0]}
+    train_segmentation(
+        "linear_probe", ct_list, ["ct"], tmp_path / "run", backbone="abdomen-ct", num_labels=1, overrides=settings
+    )
+    trained = torch.load(tmp_path / "run" / "model.pt", weights_only=True)
+    for name, value in load_backbone("abdomen-ct").state_dict().items():
+        assert torch.equal(trained[f"backbone.{name}"], value)
+
+
+def warnings_of(caplog, data, **overrides):
+    """The messages that a recipe gives with the shipped weights for CT."""
+    with caplog.at_level(logging.WARNING, logger="medssl"):
+        recipe = [find_recipe("segmentation/configs", "train"), *(find_recipe("data", name) for name in data)]
+        require_fitting_backbone("abdomen-ct", backbone_settings("abdomen-ct"), recipe, overrides)
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_another_modality_or_spacing_than_the_pretraining_is_a_warning_that_names_both(caplog):
+    modality, spacing = warnings_of(caplog, ["mr"])
+    assert modality.startswith(
+        "The backbone of abdomen-ct was pretrained with modality CT, and the data recipe has MR;"
+    )
+    assert "pretrained with spacing 2.0 x 2.0 x 3.0 mm, and the data recipe has 1" in spacing
+
+
+def test_the_images_of_the_pretraining_give_no_warning(caplog):
+    assert warnings_of(caplog, ["ct", "abdomen_ct"]) == []
+
+
+def test_slices_are_refused_by_shipped_volumes_weights(caplog):
+    with pytest.raises(ValueError, match=r"abdomen-ct takes spatial_dims=3.*has spatial_dims=2"):
+        warnings_of(caplog, ["mr_slices"])

@@ -196,3 +196,14 @@ def test_a_killed_protocol_leaves_no_process_and_continues_with_the_same_rows(ct
     }
     assert len(rows["out"]) == 2
     assert rows["out"] == rows["whole"]
+
+
+def test_a_backbone_may_be_shipped_weights(ct_list, tmp_path, in_this_process):
+    plan = {**PLAN, "backbones": {"shipped": {"weights": "abdomen-ct"}}}
+    plan["settings"] = {"linear_probe": {"backbones": ["shipped"]}}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    run_protocol(str(tmp_path / "plan.yaml"), ct_list, tmp_path / "runs")
+    run = tmp_path / "runs" / "linear_probe" / "shipped" / "labels=1" / "fold=0"
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    assert config["backbone_weights"].endswith("abdomen_ct/models/model.pt") and config["base_channels"] == 16
+    assert {row["method"] for row in read_rows(run / "rows.jsonl")} == {"shipped"}
