@@ -24,7 +24,7 @@ OVERLAP = 0.25
 
 
 def similarity(
-    scan: Path, point: Sequence[float], bundle: Path, out: Path, other: Path | None = None
+    scan: Path, point: Sequence[float], bundle: Path | str, out: Path, other: Path | None = None
 ) -> tuple[Path, Path]:
     """Write what is similar to a point, as a NIfTI heat map on the grid of the searched scan and as a PNG.
 
@@ -32,7 +32,7 @@ def similarity(
         scan: file of a scan, or folder of a DICOM series.
         point: right, anterior and superior coordinates of the point in mm, as 3D Slicer shows them; for the pixel
             (x, y) of a picture ``(-x, -y, 0)``.
-        bundle: a packed pretraining or segmentation bundle, whose backbone is used.
+        bundle: a packed pretraining or segmentation bundle, whose backbone is used, or the name of shipped weights.
         out: folder for both files, which are named after the searched scan.
         other: the scan to search; None searches the same one.
 

@@ -40,7 +40,7 @@ def test_the_commands_make_a_line_from_scans_to_a_report(medssl, ct_list, tmp_pa
         ("pretrain kats --datalist LIST --data ct --out RUN --max_epoch 3", ["--max_epochs"]),
         ("pretrain kats --datalist LIST --data ct --out RUN stray", ["'stray' is not a setting"]),
         ("probe --datalist LIST --data ct --out RUN --labels 3", ["3 labelled cases are asked for", "there are 2"]),
-        ("probe --datalist LIST --data ct --out RUN --backbone GONE", ["holds no config.json"]),
+        ("probe --datalist LIST --data ct --out RUN --backbone GONE", ["no folder", "gone.json", "abdomen-ct"]),
         ("evaluate PRETRAINED", ["is a pretraining run"]),
         ("evaluate GONE", ["holds no config.json"]),
         ("check GONE", ["gone.json"]),

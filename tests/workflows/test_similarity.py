@@ -96,3 +96,9 @@ def test_a_damaged_scan_is_named(work, bundle):
     with pytest.raises(ValueError, match=r"cut\.nii\.gz"):
         similarity(cut, (0.0, 0.0, 0.0), bundle, work / "elsewhere")
     assert not (work / "elsewhere").exists()
+
+
+def test_shipped_weights_compare_points_by_their_name(ct_list, tmp_path):
+    scan = sorted(ct_list.parent.rglob("*000*.nii.gz"))[0]
+    volume, picture = similarity(scan, (0.0, 0.0, 0.0), "abdomen-ct", tmp_path)
+    assert nib.load(volume).shape == nib.load(scan).shape and picture.is_file()
