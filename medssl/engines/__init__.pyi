@@ -11,6 +11,7 @@ from .mean_teacher import GuideTeacher as GuideTeacher
 from .mean_teacher import MeanTeacher as MeanTeacher
 from .mean_teacher import sigmoid_ramp as sigmoid_ramp
 from .minutes import FitToMinutes as FitToMinutes
+from .minutes import FoundLength as FoundLength
 from .optimizers import decay_groups as decay_groups
 from .progress import Progress as Progress
 from .schedules import WarmupCosine as WarmupCosine

@@ -4,7 +4,7 @@ import pytest
 from ignite.engine import Engine, Events
 
 from medssl.engines import minutes as module
-from medssl.engines.minutes import TIMED_STEPS, FitToMinutes
+from medssl.engines.minutes import TIMED_STEPS, FitToMinutes, FoundLength
 
 
 @pytest.fixture
@@ -29,25 +29,25 @@ def run(handler, clock, max_epochs, stop_after=None):
 
 def test_a_run_gets_the_steps_that_its_minutes_allow(clock, caplog):
     caplog.set_level(logging.INFO)
-    assert run(FitToMinutes(5), clock, max_epochs=1000) == 100
+    assert run(FitToMinutes(5, FoundLength()), clock, max_epochs=1000) == 100
     assert "A step takes 3.00 s: 100 steps in 5 minutes." in caplog.text
 
 
 def test_without_minutes_the_length_is_that_of_the_recipe(clock):
-    assert run(FitToMinutes(None), clock, max_epochs=2) == 20
+    assert run(FitToMinutes(None, FoundLength()), clock, max_epochs=2) == 20
 
 
 def test_a_short_time_still_ends_an_epoch_after_the_timed_steps(clock):
-    steps = run(FitToMinutes(0.1), clock, max_epochs=1000)
+    steps = run(FitToMinutes(0.1, FoundLength()), clock, max_epochs=1000)
     assert steps == 20 > TIMED_STEPS
 
 
 def test_a_resumed_run_keeps_the_length_that_was_found(clock):
-    handler, resumed = FitToMinutes(5), FitToMinutes(5)
-    run(handler, clock, max_epochs=1000, stop_after=30)
-    resumed.load_state_dict(handler.state_dict())
+    found, kept = FoundLength(), FoundLength()
+    run(FitToMinutes(5, found), clock, max_epochs=1000, stop_after=30)
+    kept.load_state_dict(found.state_dict())
     engine = Engine(lambda engine, batch: None)
-    resumed.attach(engine)
+    FitToMinutes(5, kept).attach(engine)
     lengths = []
     engine.add_event_handler(Events.ITERATION_COMPLETED, lambda: lengths.append(engine.state.max_epochs))
     engine.run(range(10), max_epochs=1000)
@@ -57,4 +57,4 @@ def test_a_resumed_run_keeps_the_length_that_was_found(clock):
 @pytest.mark.parametrize("minutes", [0, -1])
 def test_a_time_that_is_none_is_refused(minutes):
     with pytest.raises(ValueError, match="set --minutes"):
-        FitToMinutes(minutes)
+        FitToMinutes(minutes, FoundLength())

@@ -104,13 +104,16 @@ def test_the_card_of_a_residual_network_claims_nothing_about_its_images(residual
     assert "Self-supervised" not in card
 
 
-@pytest.mark.parametrize("setting", ["linear_probe", "fine_tune"])
-def test_a_segmentation_network_starts_from_a_residual_network(setting, residual, tmp_path):
+@pytest.mark.parametrize(("setting", "layers"), [("linear_probe", []), ("fine_tune", ["paper_fine_tune"])])
+def test_a_segmentation_network_starts_from_a_residual_network(setting, layers, residual, tmp_path):
     datalist = write_slices(tmp_path / "data")
     sizes = {**SEGMENTATION, "spacing": [3.0, 3.0], "patch_size": [32, 32]}
     del sizes["shuffle_blocks"]
     data = ["mr_slices", "phantom_2d"]
-    weights = train_segmentation(setting, datalist, data, tmp_path / "run", backbone=residual[0], overrides=sizes)
+    weights = train_segmentation(
+        setting, datalist, data, tmp_path / "run", backbone=residual[0], layers=layers, overrides=sizes
+    )
+    # The paper's fine-tuning is frozen in its first steps.
     trained = read_weights(weights)
     for name, value in read_weights(residual[0] / "models" / "model.pt").items():
         assert torch.equal(trained[name], value), name

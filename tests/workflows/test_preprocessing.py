@@ -66,4 +66,4 @@ def test_what_was_changed_is_named_setting_by_setting():
 def test_other_transforms_are_named_as_a_whole():
     (text,) = changed_settings(preprocessing_of(recipe("ct")), preprocessing_of(recipe("mr")))
     before, after = text.split(" -> ")
-    assert "ScaleIntensityRangePercentilesd" in after and "ScaleIntensityRangePercentilesd" not in before
+    assert "BodyContrastd" in after and "BodyContrastd" not in before
