@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medssl.packaging.sources import source_bundles
-from medssl.workflows.backbones import backbone_settings
+from medssl.workflows.backbones import backbone_settings, load_backbone
 
 L2 = 1e-4
 
@@ -42,12 +42,12 @@ def labelled_transform(data: Sequence[str], settings: dict[str, Any]) -> Compose
 
 
 def run_backbone(run: Path, trained: bool, seed: int = 0) -> nn.Module:
-    """Give the backbone of a pretraining run, or the same network with random weights."""
+    """Give the backbone of a pretraining run or of shipped weights, or the same network with random weights."""
     settings = backbone_settings(run)
     torch.manual_seed(seed)
     backbone: nn.Module = ConfigParser({"backbone_def": settings["backbone_def"]}).get_parsed_content("backbone_def")
     if trained:
-        backbone.load_state_dict(torch.load(settings["backbone_weights"], weights_only=True))
+        return load_backbone(run)
     return backbone.eval()
 
 
