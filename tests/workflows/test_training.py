@@ -88,7 +88,7 @@ def test_a_folder_that_holds_a_run_stays_as_it_is(command, pretrained, probed, c
         ({"training": []}, ValueError, r"list\.json has no case in section 'training'"),
         ({"data": ["xray"]}, FileNotFoundError, "no recipe 'xray' in data.*ct.*mr"),
         ({"layers": ["reference"]}, FileNotFoundError, "no recipe 'reference'.*fine_tune_reference"),
-        ({"backbone": "nowhere"}, FileNotFoundError, r"nowhere holds no config\.json"),
+        ({"backbone": "nowhere"}, FileNotFoundError, r"no folder .*nowhere"),
         ({"backbone": "probe"}, FileNotFoundError, r"holds no backbone\.pt.*finished pretraining run"),
         ({"overrides": {"max_epoch": 3}}, ValueError, "did you mean --max_epochs"),
         (
