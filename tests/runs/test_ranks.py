@@ -22,6 +22,7 @@ def test_only_the_first_rank_acts(ranks):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="the names of threads are known on Linux alone")
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["block", "program"])
 def test_no_thread_of_the_ranks_outlives_them(way, tmp_path):
     # Such a thread aborts the process now and then, while the interpreter ends.

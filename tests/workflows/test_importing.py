@@ -109,6 +109,7 @@ def test_a_segmentation_network_starts_from_a_residual_network(setting, layers, 
     datalist = write_slices(tmp_path / "data")
     sizes = {**SEGMENTATION, "spacing": [3.0, 3.0], "patch_size": [32, 32]}
     del sizes["shuffle_blocks"]
+    sizes |= {"l2": 0.01, "max_voxels": 1000, "max_evaluations": 20} if setting == "linear_probe" else {}
     data = ["mr_slices", "phantom_2d"]
     weights = train_segmentation(
         setting, datalist, data, tmp_path / "run", backbone=residual[0], layers=layers, overrides=sizes

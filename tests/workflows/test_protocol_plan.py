@@ -53,8 +53,8 @@ def test_a_protocol_says_only_what_differs_from_the_one_it_extends(write):
 
 def test_bases_may_have_bases_and_names_of_shipped_protocols(write):
     write("middle.yaml", {"extends": "hippocampus", "labels": [1]})
-    plan = read_plan(write("top.yaml", {"extends": "middle.yaml", "folds": {1: 5}}))
-    assert (plan["labels"], plan["folds"], plan["data"]) == ([1], {1: 5}, ["mr", "hippocampus"])
+    plan = read_plan(write("top.yaml", {"extends": "middle.yaml", "folds": [4]}))
+    assert (plan["labels"], plan["folds"], plan["data"]) == ([1], [4], ["mr", "hippocampus"])
 
 
 def test_a_protocol_that_extends_itself_is_named(write):
