@@ -72,7 +72,7 @@ def case_rows(
         [('liver', 1.0, 0.0, 32), ('spleen', None, None, 0)]
     """
     predicted, reference = (_integer_map(values, len(spacing)) for values in (prediction, label))
-    _check(predicted, reference, spacing, class_names)
+    _require_maps(predicted, reference, spacing, class_names)
     classes = [value for value in class_names if value != 0]
     largest = max(classes, default=0)
     boxes = [ndimage.find_objects(values, max_label=largest) for values in (predicted, reference)]
@@ -101,7 +101,7 @@ def _integer_map(values: ArrayLike, spatial_dims: int) -> np.ndarray:
     return array
 
 
-def _check(
+def _require_maps(
     predicted: np.ndarray, reference: np.ndarray, spacing: Sequence[float], class_names: Mapping[int, str]
 ) -> None:
     if predicted.shape != reference.shape:
@@ -167,7 +167,7 @@ def write_rows(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> None:
         [1.0]
     """
     for row in rows:
-        _check_fields(row, "A new row")
+        _require_fields(row, "A new row")
     lines = "".join(json.dumps(dict(row), allow_nan=False) + "\n" for row in rows)
     with replacing(path) as temporary:
         temporary.write_text(lines, encoding="utf-8")
@@ -197,7 +197,7 @@ def read_rows(path: str | Path) -> list[dict[str, Any]]:
             ) from error
         if isinstance(row, dict) and "dice" in row:
             _complete(row)
-        _check_fields(row, where)
+        _require_fields(row, where)
         broken = [name for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)]
         if broken:
             raise ValueError(f"{where}: {broken[0]} is {row[broken[0]]}; evaluate case {row['case']} again.")
@@ -214,7 +214,7 @@ def _complete(row: dict[str, Any]) -> None:
         row.setdefault(field, None)
 
 
-def _check_fields(row: Any, where: str) -> None:
+def _require_fields(row: Any, where: str) -> None:
     if not isinstance(row, Mapping):
         raise ValueError(f"{where}: expected an object with the fields of a row, got {type(row).__name__}.")
     missing = [field for field in FIELDS if field not in row]

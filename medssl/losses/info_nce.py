@@ -85,13 +85,13 @@ class InfoNCELoss(nn.Module):
 
     def forward(self, z1: Tensor, z2: Tensor) -> Tensor:
         """Return the loss of embeddings of shape ``(N, C)`` each."""
-        _check(z1, z2, z1.shape == z2.shape and z1.dim() == 2)
+        _require_pairs(z1, z2, z1.shape == z2.shape and z1.dim() == 2)
         device = z1.device.type
         block_size = self.block_size or (512 if device == "cpu" else 4096)
         low_precision = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
         with torch.autocast(device, enabled=False):
             pairs = gather_rows(torch.cat([z1, z2], dim=1).float())
-            _check(z1, z2, len(pairs) > 1)
+            _require_pairs(z1, z2, len(pairs) > 1)
             # The root of the temperature in every embedding makes their products the similarities.
             z = F.normalize(rearrange(pairs, "n (view c) -> (view n) c", view=2), dim=1) * self.temperature**-0.5
             if len(z) <= block_size:
@@ -102,7 +102,7 @@ class InfoNCELoss(nn.Module):
             return F.softplus(negatives - positive).mean()
 
 
-def _check(z1: Tensor, z2: Tensor, good: bool) -> None:
+def _require_pairs(z1: Tensor, z2: Tensor, good: bool) -> None:
     if not good:
         raise ValueError(
             f"InfoNCE needs two embeddings of one shape (N, C) with N > 1, got {tuple(z1.shape)} and {tuple(z2.shape)}."

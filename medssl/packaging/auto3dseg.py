@@ -71,7 +71,7 @@ def export_auto3dseg(
         ValueError: if the run has not finished, or the extension does not have its network or preprocessing.
     """
     run = Path(run_dir)
-    _check_names(name, version)
+    _require_names(name, version)
     record = read_run_record(run)
     if record["kind"] != "segmentation" or not record["finished"]:
         raise ValueError(
@@ -105,7 +105,7 @@ def export_auto3dseg(
     return target
 
 
-def _check_names(name: str, version: str) -> None:
+def _require_names(name: str, version: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name) or any(part in name for part in _SPECIAL_NAMES):
         raise ValueError(
             f"'{name}' cannot name a model; use letters, digits, '_' and '-', and none of {', '.join(_SPECIAL_NAMES)}, "

@@ -181,10 +181,10 @@ class SaveImageSegmentationd(SaveImaged):
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Write the label maps of ``data`` and return it unchanged."""
         for key in self.key_iterator(dict(data)):
-            self._check_values(key, data[key])
+            self._require_values(key, data[key])
         return super().__call__(data)
 
-    def _check_values(self, key: str, volume: Tensor | NDArray[Any]) -> None:
+    def _require_values(self, key: str, volume: Tensor | NDArray[Any]) -> None:
         if volume.shape[0] != 1:
             raise ValueError(f"'{key}' must be a label map with one channel, got shape {tuple(volume.shape)}.")
         values = set(np.unique(np.asarray(volume)).tolist())

@@ -35,7 +35,7 @@ def unpacked(archive: Path) -> Iterator[Path]:
         try:
             with zipfile.ZipFile(archive) as opened:
                 members = opened.infolist()
-                _check_size(archive, members)
+                _require_bounded_size(archive, members)
                 targets = [_target(archive, member, folder) for member in members]
                 for member, target in zip(members, targets, strict=True):
                     _extract(opened, member, target)
@@ -47,7 +47,7 @@ def unpacked(archive: Path) -> Iterator[Path]:
         yield tops[0]
 
 
-def _check_size(archive: Path, members: list[zipfile.ZipInfo]) -> None:
+def _require_bounded_size(archive: Path, members: list[zipfile.ZipInfo]) -> None:
     if len(members) > _MAX_MEMBERS:
         raise ValueError(f"{archive} holds {len(members)} members; a bundle has at most {_MAX_MEMBERS}.")
     # zipfile reads no more of a member than it is said to hold.
