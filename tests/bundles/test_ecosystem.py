@@ -118,7 +118,7 @@ def test_no_key_looks_like_metadata(recipes):
         for setting in ("keys", "key", "source_key", "orig_keys", "image_key")
         for key in np.atleast_1d(part.get(setting, []))
     ]
-    assert len(keys) > 50
+    assert len(keys) > 80
     assert [key for key in keys if key[1].startswith(("image_", "label_"))] == []
 
 
