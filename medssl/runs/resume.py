@@ -42,14 +42,16 @@ logger = logging.getLogger(__name__)
 def can_resume(folder: Path) -> bool:
     """Tell whether a folder holds a run that is finished or has a checkpoint.
 
-    A run that was stopped before its first checkpoint starts anew.
+    A run that was stopped before its first checkpoint starts anew, also if the stop came while the traces of an earlier
+    start were being cleared away.
 
     Raises:
         FileExistsError: if the folder holds weights or checkpoints but no record of their run.
     """
-    if not holds_run(folder) and not (folder / RECORD_NAME).is_file():
+    recorded = (folder / RECORD_NAME).is_file() and (folder / "config.json").is_file()
+    if not recorded and not holds_run(folder):
         return False
-    if not (folder / RECORD_NAME).is_file() or not (folder / "config.json").is_file():
+    if not recorded:
         raise FileExistsError(
             f"{folder} holds checkpoints or weights, but no config.json and {RECORD_NAME}: nothing tells what run they "
             "are of. Choose another output folder."

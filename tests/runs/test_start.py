@@ -1,9 +1,11 @@
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from medssl.runs.lock import locked_run_folder
+from medssl.runs.start import begin_run
 from medssl.workflows.training import pretrain
 from tests.tiny import PRETRAINING
 
@@ -33,3 +35,16 @@ def test_a_folder_in_use_is_refused(ct_list, tmp_path, monkeypatch, resume):
         with pytest.raises(BlockingIOError, match=r"run is in use by process \d+"):
             pretrain("kats", ct_list, ["ct"], tmp_path / "run", overrides=SETTINGS, resume=resume)
     assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("left", ["run.json", "config.json", "checkpoints/.step=0000003.pt.k3v_9x2a.pt"])
+def test_a_start_whose_files_were_half_cleared_away_when_it_was_killed_starts_anew(left, ct_list, tmp_path):
+    settings = {**SETTINGS, "max_epochs": 1}
+    whole = pretrain("kats", ct_list, ["ct"], tmp_path / "whole", overrides=settings).parent
+    path = tmp_path / "run" / left
+    path.parent.mkdir(parents=True)
+    path.write_bytes((whole / left).read_bytes() if (whole / left).is_file() else b"half a checkp")
+    config, record = json.loads((whole / "config.json").read_text()), json.loads((whole / "run.json").read_text())
+    begin_run(tmp_path / "run", config, record, resume=True, allow_changed=False)
+    assert config["resume_from"] is None
+    assert sorted(p.name for p in (tmp_path / "run").rglob("*") if p.is_file()) == ["config.json", "run.json"]
