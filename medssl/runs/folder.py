@@ -50,7 +50,9 @@ def require_free_folder(folder: Path) -> None:
 
 def holds_run(folder: Path) -> bool:
     """Tell whether a folder holds a checkpoint or weights; what a killed writer left counts for nothing."""
-    return any(folder.glob("checkpoints/[!.]*.pt")) or any((folder / name).exists() for name in ("backbone.pt", "model.pt"))
+    return any(folder.glob("checkpoints/[!.]*.pt")) or any(
+        (folder / name).exists() for name in ("backbone.pt", "model.pt")
+    )
 
 
 def sweep_run_folder(folder: Path) -> None:
