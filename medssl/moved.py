@@ -69,6 +69,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "medssl.packaging.metadata_faults": ("medssl.packaging.checks.metadata_faults",),
     "medssl.packaging.preflight": ("medssl.packaging.checks.preflight",),
     "medssl.engines.voxel_probe": ("medssl.probe.batches", "medssl.probe.dice", "medssl.probe.fit"),
+    "medssl.evaluation.windows": ("medssl.ops.windows",),
     "medssl.packaging.provenance": ("medssl.runs.record",),
     "medssl.packaging.rehearsal": ("medssl.packaging.checks.rehearsal",),
     "medssl.packaging.unpacking": ("medssl.packaging.checks.unpacking",),

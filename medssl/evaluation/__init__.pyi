@@ -9,4 +9,3 @@ from .metrics import write_rows as write_rows
 from .panels import ViewPanels as ViewPanels
 from .pictures import overlay_figure as overlay_figure
 from .rows import WriteRows as WriteRows
-from .windows import plan_windows as plan_windows

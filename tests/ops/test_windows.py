@@ -5,7 +5,7 @@ import pytest
 from monai.data.utils import dense_patch_slices
 from monai.inferers.utils import _get_scan_interval
 
-from medssl.evaluation.windows import plan_windows
+from medssl.ops.windows import plan_windows
 
 PAPER_VOLUME, PAPER_PATCH = (326, 245, 250), (128, 128, 32)
 
