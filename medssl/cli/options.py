@@ -12,6 +12,9 @@ console = Console()
 
 DatalistArgument = Annotated[Path, typer.Argument(help="The data list (JSON).")]
 DatalistOption = Annotated[Path, typer.Option("--datalist", help="The data list (JSON).")]
+ScansOption = Annotated[
+    Path | None, typer.Option("--datalist", help="The data list (JSON); not with --data synthetic.")
+]
 DataOption = Annotated[
     list[str], typer.Option("--data", help="Data recipe: ct, mr, … or a YAML file; may be repeated, the last wins.")
 ]

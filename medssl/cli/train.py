@@ -17,6 +17,7 @@ from medssl.cli.options import (
     LayerOption,
     OutOption,
     ResumeOption,
+    ScansOption,
     console,
     print_line,
     print_once,
@@ -50,9 +51,9 @@ def prepare(
 def pretrain(
     context: typer.Context,
     method: Annotated[str, typer.Argument(help="Method recipe: kats, vox2vec, … or a YAML file.")],
-    datalist: DatalistOption,
     data: DataOption,
     out: OutOption,
+    datalist: ScansOption = None,
     layers: LayerOption = None,
     resume: ResumeOption = False,
     allow_changed: ChangedOption = False,

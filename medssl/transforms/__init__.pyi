@@ -6,6 +6,7 @@ from .anatomy import anatomy_term as anatomy_term
 from .body_contrast import BodyContrastd as BodyContrastd
 from .contrast import RandInvert as RandInvert
 from .contrast import RandRescale as RandRescale
+from .contrasts import OneContrastPerViewd as OneContrastPerViewd
 from .crops import RandResizedCropsd as RandResizedCropsd
 from .crops import RandViewFlipsd as RandViewFlipsd
 from .crops import cut_view as cut_view

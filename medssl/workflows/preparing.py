@@ -90,6 +90,8 @@ def prepare(
     """
     recipe = [find_recipe("pretrain/configs", "train"), *(find_recipe("data", name) for name in data)]
     config = merge(recipe, {}, overrides)
+    if config["sections"] is None:
+        raise ValueError("There is nothing to prepare: this data recipe makes its volumes itself.")
     cases = load_section(datalist, sections or config["sections"])
     preprocessing = preprocessing_of(config)
     job = _Job(Path(output_dir), config, preprocessing_sha256(preprocessing), verify)

@@ -26,7 +26,7 @@ from medssl.workflows.running import run_config
 @joined_ranks()
 def pretrain(
     method: str,
-    datalist: Path,
+    datalist: Path | None,
     data: Sequence[str],
     output_dir: Path,
     *,
@@ -42,7 +42,8 @@ def pretrain(
 
     Args:
         method: name of a method recipe, or a YAML file.
-        datalist: the data list; its sections ``training`` and ``unlabeled`` are used, without labels.
+        datalist: the data list; its sections ``training`` and ``unlabeled`` are used, without labels. None if the data
+            recipe makes its volumes itself, as ``synthetic`` does.
         data: names of data recipes, or YAML files; later ones win.
         output_dir: the run folder, new unless `resume`.
         layers: further recipes merged after the method: names below ``bundles/pretrain/configs/ablation`` or
@@ -61,12 +62,12 @@ def pretrain(
             store has other settings or lacks a case; or the run to resume has other settings or no whole checkpoint.
     """
     recipe = _pretraining_recipe(method, layers, data)
-    settings = {"datalist": str(Path(datalist).resolve())}
+    settings = {"datalist": None if datalist is None else str(Path(datalist).resolve())}
     if store is not None:
         recipe.append(find_recipe("pretrain/configs", "store"))
         settings["store"] = str(Path(store).resolve())
     config = merge(recipe, settings, overrides)
-    cases = read_datalist(datalist).section(config["sections"])
+    cases = _cases(config, datalist, store)
     if store is not None:
         config["preprocessing_sha256"] = require_same_preprocessing(store, config)
         require_stored(store, cases, config["preprocessing_sha256"])
@@ -177,6 +178,17 @@ def evaluate(
     return run_dir / "rows.jsonl"
 
 
+def _cases(config: Mapping[str, Any], datalist: Path | None, store: Path | None) -> list[dict[str, str]]:
+    """Return the cases of a pretraining; none if its data recipe makes volumes itself, and reads no section."""
+    if config["sections"] is None:
+        if datalist is not None or store is not None:
+            raise ValueError("This data recipe makes its volumes itself; leave out --datalist and --store.")
+        return []
+    if datalist is None:
+        raise ValueError("This data recipe reads scans; give a data list with --datalist, or take --data synthetic.")
+    return read_datalist(datalist).section(config["sections"])
+
+
 def _pretraining_recipe(method: str, layers: Sequence[str], data: Sequence[str]) -> list[Path]:
     return [
         find_recipe("pretrain/configs", "train"),
@@ -263,6 +275,7 @@ def _run(
         seed=config["seed"],
         steps=config["max_epochs"] * config["steps_per_epoch"],
         datalist=config["datalist"],
+        volumes=config["train"]["dataset"],
         labels=config.get("num_labels"),
         overrides=settings,
         backbone=config.get("backbone_weights"),
