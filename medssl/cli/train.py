@@ -168,7 +168,9 @@ def evaluate(
 
 
 def report(
-    rows: Annotated[list[Path], typer.Argument(help="rows.jsonl files, or folders to search for them.")],
+    rows: Annotated[
+        list[Path], typer.Argument(help="rows.jsonl or rows.csv files, or folders to search for rows.jsonl.")
+    ],
     out: OutOption,
 ) -> None:
     """Turn rows of results into tables with intervals and tests (Markdown, CSV), a figure and pictures (PNG)."""
