@@ -5,6 +5,7 @@ from .anatomy import anatomy_color as anatomy_color
 from .anatomy import anatomy_term as anatomy_term
 from .body_contrast import BodyContrastd as BodyContrastd
 from .contrast import RandInvert as RandInvert
+from .contrast import RandLimitedBiasField as RandLimitedBiasField
 from .contrast import RandRescale as RandRescale
 from .contrasts import OneContrastPerViewd as OneContrastPerViewd
 from .crops import RandResizedCropsd as RandResizedCropsd
