@@ -24,6 +24,7 @@ STAGES = (
     "prepare",
     "crops",
     "pairs",
+    "synthetic",
     "gather",
     "info_nce",
     "queue_contrast",

@@ -17,12 +17,13 @@ _SPARE = 16
 
 
 class SyntheticVolumes(Dataset):
-    """Cases that no patient had: ``{"case", "image", "foreground"}``, made when they are read.
+    """Cases that no patient had: ``{"case", "image", "foreground", "regions"}``, made when they are read.
 
     ``image`` (float32, shape ``(2, *shape)``, values from 0 to 1) shows one random scene (`random_label_map`) in two
     contrasts: brightness, texture and shading of every region, blur, slice thickness, bias field and noise are drawn
     anew for each channel; in one scene of five the second is the first one inverted. `OneContrastPerViewd` hands one
-    channel to each view. ``foreground`` (bool, shape ``(1, *shape)``) is what is not air.
+    channel to each view. ``foreground`` (bool, shape ``(1, *shape)``) is what is not air; ``regions`` (int32, the same
+    shape) are those of the scene.
 
     A case is a function of the seed and its number alone.
 
@@ -86,6 +87,7 @@ class SyntheticVolumes(Dataset):
             "case": f"synthetic_{index}",
             "image": torch.from_numpy(image.reshape(2, *self.shape)),
             "foreground": torch.from_numpy(body.reshape(1, *self.shape)),
+            "regions": torch.from_numpy(labels.reshape(1, *self.shape).astype(np.int32)),
         }
 
     def _image(

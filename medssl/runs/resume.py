@@ -33,6 +33,7 @@ FREE_SETTINGS = {
     "cache_rate": "how much is kept in memory",
     "checkpoint_every": "how often the state is written",
     "panel_every": "how often pictures are written",
+    "probe_every": "how often the features are probed",
 }
 _NONE = "(none)"
 

@@ -24,6 +24,7 @@ from .labels import InvertToLabeld as InvertToLabeld
 from .labels import LogitsToLabeld as LogitsToLabeld
 from .local import RandLocalInpaintd as RandLocalInpaintd
 from .local import RandLocalShuffled as RandLocalShuffled
+from .masking import RandMaskBlocksd as RandMaskBlocksd
 from .missing import passing_over_missing as passing_over_missing
 from .noise import RandClippedNoised as RandClippedNoised
 from .patches import RandOverlappingPatchesd as RandOverlappingPatchesd
@@ -36,5 +37,7 @@ from .scale_aware import RandScaleAwareCropsd as RandScaleAwareCropsd
 from .scale_aware import shortest_side as shortest_side
 from .superpixels import Superpixelsd as Superpixelsd
 from .views import PerViewd as PerViewd
+from .volume_fusion import RandFuseLevelsd as RandFuseLevelsd
+from .volume_fusion import RandTwoPatchesd as RandTwoPatchesd
 from .warp import RandWarpedPaird as RandWarpedPaird
 from .window import IntensityWindowd as IntensityWindowd

@@ -53,12 +53,14 @@ def test_shared_voxels_are_of_one_place_in_two_contrasts():
     assert torch.equal(batch["clean_1"], batch["view_1"])
 
 
-@pytest.mark.parametrize("method", ["simclr", "pix2rep", "supercl", "vicregl"])
+@pytest.mark.parametrize("method", ["simclr", "pix2rep", "supercl", "vicregl", "masked", "volume_fusion"])
 def test_every_kind_of_view_gets_one_contrast(method):
     batch = batches_of(method, patch_size=[32, 32, 32])[0]
     views = [value for key, value in batch.items() if key.startswith("view_")]
     assert len(views) >= 2
     assert {view.shape[1] for view in views} == {1}
+    if method == "supercl":
+        assert batch["regions_1"].max() > 1
 
 
 def test_a_data_list_and_a_store_are_refused_where_none_is_read(ct_list, tmp_path):
