@@ -1,0 +1,121 @@
+"""Networks trained on labelled scans, each in a folder named after all that decides it: none is trained twice."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medssl.data.datalist import Datalist, write_datalist
+from medssl.files import file_sha256, write_json
+from medssl.networks.state_dicts import read_weights
+from medssl.packaging.inference_config import build_network, inference_config
+from medssl.packaging.loading import LoadedBundle
+from medssl.packaging.weights import load_strictly
+from medssl.runs.folder import read_config
+from medssl.runs.record import read_run_record
+from medssl.workflows.backbones import backbone_settings
+from medssl.workflows.segment_backbone import Backbone
+from medssl.workflows.training import train_segmentation
+
+# Windows overlap less than in an evaluation, for speed; the bundle keeps the value.
+_OVERLAP = 0.25
+_STEPS_PER_EPOCH = 10
+PATCHES_PER_BATCH = 2
+
+
+@dataclass(frozen=True)
+class LabelledCase:
+    """A scan with its mask.
+
+    Attributes:
+        case: id.
+        image: file or folder of the scan.
+        label: file of the mask, with the values of training.
+        content: hash of both.
+    """
+
+    case: str
+    image: Path
+    label: Path
+    content: str
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains networks on some of the labelled scans.
+
+    Args:
+        folder: of lists, features and runs.
+        backbone: what they start from.
+        modality: of the scans.
+        names: of the label values 1, 2, ...
+        absent: ``ignore`` or ``background``: what a structure that a mask lacks is there.
+    """
+
+    folder: Path
+    backbone: Backbone
+    modality: str
+    names: Mapping[int, str]
+    absent: str
+
+    def train(self, method: str, cases: Sequence[LabelledCase], minutes: float | None = None) -> Path:
+        """Return the folder of a finished run, trained now or before.
+
+        Args:
+            method: ``probe`` or ``fine_tune``.
+            cases: to learn from.
+            minutes: of a fine-tuning.
+        """
+        key = self._key(method, cases)
+        run = self.folder / "runs" / f"{method}-{key[:16]}"
+        if run.is_dir() and (run / "run.json").is_file() and read_run_record(run)["finished"]:
+            return run
+        datalist = self.folder / "lists" / f"{key[:16]}.json"
+        write_datalist(self._listed(cases), datalist)
+        data = self.folder / "lists" / f"{key[:16]}-data.json"
+        write_json(data, self.backbone.data)
+        settings: dict[str, Any] = {"overlap": _OVERLAP, **self.backbone.network}
+        if method == "probe":
+            setting = "linear_probe"
+            settings |= {"features_dir": str((self.folder / "features").resolve())}
+        else:
+            setting = "fine_tune" if self.backbone.source is not None else "from_scratch"
+            settings |= {
+                "minutes": minutes,
+                "steps_per_epoch": _STEPS_PER_EPOCH,
+                "patches_per_batch": PATCHES_PER_BATCH,
+            }
+        train_segmentation(
+            *(setting, datalist, [str(data)], run),
+            backbone=self.backbone.source,
+            overrides=settings,
+            resume=True,
+            allow_changed=True,
+        )
+        return run
+
+    def _key(self, method: str, cases: Sequence[LabelledCase]) -> str:
+        weights = None
+        if self.backbone.source is not None:
+            weights = file_sha256(backbone_settings(self.backbone.source)["backbone_weights"])
+        decided_by = [
+            *(method, weights, self.backbone.network, self.backbone.data, self.absent, dict(self.names)),
+            [(case.case, case.content) for case in cases],
+        ]
+        return hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()
+
+    def _listed(self, cases: Sequence[LabelledCase]) -> Datalist:
+        training = tuple(
+            {"case": c.case, "image": str(c.image.absolute()), "label": str(c.label.absolute())} for c in cases
+        )
+        return Datalist("few labels", self.modality, {0: "background", **self.names}, {"training": training})
+
+
+def load_run(run: Path) -> LoadedBundle:
+    """Return what inference with a finished run needs, as a packed bundle gives it."""
+    config = inference_config("segmentation", read_config(run))
+    network = build_network(config)
+    load_strictly(network, read_weights(run / "model.pt"))
+    return LoadedBundle(run, config, network)
