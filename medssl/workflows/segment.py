@@ -14,6 +14,7 @@ from medssl.files import file_sha256, sweep_temporary
 from medssl.packaging.pack import pack
 from medssl.runs.lock import locked_run_folder
 from medssl.workflows.segment_backbone import Backbone, choose_backbone, with_settings
+from medssl.workflows.segment_choice import Chooser
 from medssl.workflows.segment_facts import fingerprint
 from medssl.workflows.segment_inputs import Inputs, read_inputs
 from medssl.workflows.segment_memory import require_patch_memory
@@ -92,12 +93,15 @@ def _segment(
 ) -> Segmented:
     work = output_dir / "work"
     cases, rest = inputs.labelled(work / "masks"), inputs.unlabelled()
-    _expect(display, len(cases), len(rest))
-    trainer = Trainer(work, start, inputs.modality, inputs.structures.names, absent)
-    with display.unit("probe", f"Fit a linear probe to {len(cases)} labelled scans"):
-        run = trainer.train("probe", cases)
+    if not rest:
+        raise ValueError("There is no scan without a mask, so there is nothing to segment; add scans.")
+    names = inputs.structures.names
+    _expect(display, len(cases), len(rest), minutes)
+    trainer = Trainer(work, start, inputs.modality, names, absent, minutes)
+    after = len(cases) * _DESCRIBE_SECONDS + _PACK_SECONDS
+    choice = Chooser(trainer, cases, names, minutes, display).choose(len(rest), after, _obstacle(inputs, absent))
     predictions = Predictions(output_dir / "segmentations", work / "segmentations", inputs.structures)
-    segmented, problems = _predict_all(inputs, rest, run, predictions, display)
+    segmented, problems = _predict_all(inputs, rest, choice.run, predictions, display)
     labelled = {}
     for case in cases:
         with display.unit("describe", f"Look at {case.case}"):
@@ -105,13 +109,23 @@ def _segment(
                 case.case, case.image, case.label, hashlib.sha256(case.content.encode()).hexdigest()
             )
     with display.unit("pack", "Pack the network as a bundle"):
-        bundle = _packed(run, output_dir / "bundle")
+        bundle = _packed(choice.run, output_dir / "bundle")
     problems |= inputs.problems
-    report = segment_report(inputs, start, segmented, labelled, problems)
+    report = segment_report(inputs, start, choice, absent, segmented, labelled, problems)
     return Segmented(write_segment_report(report, output_dir / "report.html"), bundle, problems)
 
 
-def _expect(display: Display, num_labelled: int, num_rest: int) -> None:
+def _obstacle(inputs: Inputs, absent: str) -> str:
+    """Return why there can be no fine-tuning, or nothing."""
+    lacking = ", ".join(inputs.structures.absent())
+    if absent == "background" or not lacking:
+        return ""
+    return f"Fine-tuning needs --absent background where some masks lack a structure ({lacking})."
+
+
+def _expect(display: Display, num_labelled: int, num_rest: int, minutes: float) -> None:
+    after = num_labelled * (_PREDICT_SECONDS + _DESCRIBE_SECONDS) + num_rest * _PREDICT_SECONDS + _PACK_SECONDS
+    display.left.expect("fine_tune", 1, max(60 * minutes - after, 0.0))
     display.left.expect("probe", 1, num_labelled * _PREDICT_SECONDS)
     display.left.expect("predict", num_rest, _PREDICT_SECONDS)
     display.left.expect("describe", num_labelled, _DESCRIBE_SECONDS)

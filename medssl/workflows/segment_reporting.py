@@ -8,6 +8,7 @@ from medssl.evaluation.figures import colours
 from medssl.evaluation.segment_measures import Measure, flags
 from medssl.evaluation.segment_report import ScanRow, SegmentReport, StructureRow
 from medssl.workflows.segment_backbone import Backbone
+from medssl.workflows.segment_choice import Choice
 from medssl.workflows.segment_inputs import Inputs
 from medssl.workflows.segment_predictions import ENDINGS, Found
 
@@ -18,6 +19,8 @@ _CORRECTED = "this segmentation was changed by hand, and kept; save it into the 
 def segment_report(
     inputs: Inputs,
     start: Backbone,
+    choice: Choice,
+    absent: str,
     segmented: Mapping[str, Found],
     labelled: Mapping[str, Found],
     problems: Mapping[str, str],
@@ -27,6 +30,8 @@ def segment_report(
     Args:
         inputs: scans and masks.
         start: what the network started from.
+        choice: the network.
+        absent: what a structure is that a mask lacks.
         segmented: by case.
         labelled: by case.
         problems: one sentence for everything left out, by the name of its file.
@@ -41,13 +46,43 @@ def segment_report(
     return SegmentReport(
         title=f"{len(segmented)} scans segmented from {len(labelled)} labelled ones",
         colours=dict(zip(names.values(), colours(len(names)), strict=True)),
-        facts={"Modality": inputs.modality_reason, "Starting from": start.reason},
-        expected={},
-        expected_note="Unknown.",
+        facts=_facts(inputs, start, choice, absent),
+        expected=choice.expected(),
+        expected_note=_expected_note(choice, len(labelled)),
         next_scans={case: _reason(segmented[case], rows[case], names) for case in order[:_SUGGESTED]},
         left_out=problems,
         segmented=list(rows.values()),
         labelled=[_row(inputs, case, found) for case, found in labelled.items()],
+    )
+
+
+def _facts(inputs: Inputs, start: Backbone, choice: Choice, absent: str) -> dict[str, str]:
+    data = start.data
+    spacing, patch = (" x ".join(f"{size:g}" for size in data[key]) for key in ("spacing", "patch_size"))
+    facts = {
+        "Modality": inputs.modality_reason,
+        "Starting from": start.reason,
+        "Network": choice.reason,
+        "Seen at": f"{spacing} mm, in windows of {patch} voxels.",
+        "Masks": f"{len(inputs.masks)}: {', '.join(inputs.masks)}.",
+    }
+    for name, cases in inputs.structures.absent().items():
+        meant = "counts as background" if absent == "background" else "is ignored: it may be there and not be drawn"
+        facts[f"No {name}"] = f"in {len(cases)} of {len(inputs.masks)} masks ({', '.join(cases)}), where it {meant}."
+    return facts
+
+
+def _expected_note(choice: Choice, num_labelled: int) -> str:
+    if not choice.scores:
+        return (
+            "Unknown. With one labelled scan none can be left out to test on; with a second one, this table shows the "
+            "Dice of every structure."
+        )
+    number = len(choice.scores)
+    return (
+        f"Dice on {number} of your {num_labelled} labelled scans ({', '.join(choice.scores)}), each segmented by a "
+        f"network that learnt from the other {num_labelled - 1} only. The one that segmented your scans learnt from "
+        f"all {num_labelled}. So few scans give a rough idea, no more."
     )
 
 

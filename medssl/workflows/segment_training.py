@@ -52,6 +52,7 @@ class Trainer:
         modality: of the scans.
         names: of the label values 1, 2, ...
         absent: ``ignore`` or ``background``: what a structure that a mask lacks is there.
+        budget: minutes that the user gives to the whole: with another number, fine-tuning starts anew.
     """
 
     folder: Path
@@ -59,6 +60,12 @@ class Trainer:
     modality: str
     names: Mapping[int, str]
     absent: str
+    budget: float
+
+    def is_trained(self, method: str, cases: Sequence[LabelledCase]) -> bool:
+        """Say whether a run is finished, so that `train` returns at once."""
+        run = self._run(method, cases)
+        return (run / "run.json").is_file() and bool(read_run_record(run)["finished"])
 
     def train(self, method: str, cases: Sequence[LabelledCase], minutes: float | None = None) -> Path:
         """Return the folder of a finished run, trained now or before.
@@ -68,18 +75,17 @@ class Trainer:
             cases: to learn from.
             minutes: of a fine-tuning.
         """
-        key = self._key(method, cases)
-        run = self.folder / "runs" / f"{method}-{key[:16]}"
-        if run.is_dir() and (run / "run.json").is_file() and read_run_record(run)["finished"]:
+        run = self._run(method, cases)
+        if self.is_trained(method, cases):
             return run
-        datalist = self.folder / "lists" / f"{key[:16]}.json"
+        datalist = self.folder / "lists" / f"{run.name}.json"
         write_datalist(self._listed(cases), datalist)
-        data = self.folder / "lists" / f"{key[:16]}-data.json"
+        data = self.folder / "lists" / f"{run.name}-data.json"
         write_json(data, self.backbone.data)
         settings: dict[str, Any] = {"overlap": _OVERLAP, **self.backbone.network}
         if method == "probe":
             setting = "linear_probe"
-            settings |= {"features_dir": str((self.folder / "features").resolve())}
+            settings |= {"features_dir": str((self.folder / "features").resolve()), "absent": self.absent}
         else:
             setting = "fine_tune" if self.backbone.source is not None else "from_scratch"
             settings |= {
@@ -96,15 +102,17 @@ class Trainer:
         )
         return run
 
-    def _key(self, method: str, cases: Sequence[LabelledCase]) -> str:
+    def _run(self, method: str, cases: Sequence[LabelledCase]) -> Path:
         weights = None
         if self.backbone.source is not None:
             weights = file_sha256(backbone_settings(self.backbone.source)["backbone_weights"])
         decided_by = [
             *(method, weights, self.backbone.network, self.backbone.data, self.absent, dict(self.names)),
+            self.budget if method == "fine_tune" else None,
             [(case.case, case.content) for case in cases],
         ]
-        return hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()
+        key = hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()
+        return self.folder / "runs" / f"{method}-{key[:16]}"
 
     def _listed(self, cases: Sequence[LabelledCase]) -> Datalist:
         training = tuple(
