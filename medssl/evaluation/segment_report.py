@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-from matplotlib.colors import to_hex
-
 from medssl.evaluation.segment_report_style import STYLE
 from medssl.files import replacing
 
@@ -70,7 +68,7 @@ class SegmentReport:
     """
 
     title: str
-    colours: Mapping[str, object]
+    colours: Mapping[str, str]
     facts: Mapping[str, str]
     expected: Mapping[str, float | None]
     expected_note: str
@@ -153,11 +151,11 @@ def _expected(report: SegmentReport) -> str:
     return f"{note}<table><tr><th>Structure</th><th>Dice</th><th></th></tr>{cells}</table>"
 
 
-def _legend(colours: Mapping[str, object]) -> str:
+def _legend(colours: Mapping[str, str]) -> str:
     return f'<p class="legend">{"".join(f"<span>{_chip(c)}{escape(name)}</span>" for name, c in colours.items())}</p>'
 
 
-def _scan(scan: ScanRow, colours: Mapping[str, object]) -> str:
+def _scan(scan: ScanRow, colours: Mapping[str, str]) -> str:
     picture = base64.b64encode(scan.picture).decode()
     has_confidence = any(row.confidence is not None for row in scan.structures)
     titles = ["Structure", "Volume", *(["Confidence", "Look at"] if has_confidence else [])]
@@ -172,7 +170,7 @@ def _scan(scan: ScanRow, colours: Mapping[str, object]) -> str:
     )
 
 
-def _structure(row: StructureRow, colours: Mapping[str, object], has_confidence: bool) -> str:
+def _structure(row: StructureRow, colours: Mapping[str, str], has_confidence: bool) -> str:
     volume = "–" if row.volume_ml is None else f"{row.volume_ml:,.1f} ml"
     cells = [f"{_chip(colours.get(row.name))}{escape(row.name)}", volume]
     if has_confidence:
@@ -188,8 +186,8 @@ def _bar(value: float | None) -> str:
     return f'<span class="bar"><i class="{kind}" style="width:{100 * min(max(value, 0), 1):.0f}%"></i></span>'
 
 
-def _chip(colour: object | None) -> str:
-    return "" if colour is None else f'<i class="chip" style="background:{to_hex(colour)}"></i>'
+def _chip(colour: str | None) -> str:
+    return "" if colour is None else f'<i class="chip" style="background:{colour}"></i>'
 
 
 def _number(value: float | None) -> str:

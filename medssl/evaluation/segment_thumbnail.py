@@ -1,7 +1,8 @@
 """A small picture of a segmented scan: three planes with the outlines of the structures."""
 
+import colorsys
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,9 +15,38 @@ _GREYS = (1, 99)
 # Voxels around the structures from which the range of greys is taken.
 _MARGIN = 10
 _BACKGROUND = "#111418"
+# Bright on grey, and neighbours far apart; more of them follow by hue.
+_COLOURS = (
+    "#ff5c5c",
+    "#4dc9ff",
+    "#ffd93b",
+    "#5fe08a",
+    "#ff8ae2",
+    "#ffa14a",
+    "#9a93ff",
+    "#c4f04d",
+    "#2fe6d0",
+    "#e0b48a",
+)
+_GOLDEN = 0.618
 
 
-def thumbnail(scan: np.ndarray, label: np.ndarray, spacing: tuple[float, ...], colours: Mapping[int, object]) -> bytes:
+def structure_colours(names: Sequence[str]) -> dict[str, str]:
+    """Return a bright colour for every structure.
+
+    Example:
+        >>> structure_colours(["liver", "spleen"])
+        {'liver': '#ff5c5c', 'spleen': '#4dc9ff'}
+    """
+    more = [
+        tuple(round(255 * part) for part in colorsys.hsv_to_rgb(_GOLDEN * n % 1, 0.45 + 0.3 * (n % 2), 1.0))
+        for n in range(max(len(names) - len(_COLOURS), 0))
+    ]
+    colours = [*_COLOURS, *(f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in more)]
+    return dict(zip(names, colours, strict=False))
+
+
+def thumbnail(scan: np.ndarray, label: np.ndarray, spacing: tuple[float, ...], colours: Mapping[int, str]) -> bytes:
     """Return a PNG of the axial, coronal and sagittal slice that show most of the structures.
 
     Slices are shown in radiological convention, the patient's right on the left. The range of greys is that of the
@@ -58,7 +88,7 @@ def _grey_range(scan: np.ndarray, label: np.ndarray) -> tuple[float, float]:
     return float(low), float(max(high, low + 1e-6))
 
 
-def _outline(axes: Axes, values: np.ndarray, colours: Mapping[int, object]) -> None:
+def _outline(axes: Axes, values: np.ndarray, colours: Mapping[int, str]) -> None:
     # A frame of background closes outlines at the border of the slice.
     padded = np.pad(values, 1)
     rows, columns = (np.arange(-1, length + 1) for length in values.shape)

@@ -97,7 +97,7 @@ def _segment(
         raise ValueError("There is no scan without a mask, so there is nothing to segment; add scans.")
     names = inputs.structures.names
     _expect(display, len(cases), len(rest), minutes)
-    trainer = Trainer(work, start, inputs.modality, names, absent, minutes)
+    trainer = Trainer(work, start, inputs.modality, names, absent, minutes, len(cases))
     after = len(cases) * _DESCRIBE_SECONDS + _PACK_SECONDS
     choice = Chooser(trainer, cases, names, minutes, display).choose(len(rest), after, _obstacle(inputs, absent))
     predictions = Predictions(output_dir / "segmentations", work / "segmentations", inputs.structures)
@@ -106,7 +106,7 @@ def _segment(
     for case in cases:
         with display.unit("describe", f"Look at {case.case}"):
             labelled[case.case] = predictions.describe(
-                case.case, case.image, case.label, hashlib.sha256(case.content.encode()).hexdigest()
+                case.case, case.image, case.label, hashlib.sha256(f"{names} {case.content}".encode()).hexdigest()
             )
     with display.unit("pack", "Pack the network as a bundle"):
         bundle = _packed(choice.run, output_dir / "bundle")
@@ -137,7 +137,8 @@ def _predict_all(
 ) -> tuple[dict[str, Found], dict[str, str]]:
     """Segment scans that are not segmented yet; returns what was found, and a sentence for every scan that failed."""
     predictor = Predictor(load_run(run))
-    model, found, problems = file_sha256(run / "model.pt"), {}, {}
+    # Structures of other names, in the same network, are another run.
+    model, found, problems = f"{run.name} {file_sha256(run / 'model.pt')}", {}, {}
     for number, case in enumerate(cases, start=1):
         path = inputs.scans[case]
         key = hashlib.sha256(f"{model} {fingerprint(path)}".encode()).hexdigest()

@@ -82,6 +82,7 @@ class Chooser:
         with self.display.unit("probe", f"Fit a linear probe to {len(self.cases)} labelled scans"):
             run = self.trainer.train("probe", self.cases)
         probe = Choice(run, f"a linear probe. {obstacle}".strip(), self._left_out("probe", held_out, None))
+        self.display.left.expect("fine_tune", 0, 0.0)
         if obstacle:
             return probe
         seconds = self.display.left.of_unit("left out") if held_out else self.display.left.of_unit("predict")
@@ -96,6 +97,7 @@ class Chooser:
         if share < _LEAST_SECONDS and not self.trainer.is_trained("fine_tune", self.cases):
             probe.reason = f"{probe.reason} There was no time left to fine-tune; more --minutes give it some."
             return probe
+        share = max(share, _LEAST_SECONDS)
         self.display.left.expect("fine_tune", 1 + len(held_out), share)
         scores = self._left_out("fine_tune", held_out, share / 60)
         ours, theirs = ({case: s[case] for case in scores} for s in (scores, probe.scores))
@@ -105,10 +107,10 @@ class Chooser:
             f"{_number(probed)} with the probe."
         )
         if held_out and (probed or 0.0) >= (tuned or 0.0):
-            self.display.left.expect("fine_tune", 0, share)
+            self.display.left.expect("fine_tune", 0, 0.0)
             probe.reason = f"a linear probe. {tested}"
             return probe
-        run = self._trained("fine_tune", self.cases, share / 60, f"{len(self.cases)} labelled scans")
+        run = self._fine_tuned(self.cases, share / 60, f"{len(self.cases)} labelled scans")
         return Choice(run, f"a fine-tuned network. {tested if held_out else _UNTESTED}", scores)
 
     def _left_out(self, method: str, held_out: Sequence[LabelledCase], minutes: float | None) -> Scores:
@@ -116,16 +118,15 @@ class Chooser:
         scores = {}
         for left_out in held_out:
             others = [case for case in self.cases if case.case != left_out.case]
-            run = self._trained(method, others, minutes, f"the scans without {left_out.case}")
+            if method == "fine_tune":
+                self._fine_tuned(others, minutes, f"the labelled scans without {left_out.case}")
             with self.display.unit("left out", f"Test {_METHODS[method]} on {left_out.case}"):
-                scores[left_out.case] = _tested(run, left_out, self.names)
+                scores[left_out.case] = _tested(self.trainer.train(method, others, minutes), left_out, self.names)
         return scores
 
-    def _trained(self, method: str, cases: Sequence[LabelledCase], minutes: float | None, on: str) -> Path:
-        if method == "probe":
-            return self.trainer.train(method, cases)
+    def _fine_tuned(self, cases: Sequence[LabelledCase], minutes: float | None, on: str) -> Path:
         with self.display.unit("fine_tune", f"Fine-tune on {on}"):
-            return self.trainer.train(method, cases, minutes)
+            return self.trainer.train("fine_tune", cases, minutes)
 
 
 def _tested(run: Path, case: LabelledCase, names: Mapping[int, str]) -> dict[str, float | None]:

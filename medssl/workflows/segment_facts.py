@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,8 +43,8 @@ class ScanFacts:
     """
 
     content: str = ""
-    shape: tuple[int, ...] = ()
-    spacing: tuple[float, ...] = ()
+    shape: Sequence[int] = ()
+    spacing: Sequence[float] = ()
     low: float = 0.0
     high: float = 0.0
     modality: str = ""
@@ -112,7 +112,9 @@ def _kept(kept: Path, key: str, kind: type[Facts], read: Callable[[], Facts]) ->
     if found is not None:
         return kind(**found)
     facts = read()
-    write_json(kept, {"key": key, "facts": asdict(facts)})
+    # What failed is tried again: the memory may have been short.
+    if not facts.problem:
+        write_json(kept, {"key": key, "facts": asdict(facts)})
     return facts
 
 
@@ -182,9 +184,9 @@ def _segments(path: Path) -> dict[str, str]:
     }
 
 
-def _turned(header: VolumeHeader) -> tuple[tuple[int, ...], tuple[float, ...]]:
+def _turned(header: VolumeHeader) -> tuple[list[int], list[float]]:
     order = np.argsort(nib.io_orientation(header.affine)[:, 0])
-    return tuple(int(header.grid[axis]) for axis in order), tuple(float(header.spacing[axis]) for axis in order)
+    return [int(header.grid[axis]) for axis in order], [float(header.spacing[axis]) for axis in order]
 
 
 def _first_error(problems: list, path: Path) -> str:

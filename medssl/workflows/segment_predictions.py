@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from monai.data import MetaTensor
 
-from medssl.evaluation.figures import colours
 from medssl.evaluation.segment_measures import Measure, measure
-from medssl.evaluation.segment_thumbnail import thumbnail
+from medssl.evaluation.segment_thumbnail import structure_colours, thumbnail
 from medssl.files import file_sha256, replacing, write_json
 from medssl.workflows.segment_labels import Structures
 from medssl.workflows.segment_predict import Predictor, in_ras, load_volume, write_prediction
@@ -136,7 +135,7 @@ def described(scan: MetaTensor, label: MetaTensor, names: Mapping[int, str]) -> 
     mask = np.rint(label.numpy()[0]).astype(np.uint8)
     voxel_ml = abs(float(np.linalg.det(scan.affine.numpy()[:3, :3]))) / 1000
     spacing = tuple(float(length) for length in scan.pixdim)
-    palette = dict(zip(names, colours(len(names)), strict=True))
+    palette = dict(zip(names, structure_colours(list(names.values())).values(), strict=True))
     return measure(mask, voxel_ml, list(names)), thumbnail(scan.numpy()[0], mask, spacing, palette)
 
 

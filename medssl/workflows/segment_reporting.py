@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from medssl.evaluation.figures import colours
 from medssl.evaluation.segment_measures import Measure, flags
 from medssl.evaluation.segment_report import ScanRow, SegmentReport, StructureRow
+from medssl.evaluation.segment_thumbnail import structure_colours
 from medssl.workflows.segment_backbone import Backbone
 from medssl.workflows.segment_choice import Choice
 from medssl.workflows.segment_inputs import Inputs
@@ -45,7 +45,7 @@ def segment_report(
         rows[case] = _row(inputs, case, segmented[case], known, others)
     return SegmentReport(
         title=f"{len(segmented)} scans segmented from {len(labelled)} labelled ones",
-        colours=dict(zip(names.values(), colours(len(names)), strict=True)),
+        colours=structure_colours(list(names.values())),
         facts=_facts(inputs, start, choice, absent),
         expected=choice.expected(),
         expected_note=_expected_note(choice, len(labelled)),

@@ -22,6 +22,8 @@ from medssl.workflows.training import train_segmentation
 # Windows overlap less than in an evaluation, for speed; the bundle keeps the value.
 _OVERLAP = 0.25
 _STEPS_PER_EPOCH = 10
+# Of all labelled scans together, for the probe.
+_MAX_VOXELS = 100_000
 PATCHES_PER_BATCH = 2
 
 
@@ -53,6 +55,8 @@ class Trainer:
         names: of the label values 1, 2, ...
         absent: ``ignore`` or ``background``: what a structure that a mask lacks is there.
         budget: minutes that the user gives to the whole: with another number, fine-tuning starts anew.
+        num_labelled: all labelled scans. A probe on some of them takes as many voxels of each as one on all, so that no
+            further features are computed.
     """
 
     folder: Path
@@ -61,6 +65,7 @@ class Trainer:
     names: Mapping[int, str]
     absent: str
     budget: float
+    num_labelled: int
 
     def is_trained(self, method: str, cases: Sequence[LabelledCase]) -> bool:
         """Say whether a run is finished, so that `train` returns at once."""
@@ -86,6 +91,7 @@ class Trainer:
         if method == "probe":
             setting = "linear_probe"
             settings |= {"features_dir": str((self.folder / "features").resolve()), "absent": self.absent}
+            settings["max_voxels"] = self._voxels_of_case() * len(cases)
         else:
             setting = "fine_tune" if self.backbone.source is not None else "from_scratch"
             settings |= {
@@ -102,13 +108,16 @@ class Trainer:
         )
         return run
 
+    def _voxels_of_case(self) -> int:
+        return max(_MAX_VOXELS // self.num_labelled, 1)
+
     def _run(self, method: str, cases: Sequence[LabelledCase]) -> Path:
         weights = None
         if self.backbone.source is not None:
             weights = file_sha256(backbone_settings(self.backbone.source)["backbone_weights"])
         decided_by = [
             *(method, weights, self.backbone.network, self.backbone.data, self.absent, dict(self.names)),
-            self.budget if method == "fine_tune" else None,
+            self.budget if method == "fine_tune" else self._voxels_of_case(),
             [(case.case, case.content) for case in cases],
         ]
         key = hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()

@@ -26,7 +26,9 @@ def chooser(ct_list, pretrained, tmp_path, monkeypatch):
     ]
 
     def make(num_labelled, minutes):
-        trainer = Trainer(tmp_path, choose_backbone(str(pretrained), "CT", []), "CT", names, "ignore", minutes)
+        trainer = Trainer(
+            tmp_path, choose_backbone(str(pretrained), "CT", []), "CT", names, "ignore", minutes, num_labelled
+        )
         return Chooser(trainer, labelled[:num_labelled], names, minutes, Display(Console(quiet=True)))
 
     return make
