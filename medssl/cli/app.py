@@ -8,10 +8,11 @@ from rich.console import Console
 
 from medssl.cli.bundles import bundle_app, pack, similarity, weights_app
 from medssl.cli.data import check, datalist, folds, slices
+from medssl.cli.segment import segment
 from medssl.cli.train import demo, evaluate, finetune, prepare, pretrain, probe, protocol, report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-for command in (prepare, pretrain, probe, finetune, evaluate):
+for command in (segment, prepare, pretrain, probe, finetune, evaluate):
     # Any setting of a recipe can follow the options.
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(command)
 for command in (datalist, slices, folds, check, report, protocol, pack, demo, similarity):

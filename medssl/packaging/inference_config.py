@@ -31,7 +31,7 @@ def inference_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     path = source_bundles() / kind / "configs" / "inference.yaml"
     merged: dict[str, Any] = dict(ConfigParser.load_config_file(str(path)))
     merged.update({key: config[key] for key in _RUN_DECIDES if key in config})
-    waiting = list(_references(merged))
+    waiting = list(references(merged))
     while waiting:
         key = waiting.pop()
         if key in merged:
@@ -39,18 +39,23 @@ def inference_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
         if key not in config:
             raise ValueError(f"The run's config.json lacks '{key}', which inference needs; was it made by medssl?")
         merged[key] = config[key]
-        waiting += _references(config[key])
+        waiting += references(config[key])
     return merged
 
 
-def _references(value: Any) -> Iterator[str]:
-    """Yield the top-level keys that a part of a configuration refers to."""
+def references(value: Any) -> Iterator[str]:
+    """Yield the top-level keys that a part of a configuration refers to.
+
+    Example:
+        >>> list(references({"pixdim": "@spacing", "window": ["$@range[0]"]}))
+        ['spacing', 'range']
+    """
     if isinstance(value, Mapping):
         for item in value.values():
-            yield from _references(item)
+            yield from references(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _references(item)
+            yield from references(item)
     elif isinstance(value, str):
         for reference in ReferenceResolver.match_refs_pattern(value):
             yield reference.split("::")[0]

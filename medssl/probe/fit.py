@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from medssl.networks.heads import LinearHead
@@ -49,6 +50,7 @@ def fit_head(
     max_evaluations: int = 1000,
     tolerance: float = 1e-4,
     watch: Callable[[float, float], None] = lambda loss, gradient_norm: None,
+    absent: str = "background",
 ) -> Fit:
     """Fit a head in place to the rows of labelled cases, and return what it was fitted with.
 
@@ -61,9 +63,11 @@ def fit_head(
         max_evaluations: of the loss, at most.
         tolerance: of the gradient, see `medssl.probe.solve.solve`.
         watch: called with loss and gradient norm after every evaluation of the last fit.
+        absent: what a class is in a case whose label lacks it and that others show: ``background``: not there;
+            ``ignore``: unknown, so that background there may be of the class.
 
     Raises:
-        ValueError: if there is no case, or none shows any class.
+        ValueError: if there is no case, none shows any class, or `absent` is something else.
 
     Example:
         >>> import numpy as np
@@ -75,12 +79,13 @@ def fit_head(
         [[[[False, True]]]]
     """
     unseen = _unseen_classes(cases, class_names)
+    unknown = _unknown_classes(list(cases.values()), len(class_names), unseen, absent)
     voxels, standardisation = standardised(list(cases.values()), head.convs[-1].weight.device)
     dice: dict[float, float] = {}
     if l2 is None:
-        dice = left_out_dice(voxels, len(class_names), L2_CANDIDATES) if len(cases) > 1 else {}
+        dice = left_out_dice(voxels, len(class_names), L2_CANDIDATES, unknown) if len(cases) > 1 else {}
         l2 = max(dice, key=lambda candidate: dice[candidate]) if dice else L2_OF_ONE_CASE
-    solution = solve(voxels, len(class_names), l2, None, max_evaluations, tolerance, watch)
+    solution = solve(voxels, len(class_names), l2, None, max_evaluations, tolerance, watch, unknown)
     if not solution.converged:
         logger.warning(
             "The probe is not solved: after %d evaluations its gradient is %.1e, above %.1e; raise max_evaluations.",
@@ -108,7 +113,23 @@ def _unseen_classes(cases: Mapping[str, VoxelRows], class_names: Sequence[str]) 
     return unseen
 
 
-def left_out_dice(voxels: Voxels, num_classes: int, candidates: Sequence[float]) -> dict[float, float]:
+def _unknown_classes(cases: Sequence[VoxelRows], num_classes: int, unseen: Sequence[int], absent: str) -> Tensor | None:
+    """Return for every case which classes may hide in its background; None if none may."""
+    if absent not in ("background", "ignore"):
+        raise ValueError(f"absent is {absent!r}; set it to background or ignore.")
+    if absent == "background":
+        return None
+    unknown = torch.ones(len(cases), 1 + num_classes, dtype=torch.bool)
+    # A class that no case shows is not learnt, wherever it may be.
+    unknown[:, [0, *unseen]] = False
+    for row, case in zip(unknown, cases, strict=True):
+        row[torch.from_numpy(case.labels).unique()] = False
+    return unknown
+
+
+def left_out_dice(
+    voxels: Voxels, num_classes: int, candidates: Sequence[float], unknown: Tensor | None = None
+) -> dict[float, float]:
     """Return the mean Dice of cases that are left out one at a time, for candidates of the L2 penalty.
 
     At most three cases are left out, and a seeded choice of at most 15,000 voxels of all cases is used. Strong
@@ -118,6 +139,7 @@ def left_out_dice(voxels: Voxels, num_classes: int, candidates: Sequence[float])
         voxels: of two cases at least.
         num_classes: number of foreground classes.
         candidates: weights of the penalty.
+        unknown: see `medssl.probe.solve.solve`.
     """
     fewer = _thinned(voxels)
     numbers = fewer.cases.unique()[:_LEFT_OUT_CASES]
@@ -127,7 +149,8 @@ def left_out_dice(voxels: Voxels, num_classes: int, candidates: Sequence[float])
             others, held_out = fewer.of(fewer.cases != number), fewer.of(fewer.cases == number)
             start = None
             for l2, dice in scores.items():
-                solution = solve(others, num_classes, l2, start, _EVALUATIONS_OF_SEARCH, _TOLERANCE_OF_SEARCH)
+                limits = (_EVALUATIONS_OF_SEARCH, _TOLERANCE_OF_SEARCH)
+                solution = solve(others, num_classes, l2, start, *limits, unknown=unknown)
                 start = solution.weights
                 dice.append(_dice(solution, held_out, num_classes))
                 bar.update()

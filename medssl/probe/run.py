@@ -45,6 +45,7 @@ class SolvedProbe:
         max_voxels: of all labelled cases together.
         max_evaluations: of the loss, at most.
         tolerance: of the gradient, see `medssl.probe.solve.solve`.
+        absent: what a class is where a label lacks it, see `medssl.probe.fit.fit_head`.
 
     Raises:
         ValueError: if the head is not linear.
@@ -65,6 +66,7 @@ class SolvedProbe:
         max_voxels: int = 100_000,
         max_evaluations: int = 1000,
         tolerance: float = 1e-4,
+        absent: str = "background",
     ) -> None:
         if not isinstance(network.head, LinearHead):
             raise ValueError(
@@ -79,7 +81,7 @@ class SolvedProbe:
         self.features = features
         self.class_names = [names.get(str(value), f"class {value}") for value in range(1, num_classes + 1)]
         self.output_dir = Path(output_dir)
-        self.settings = {"l2": l2, "max_evaluations": max_evaluations, "tolerance": tolerance}
+        self.settings = {"l2": l2, "max_evaluations": max_evaluations, "tolerance": tolerance, "absent": absent}
         self.max_voxels = max_voxels
 
     def run(self) -> None:

@@ -108,6 +108,7 @@ def solve(
     max_evaluations: int = 1000,
     tolerance: float = 1e-4,
     watch: Callable[[float, float], None] = lambda loss, gradient_norm: None,
+    unknown: Tensor | None = None,
 ) -> Solution:
     """Solve softmax regression with background: weighted cross-entropy, soft Dice and an L2 penalty.
 
@@ -124,6 +125,10 @@ def solve(
         max_evaluations: of the loss, at most.
         tolerance: the gradient of the solution has no component larger than this.
         watch: called with loss and largest component of the gradient after every evaluation.
+        unknown: where a label lacks classes that may be there: True for a case (row) and a class (column, background
+            first), shape ``(cases, 1 + num_classes)``. A background voxel of that case may then be of the class (the
+            marginal loss of Shi et al., 2021, https://doi.org/10.1016/j.media.2021.101979), and the case is left out of
+            the class's Dice.
 
     Example:
         >>> rows = VoxelRows(np.array([[-1.0], [1.0]]), np.array([0, 1]), np.ones(2), np.array([2]))
@@ -135,10 +140,11 @@ def solve(
     shape = (1 + num_classes, len(voxels.features) + 1)
     targets = F.one_hot(voxels.labels, 1 + num_classes).T.to(voxels.weights.dtype)
     present = targets[1:].any(dim=1)
+    allowed, shares = _with_unknown(voxels, targets, unknown)
 
     def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         weights = torch.from_numpy(flat).reshape(shape).to(voxels.features.device).requires_grad_()
-        loss = _loss(weights, voxels, targets, present) + l2 / 2 * weights[:, :-1].square().sum()
+        loss = _loss(weights, voxels, targets, present, allowed, shares) + l2 / 2 * weights[:, :-1].square().sum()
         loss.backward()
         gradient = weights.grad.flatten().cpu().numpy()
         watch(loss.item(), float(np.abs(gradient).max()))
@@ -152,13 +158,27 @@ def solve(
     return Solution(weights, float(found.fun), norm, int(found.nfev), norm <= tolerance)
 
 
-def _loss(weights: Tensor, voxels: Voxels, targets: Tensor, present: Tensor) -> Tensor:
+def _with_unknown(voxels: Voxels, targets: Tensor, unknown: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """Return the classes that each voxel may be of, and its share in the Dice of each class; None if all are known."""
+    if unknown is None or not unknown.any():
+        return None, None
+    hidden = unknown.to(voxels.cases.device)[voxels.cases].T
+    allowed = targets.bool() | (hidden & (voxels.labels == 0))
+    return allowed, torch.where(hidden, 0.0, voxels.weights)
+
+
+def _loss(
+    weights: Tensor, voxels: Voxels, targets: Tensor, present: Tensor, allowed: Tensor | None, shares: Tensor | None
+) -> Tensor:
     log_probability = _logits(weights, voxels.features).log_softmax(dim=0)
     probability = log_probability.exp()
-    entropy = -(voxels.weights * (log_probability * targets).sum(dim=0)).sum()
-    shared, predicted, wanted = (
-        (values @ voxels.weights)[1:][present] for values in (probability * targets, probability.square(), targets)
-    )
+    if allowed is None or shares is None:
+        entropy = -(voxels.weights * (log_probability * targets).sum(dim=0)).sum()
+        sums = [values @ voxels.weights for values in (probability * targets, probability.square(), targets)]
+    else:
+        entropy = -(voxels.weights * log_probability.masked_fill(~allowed, -torch.inf).logsumexp(dim=0)).sum()
+        sums = [(values * shares).sum(dim=1) for values in (probability * targets, probability.square(), targets)]
+    shared, predicted, wanted = (values[1:][present] for values in sums)
     dice = (2 * shared + _SMOOTHING) / (predicted + wanted + _SMOOTHING)
     return entropy + (1 - dice.mean() if present.any() else 0)
 

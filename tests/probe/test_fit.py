@@ -11,6 +11,7 @@ from medssl.networks.rows import LinearHeadOnRows
 from medssl.probe.cache import FeatureCache
 from medssl.probe.dice import head_dice
 from medssl.probe.fit import L2_CANDIDATES, L2_OF_ONE_CASE, fit_head, left_out_dice
+from medssl.probe.rows import VoxelRows
 from medssl.probe.solve import standardised
 from medssl.scans.loading import VerifiedLoadImaged
 from tests.probe.test_solve import case_of_classes
@@ -55,6 +56,40 @@ def test_several_cases_take_the_penalty_with_the_highest_dice_of_cases_left_out(
 def test_a_given_penalty_is_not_searched():
     fit = fit_head(make_head(), {str(seed): case_of_classes(seed=seed) for seed in range(2)}, NAMES, l2=0.5)
     assert (fit.l2, fit.dice_left_out) == (0.5, {})
+
+
+def partly_drawn(drawn, seed):
+    """Rows of a case with both classes, and its label: classes that were not drawn are background in the label."""
+    rng = np.random.default_rng(seed)
+    true = np.repeat([0, 1, 2], 50)
+    features = np.stack([true == 1, true == 1, true == 2, true == 2, true == 0], 1) + rng.normal(0, 0.2, (150, 5))
+    label = np.where(np.isin(true, drawn), true, 0)
+    return VoxelRows(features.astype(np.float32), label, np.ones(150, np.float32), np.array([150])), true
+
+
+def test_a_class_that_most_labels_lack_is_found_where_its_absence_is_ignored_and_missed_where_it_is_background():
+    cases = {str(n): partly_drawn([1, 2] if n == 0 else [1], n)[0] for n in range(4)}
+    rows, true = partly_drawn([1, 2], seed=9)
+    share = {}
+    for absent in ("background", "ignore"):
+        head = make_head()
+        fit_head(head, cases, NAMES, l2=1e-3, absent=absent)
+        found = predictions(head, rows)
+        share[absent] = (found[true == 2] == 2).mean()
+        assert (found[true == 1] == 1).mean() > 0.9
+        assert (found[true == 0] == 0).mean() > 0.9
+    assert share["background"] < 0.5 < 0.9 < share["ignore"]
+
+
+def test_where_no_label_lacks_a_class_ignoring_changes_nothing():
+    cases = {str(seed): case_of_classes(seed=seed) for seed in range(2)}
+    fits = [fit_head(make_head(), cases, NAMES, absent=absent) for absent in ("background", "ignore")]
+    torch.testing.assert_close(*(fit.solution.weights for fit in fits), rtol=0, atol=0)
+
+
+def test_another_meaning_of_absence_is_an_error():
+    with pytest.raises(ValueError, match="background or ignore"):
+        fit_head(make_head(), {"a": case_of_classes()}, NAMES, absent="unknown")
 
 
 def test_noise_of_the_cases_asks_for_a_stronger_penalty():

@@ -1,0 +1,147 @@
+"""Which backbone and which preprocessing suit a set of scans."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from medssl.packaging.inference_config import references
+from medssl.packaging.shipped_weights import ShippedWeights, bundle_folder, shipped_weights
+from medssl.workflows.recipes import find_recipe, merge
+from medssl.workflows.segment_facts import ScanFacts
+
+# Voxels may be this many times larger or smaller, along an edge, than those that a backbone was pretrained with.
+_LARGEST_RATIO = 3.0
+# Of the extent of its patches that a scan has at least.
+_LEAST_EXTENT = 0.5
+# Without a backbone: voxels of a scan and of a patch that two CPU cores take in a short time, and the network for them.
+_VOXELS_OF_SCAN, _VOXELS_OF_PATCH, _STEP = 3_000_000, 98_304, 8
+RANDOM_NETWORK = {"base_channels": 16, "num_levels": 4}
+# Values of the air of a CT that was cut to a window.
+_CUT_AIR, _ABOVE_AIR = -500.0, 15.0
+# Settings of the commands, not of the data.
+_OF_COMMANDS = ("keys", "interpolation")
+_SETTINGS = ("spacing", "patch_size", "hu_window", "percentiles", "body_threshold", "body_mean", "body_deviation")
+
+
+class Backbone(NamedTuple):
+    """What a network starts from.
+
+    Attributes:
+        source: folder or name, as `--backbone` takes it; None starts from random weights.
+        reason: why, one sentence.
+        data: the data recipe: its settings and transforms.
+        network: settings of the network where it starts from random weights.
+    """
+
+    source: str | None
+    reason: str
+    data: dict[str, Any]
+    network: dict[str, Any]
+
+    @property
+    def channels(self) -> int:
+        """Channels of the finest level."""
+        if self.source is None:
+            return RANDOM_NETWORK["base_channels"]
+        return int(_config(bundle_folder(self.source)).get("base_channels", 32))
+
+
+def choose_backbone(given: str | None, modality: str, scans: Sequence[ScanFacts]) -> Backbone:
+    """Choose what to start from: what is given, else shipped weights that suit the scans, else random weights.
+
+    Of the shipped weights of the modality those suit whose voxels are at most three times as large or small as those
+    of the scans, and whose patches are at most twice as large as a scan. The nearest voxel size wins.
+
+    Args:
+        given: folder of a pretraining run or bundle, or the name of shipped weights; None chooses.
+        modality: of the scans.
+        scans: that can be used.
+
+    Raises:
+        FileNotFoundError: if there is no such folder or name, or it holds no configuration.
+    """
+    if given is not None:
+        return Backbone(given, f"{given}, as given.", _data_of(_config(bundle_folder(given))), {})
+    spacing = np.median([facts.spacing for facts in scans], axis=0)
+    extent = np.median([facts.extent for facts in scans], axis=0)
+    best = _nearest(shipped_weights(), modality, spacing, extent)
+    if best is not None:
+        mm = " x ".join(f"{size:g}" for size in best.spacing)
+        reason = f"{best.name}: weights that come with medssl, pretrained on {modality} of {mm} mm, which suit."
+        return Backbone(best.name, reason, _data_of(_config(best.folder)), {})
+    reason = f"random weights: no weights that come with medssl suit {modality} of this voxel size and field of view."
+    return Backbone(None, reason, _data_without_backbone(modality, scans, spacing, extent), RANDOM_NETWORK)
+
+
+def _nearest(
+    weights: Iterable[ShippedWeights], modality: str, spacing: np.ndarray, extent: np.ndarray
+) -> ShippedWeights | None:
+    fitting = {}
+    for candidate in weights:
+        ratio = abs(np.log(np.prod(spacing) / np.prod(candidate.spacing))) / 3
+        patch = np.array(_config(candidate.folder)["patch_size"]) * candidate.spacing
+        suits = ratio <= np.log(_LARGEST_RATIO) and bool((extent >= _LEAST_EXTENT * patch).all())
+        if candidate.modality == modality and suits:
+            fitting[candidate.name] = (ratio, candidate)
+    return min(fitting.values(), key=lambda pair: pair[0])[1] if fitting else None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    paths = [path for path in (folder / "configs" / "train.json", folder / "config.json") if path.is_file()]
+    if not paths:
+        raise FileNotFoundError(f"{folder} is not the folder of a pretraining run or bundle, which --backbone takes.")
+    return json.loads(paths[0].read_text(encoding="utf-8"))
+
+
+def _data_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the data recipe in a configuration: its transforms and all that they refer to."""
+    data = {key: config[key] for key in ("modality", "spacing", "patch_size", "spatial_dims", "in_channels")}
+    waiting = ["image_transforms"]
+    while waiting:
+        key = waiting.pop()
+        if key in data or key in _OF_COMMANDS or key not in config:
+            continue
+        data[key] = config[key]
+        waiting += references(config[key])
+    return data
+
+
+def _data_without_backbone(
+    modality: str, scans: Sequence[ScanFacts], spacing: np.ndarray, extent: np.ndarray
+) -> dict[str, Any]:
+    """Return the data recipe of a modality at a spacing and with patches that suit the scans and a small machine."""
+    data = merge([find_recipe("segmentation/configs", "train"), find_recipe("data", modality.lower())], {})
+    data = _data_of(data)
+    coarser = max(float(np.prod(extent / spacing)) / _VOXELS_OF_SCAN, 1.0) ** (1 / 3)
+    data["spacing"] = [round(float(length) * coarser, 3) for length in spacing]
+    data["patch_size"] = _patch_size(np.array(data["spacing"]), extent)
+    low = float(np.median([facts.low for facts in scans]))
+    if modality == "CT" and low > _CUT_AIR:
+        high = float(np.median([facts.high for facts in scans]))
+        data |= {"hu_window": [low, high], "body_threshold": low + _ABOVE_AIR}
+    return data
+
+
+def _patch_size(spacing: np.ndarray, extent: np.ndarray) -> list[int]:
+    """Return the voxels of a patch that is about as long in mm along every axis, and no longer than a scan."""
+    edge = (_VOXELS_OF_PATCH * np.prod(spacing)) ** (1 / 3)
+    most = np.ceil(extent / spacing / _STEP) * _STEP
+    return [
+        int(size) for size in np.clip(np.rint(edge / spacing / _STEP) * _STEP, 2 * _STEP, np.maximum(most, 2 * _STEP))
+    ]
+
+
+def with_settings(data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a data recipe with settings of the user.
+
+    Raises:
+        ValueError: if the recipe has no such setting.
+    """
+    unknown = [key for key in settings if key not in data or key not in _SETTINGS]
+    if unknown:
+        known = ", ".join(f"--{key}" for key in _SETTINGS if key in data)
+        raise ValueError(f"There is no setting --{unknown[0]} for these scans; there are {known}.")
+    return {**data, **settings}

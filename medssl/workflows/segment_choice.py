@@ -1,0 +1,156 @@
+"""Which network segments: the solved probe or a fine-tuned one, tested on labelled scans that were left out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from medssl.files import write_json
+from medssl.workflows.segment_predict import Predictor, in_ras, load_volume
+from medssl.workflows.segment_progress import Display
+from medssl.workflows.segment_training import LabelledCase, Trainer, load_run
+
+# Labelled scans that are left out, one at a time: for the probe, and for fine-tuning, which takes minutes for each.
+_LEFT_OUT, _LEFT_OUT_OF_FINE_TUNING = 3, 1
+_MINUTES_OF_MORE = 20.0
+# A shorter fine-tuning is not worth its place.
+_LEAST_SECONDS = 60.0
+_LEFT_OUT_SECONDS = 30.0
+_METHODS = {"probe": "a linear probe", "fine_tune": "a fine-tuned network"}
+_UNTESTED = "There was time for it; with one labelled scan none could be left out to compare it with the probe."
+Scores = dict[str, dict[str, float | None]]
+
+
+@dataclass
+class Choice:
+    """The network that segments.
+
+    Attributes:
+        run: its folder.
+        reason: why it was chosen.
+        scores: Dice by left-out case and structure.
+    """
+
+    run: Path
+    reason: str
+    scores: Scores = field(default_factory=dict)
+
+    def expected(self) -> dict[str, float | None]:
+        """Return the mean Dice of every structure over the left-out scans that show it, and ``mean`` over all."""
+        names = dict.fromkeys(name for scores in self.scores.values() for name in scores)
+        means = {name: _mean([scores[name] for scores in self.scores.values()]) for name in names}
+        return {**means, "mean of all": _mean(list(means.values()))} if means else {}
+
+
+class Chooser:
+    """Trains networks on the labelled scans and chooses one.
+
+    Args:
+        trainer: trains and keeps them.
+        cases: labelled scans.
+        names: of the structures.
+        minutes: asked for by the user, for the whole command.
+        display: shows the progress.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        cases: Sequence[LabelledCase],
+        names: Mapping[int, str],
+        minutes: float,
+        display: Display,
+    ) -> None:
+        self.trainer = trainer
+        self.cases = cases
+        self.names = names
+        self.minutes = minutes
+        self.display = display
+
+    def choose(self, num_predictions: int, other_seconds: float, obstacle: str) -> Choice:
+        """Return the network for the other scans.
+
+        Args:
+            num_predictions: scans that are to be segmented.
+            other_seconds: for what comes after, besides segmenting.
+            obstacle: a sentence that says why there can be no fine-tuning; empty if there can.
+        """
+        held_out = self.cases[:_LEFT_OUT] if len(self.cases) > 1 else []
+        self.display.left.expect("left out", len(held_out), _LEFT_OUT_SECONDS)
+        with self.display.unit("probe", f"Fit a linear probe to {len(self.cases)} labelled scans"):
+            run = self.trainer.train("probe", self.cases)
+        probe = Choice(run, f"a linear probe. {obstacle}".strip(), self._left_out("probe", held_out, None))
+        self.display.left.expect("fine_tune", 0, 0.0)
+        if obstacle:
+            return probe
+        seconds = self.display.left.of_unit("left out") if held_out else self.display.left.of_unit("predict")
+        left = 60 * self.minutes - self.display.elapsed - num_predictions * seconds - other_seconds
+        return self._with_fine_tuning(probe, left, held_out[: self._num_left_out()])
+
+    def _num_left_out(self) -> int:
+        return _LEFT_OUT if self.minutes >= _MINUTES_OF_MORE else _LEFT_OUT_OF_FINE_TUNING
+
+    def _with_fine_tuning(self, probe: Choice, left: float, held_out: Sequence[LabelledCase]) -> Choice:
+        share = left / (1 + len(held_out))
+        if share < _LEAST_SECONDS and not self.trainer.is_trained("fine_tune", self.cases):
+            probe.reason = f"{probe.reason} There was no time left to fine-tune; more --minutes give it some."
+            return probe
+        share = max(share, _LEAST_SECONDS)
+        self.display.left.expect("fine_tune", 1 + len(held_out), share)
+        scores = self._left_out("fine_tune", held_out, share / 60)
+        ours, theirs = ({case: s[case] for case in scores} for s in (scores, probe.scores))
+        tuned, probed = (Choice(probe.run, "", found).expected().get("mean of all") for found in (ours, theirs))
+        tested = (
+            f"Mean Dice on {len(held_out)} labelled scan(s) left out: {_number(tuned)} fine-tuned, "
+            f"{_number(probed)} with the probe."
+        )
+        if held_out and (probed or 0.0) >= (tuned or 0.0):
+            self.display.left.expect("fine_tune", 0, 0.0)
+            probe.reason = f"a linear probe. {tested}"
+            return probe
+        run = self._fine_tuned(self.cases, share / 60, f"{len(self.cases)} labelled scans")
+        return Choice(run, f"a fine-tuned network. {tested if held_out else _UNTESTED}", scores)
+
+    def _left_out(self, method: str, held_out: Sequence[LabelledCase], minutes: float | None) -> Scores:
+        """Return the Dice of scans of networks that learnt from all others."""
+        scores = {}
+        for left_out in held_out:
+            others = [case for case in self.cases if case.case != left_out.case]
+            if method == "fine_tune":
+                self._fine_tuned(others, minutes, f"the labelled scans without {left_out.case}")
+            with self.display.unit("left out", f"Test {_METHODS[method]} on {left_out.case}"):
+                scores[left_out.case] = _tested(self.trainer.train(method, others, minutes), left_out, self.names)
+        return scores
+
+    def _fine_tuned(self, cases: Sequence[LabelledCase], minutes: float | None, on: str) -> Path:
+        with self.display.unit("fine_tune", f"Fine-tune on {on}"):
+            return self.trainer.train("fine_tune", cases, minutes)
+
+
+def _tested(run: Path, case: LabelledCase, names: Mapping[int, str]) -> dict[str, float | None]:
+    """Return the Dice of every structure of a scan, computed now or before; None where the mask lacks it."""
+    kept = run / "left_out" / f"{case.case}.json"
+    if kept.is_file():
+        return json.loads(kept.read_text(encoding="utf-8"))
+    label = np.rint(load_volume(case.label).numpy())
+    found = in_ras(Predictor(load_run(run))(case.image).label).numpy()
+    scores = {name: _dice(found == value, label == value) for value, name in names.items()}
+    write_json(kept, scores)
+    return scores
+
+
+def _dice(found: np.ndarray, wanted: np.ndarray) -> float | None:
+    if not wanted.any():
+        return None
+    return round(2 * float((found & wanted).sum()) / float(found.sum() + wanted.sum()), 4)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"

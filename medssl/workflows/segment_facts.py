@@ -1,0 +1,199 @@
+"""What is known of every scan and mask after reading it once; kept until the file changes."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import nibabel as nib
+import nrrd
+import numpy as np
+import SimpleITK as sitk
+
+from medssl.files import write_json
+from medssl.scans.contents import content_hash, image_problems, label_counts, label_problems
+from medssl.scans.dicom import series_files
+from medssl.scans.geometry import pair_problems
+from medssl.scans.headers import VolumeHeader, read_header
+from medssl.scans.integrity import has_error, read_whole
+from medssl.workflows.segment_memory import require_memory
+
+# Raised when the same file would give other facts.
+VERSION = 1
+_MODALITY = "0008|0060"
+# HU of air lie far below 0, and no magnitude of MR does.
+_HIGHEST_AIR = -100.0
+Facts = TypeVar("Facts", "ScanFacts", "MaskFacts")
+
+
+@dataclass(frozen=True)
+class ScanFacts:
+    """What a scan is.
+
+    Attributes:
+        content: hash of its voxels.
+        shape: voxels along right, anterior and superior.
+        spacing: mm along right, anterior and superior.
+        low, high: smallest and largest value.
+        modality: CT or MR: what DICOM says, else by the values.
+        problem: why it cannot be used; empty if it can.
+        warnings: what may be wrong with it.
+    """
+
+    content: str = ""
+    shape: Sequence[int] = ()
+    spacing: Sequence[float] = ()
+    low: float = 0.0
+    high: float = 0.0
+    modality: str = ""
+    problem: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def extent(self) -> tuple[float, ...]:
+        """Size in mm along right, anterior and superior."""
+        return tuple(size * length for size, length in zip(self.shape, self.spacing, strict=True))
+
+
+@dataclass(frozen=True)
+class MaskFacts:
+    """What a mask is.
+
+    Attributes:
+        content: hash of its voxels.
+        counts: voxels of every value but 0, as text, as JSON has it.
+        segments: name of every value, as text, of a segmentation of 3D Slicer; empty elsewhere.
+        problem: why it cannot be used; empty if it can.
+    """
+
+    content: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+    segments: dict[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+def scan_facts(path: Path, kept: Path) -> ScanFacts:
+    """Read a scan to its end, or find what was kept of it.
+
+    Args:
+        path: file, or folder of a DICOM series.
+        kept: JSON file of the facts.
+    """
+    return _kept(kept, fingerprint(path), ScanFacts, lambda: _read_scan(path))
+
+
+def mask_facts(path: Path, scan: Path, kept: Path) -> MaskFacts:
+    """Read a mask to its end and compare it with its scan, or find what was kept of it.
+
+    Args:
+        path: of the mask.
+        scan: file, or folder of a DICOM series, that can be used.
+        kept: JSON file of the facts.
+    """
+    return _kept(kept, fingerprint(path) + fingerprint(scan), MaskFacts, lambda: _read_mask(path, scan))
+
+
+def are_known(path: Path, kept: Path) -> bool:
+    """Say whether the facts of a scan are kept, so that it need not be read."""
+    return _read_kept(kept, fingerprint(path)) is not None
+
+
+def fingerprint(path: Path) -> str:
+    """Return a hash of the names, sizes and times of change of a file, or of the files of a folder."""
+    files = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
+    states = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(json.dumps([VERSION, states]).encode()).hexdigest()
+
+
+def _kept(kept: Path, key: str, kind: type[Facts], read: Callable[[], Facts]) -> Facts:
+    found = _read_kept(kept, key)
+    if found is not None:
+        return kind(**found)
+    facts = read()
+    # What failed is tried again: the memory may have been short.
+    if not facts.problem:
+        write_json(kept, {"key": key, "facts": asdict(facts)})
+    return facts
+
+
+def _read_kept(kept: Path, key: str) -> dict[str, Any] | None:
+    try:
+        content = json.loads(kept.read_text(encoding="utf-8"))
+        return content["facts"] if content["key"] == key else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _read_scan(path: Path) -> ScanFacts:
+    try:
+        require_memory(path, read_header(path).shape)
+    except (ValueError, MemoryError) as error:
+        return ScanFacts(problem=_without_path(error, path))
+    whole = read_whole(path)
+    if whole.voxels is None:
+        return ScanFacts(problem=_first_error(whole.problems, path))
+    modality = _modality(path, float(whole.voxels.min()))
+    problems = [*whole.problems, *image_problems(whole.voxels, modality)]
+    shape, spacing = _turned(whole.header)
+    return ScanFacts(
+        content=content_hash(whole.voxels),
+        shape=shape,
+        spacing=spacing,
+        low=float(whole.voxels.min()),
+        high=float(whole.voxels.max()),
+        modality=modality,
+        problem=_first_error(problems, path),
+        warnings=[problem.text for problem in problems if problem.severity == "warning"],
+    )
+
+
+def _read_mask(path: Path, scan: Path) -> MaskFacts:
+    whole = read_whole(path)
+    if whole.voxels is None:
+        return MaskFacts(problem=_first_error(whole.problems, path))
+    values = dict.fromkeys(range(2**16), "")
+    problems = [*pair_problems(read_header(scan), whole.header), *label_problems(whole.voxels, values)]
+    if has_error(problems):
+        return MaskFacts(problem=_first_error(problems, path))
+    counts = {str(value): count for value, count in label_counts(whole.voxels).items() if value != 0}
+    problem = "" if counts else "the mask is empty; its scan is segmented like the others."
+    return MaskFacts(content_hash(whole.voxels), counts, _segments(path), problem)
+
+
+def _modality(path: Path, low: float) -> str:
+    if path.is_dir():
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(series_files(path)[0])
+        reader.ReadImageInformation()
+        if reader.HasMetaDataKey(_MODALITY) and reader.GetMetaData(_MODALITY).strip() in ("CT", "MR"):
+            return reader.GetMetaData(_MODALITY).strip()
+    return "CT" if low <= _HIGHEST_AIR else "MR"
+
+
+def _segments(path: Path) -> dict[str, str]:
+    """Return the names of the values of a segmentation of 3D Slicer."""
+    if not path.name.lower().endswith(".nrrd"):
+        return {}
+    header = nrrd.read_header(str(path))
+    numbers = [key[len("Segment") : -len("_LabelValue")] for key in header if key.endswith("_LabelValue")]
+    return {
+        str(int(header[f"Segment{number}_LabelValue"])): header.get(f"Segment{number}_Name", f"segment {number}")
+        for number in numbers
+    }
+
+
+def _turned(header: VolumeHeader) -> tuple[list[int], list[float]]:
+    order = np.argsort(nib.io_orientation(header.affine)[:, 0])
+    return [int(header.grid[axis]) for axis in order], [float(header.spacing[axis]) for axis in order]
+
+
+def _first_error(problems: list, path: Path) -> str:
+    found = next((problem.text for problem in problems if problem.severity == "error"), "")
+    return _without_path(found, path)
+
+
+def _without_path(error: object, path: Path) -> str:
+    """Return a message without the path that it begins with; the report names the file already."""
+    return str(error).removeprefix(f"{path} ").removeprefix("cannot be used: ")

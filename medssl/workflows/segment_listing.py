@@ -1,0 +1,109 @@
+"""Which scans there are and which masks belong to them; what cannot be used is listed instead of ending the command."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from medssl.data.names import require_safe_case
+from medssl.scans.dicom import series_files
+from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS
+
+# Longest first, so that `.nii.gz` and `.seg.nrrd` go as a whole.
+_ENDINGS = tuple(sorted((".seg.nrrd", *NIFTI_ENDINGS, *ITK_ENDINGS), key=len, reverse=True))
+_SUFFIXES = tuple(mark + word for mark in " ._-" for word in ("segmentation", "labels", "label", "mask", "seg"))
+
+
+@dataclass
+class Listing:
+    """What was found.
+
+    Attributes:
+        scans: file, or folder of a DICOM series, by case.
+        labels: mask by case.
+        problems: one sentence for everything left out, by the name of its file.
+    """
+
+    scans: dict[str, Path] = field(default_factory=dict)
+    labels: dict[str, Path] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+def list_scans(scans: Path, labels: Path, output_dir: Path) -> Listing:
+    """List the scans of a folder and their masks.
+
+    A scan is a volume (NIfTI, NRRD, MetaImage) or a sub-folder with one DICOM series, its case the name without the
+    ending. Its mask has the same name, or one with a suffix such as ``_seg`` or ``-label``.
+
+    Args:
+        scans: folder of the scans.
+        labels: folder of the masks; may be that of the scans if the masks have a suffix.
+        output_dir: is passed over where it lies in one of them.
+
+    Raises:
+        ValueError: if a folder is missing, or there is no scan.
+    """
+    found = Listing()
+    is_mixed = scans.resolve() == labels.resolve()
+    masks = list(_named(labels, (output_dir, scans), Listing() if is_mixed else found))
+    if is_mixed:
+        masks = [(stem, path) for stem, path in masks if _is_mask(stem, path)]
+    paths = [path for _, path in masks]
+    for case, path in _named(scans, (output_dir, labels), found):
+        if is_mixed and path in paths:
+            continue
+        if case in found.scans:
+            found.problems[path.name] = f"{found.scans[case].name} has the same name; rename one of them."
+        else:
+            found.scans[case] = path
+    if not found.scans:
+        raise ValueError(f"{scans} holds no scan that can be used: {_listed(found.problems)}")
+    _match(found, masks)
+    return found
+
+
+def _match(found: Listing, masks: list[tuple[str, Path]]) -> None:
+    for stem, path in masks:
+        case = next((name for name in (stem, _without_suffix(stem)) if name in found.scans), None)
+        if case is None:
+            found.problems[path.name] = f"there is no scan '{_without_suffix(stem)}' for this mask; rename it."
+        elif case in found.labels:
+            found.problems[path.name] = f"{found.labels[case].name} is a mask of the same scan; keep one of them."
+        else:
+            found.labels[case] = path
+
+
+def _named(folder: Path, apart: tuple[Path, ...], found: Listing) -> Iterator[tuple[str, Path]]:
+    """Yield the volumes and DICOM series of a folder with their names."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder; give the folder that holds the scans or masks.")
+    passed_over = {path.resolve() for path in apart}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.resolve() in passed_over:
+            continue
+        ending = next((ending for ending in _ENDINGS if path.name.lower().endswith(ending)), "")
+        if not ending and not path.is_dir():
+            continue
+        case = path.name if path.is_dir() else path.name[: -len(ending)]
+        try:
+            require_safe_case(case, path.name)
+            if path.is_dir():
+                series_files(path)
+        except ValueError as error:
+            found.problems[path.name] = str(error)
+        else:
+            yield case, path
+
+
+def _is_mask(stem: str, path: Path) -> bool:
+    return path.name.lower().endswith(".seg.nrrd") or _without_suffix(stem) != stem
+
+
+def _without_suffix(stem: str) -> str:
+    suffix = next((suffix for suffix in _SUFFIXES if stem.lower().endswith(suffix)), "")
+    return stem[: len(stem) - len(suffix)]
+
+
+def _listed(problems: dict[str, str]) -> str:
+    if not problems:
+        return f"neither volumes ({', '.join(_ENDINGS)}) nor folders of DICOM slices."
+    return " ".join(f"{name}: {text}" for name, text in problems.items())

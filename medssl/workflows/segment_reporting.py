@@ -1,0 +1,116 @@
+"""What the report of a few-label segmentation says."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from medssl.evaluation.segment_measures import Measure, flags
+from medssl.evaluation.segment_report import ScanRow, SegmentReport, StructureRow
+from medssl.evaluation.segment_thumbnail import structure_colours
+from medssl.workflows.segment_backbone import Backbone
+from medssl.workflows.segment_choice import Choice
+from medssl.workflows.segment_inputs import Inputs
+from medssl.workflows.segment_predictions import ENDINGS, Found
+
+_SUGGESTED = 3
+_CORRECTED = "this segmentation was changed by hand, and kept; save it into the folder of labels to learn from it."
+
+
+def segment_report(
+    inputs: Inputs,
+    start: Backbone,
+    choice: Choice,
+    absent: str,
+    segmented: Mapping[str, Found],
+    labelled: Mapping[str, Found],
+    problems: Mapping[str, str],
+) -> SegmentReport:
+    """Return the content of the report.
+
+    Args:
+        inputs: scans and masks.
+        start: what the network started from.
+        choice: the network.
+        absent: what a structure is that a mask lacks.
+        segmented: by case.
+        labelled: by case.
+        problems: one sentence for everything left out, by the name of its file.
+    """
+    names = inputs.structures.names
+    order = sorted(segmented, key=lambda case: _certainty(segmented[case], names))
+    known = [found.measures for found in labelled.values()]
+    rows = {}
+    for case in order:
+        others = [found.measures for other, found in segmented.items() if other != case]
+        rows[case] = _row(inputs, case, segmented[case], known, others)
+    return SegmentReport(
+        title=f"{len(segmented)} scans segmented from {len(labelled)} labelled ones",
+        colours=structure_colours(list(names.values())),
+        facts=_facts(inputs, start, choice, absent),
+        expected=choice.expected(),
+        expected_note=_expected_note(choice, len(labelled)),
+        next_scans={case: _reason(segmented[case], rows[case], names) for case in order[:_SUGGESTED]},
+        left_out=problems,
+        segmented=list(rows.values()),
+        labelled=[_row(inputs, case, found) for case, found in labelled.items()],
+    )
+
+
+def _facts(inputs: Inputs, start: Backbone, choice: Choice, absent: str) -> dict[str, str]:
+    data = start.data
+    spacing, patch = (" x ".join(f"{size:g}" for size in data[key]) for key in ("spacing", "patch_size"))
+    facts = {
+        "Modality": inputs.modality_reason,
+        "Starting from": start.reason,
+        "Network": choice.reason,
+        "Seen at": f"{spacing} mm, in windows of {patch} voxels.",
+        "Masks": f"{len(inputs.masks)}: {', '.join(inputs.masks)}.",
+    }
+    for name, cases in inputs.structures.absent().items():
+        meant = "counts as background" if absent == "background" else "is ignored: it may be there and not be drawn"
+        facts[f"No {name}"] = f"in {len(cases)} of {len(inputs.masks)} masks ({', '.join(cases)}), where it {meant}."
+    return facts
+
+
+def _expected_note(choice: Choice, num_labelled: int) -> str:
+    if not choice.scores:
+        return (
+            "Unknown. With one labelled scan none can be left out to test on; with a second one, this table shows the "
+            "Dice of every structure."
+        )
+    number = len(choice.scores)
+    return (
+        f"Dice on {number} of your {num_labelled} labelled scans ({', '.join(choice.scores)}), each segmented by a "
+        f"network that learnt from the other {num_labelled - 1} only. The one that segmented your scans learnt from "
+        f"all {num_labelled}. So few scans give a rough idea, no more."
+    )
+
+
+def _row(
+    inputs: Inputs,
+    case: str,
+    found: Found,
+    labelled: Sequence[Mapping[int, Measure]] = (),
+    others: Sequence[Mapping[int, Measure]] = (),
+) -> ScanRow:
+    rows = []
+    for value, name in inputs.structures.names.items():
+        shown = found.measures.get(value)
+        said = flags(value, shown, labelled, others) if labelled else []
+        rows.append(StructureRow(name, shown and shown.volume_ml, found.confidence.get(value), said))
+    notes = [*inputs.notes[case], *([_CORRECTED] if found.corrected else [])]
+    outputs = [f"segmentations/{case}{ending}" for ending in ENDINGS] if labelled else []
+    return ScanRow(case, inputs.scans[case].name, rows, found.picture, notes, outputs)
+
+
+def _certainty(found: Found, names: Mapping[int, str]) -> float:
+    """Mean confidence over the structures; one that was not found counts as 0."""
+    return float(np.mean([found.confidence.get(value, 0.0) for value in names]))
+
+
+def _reason(found: Found, row: ScanRow, names: Mapping[int, str]) -> str:
+    least = min(names, key=lambda value: found.confidence.get(value, 0.0))
+    marked = sum(bool(structure.flags) for structure in row.structures)
+    confidence = found.confidence.get(least)
+    worst = f"{names[least]} was not found" if confidence is None else f"{names[least]} at {confidence:.2f}"
+    return f"mean confidence {_certainty(found, names):.2f}, least: {worst}; {marked} structures to look at."

@@ -1,0 +1,138 @@
+"""Networks trained on labelled scans, each in a folder named after all that decides it: none is trained twice."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medssl.data.datalist import Datalist, write_datalist
+from medssl.files import file_sha256, write_json
+from medssl.networks.state_dicts import read_weights
+from medssl.packaging.inference_config import build_network, inference_config
+from medssl.packaging.loading import LoadedBundle
+from medssl.packaging.weights import load_strictly
+from medssl.runs.folder import read_config
+from medssl.runs.record import read_run_record
+from medssl.workflows.backbones import backbone_settings
+from medssl.workflows.segment_backbone import Backbone
+from medssl.workflows.training import train_segmentation
+
+# Windows overlap less than in an evaluation, for speed; the bundle keeps the value.
+_OVERLAP = 0.25
+_STEPS_PER_EPOCH = 10
+# Of all labelled scans together, for the probe.
+_MAX_VOXELS = 100_000
+PATCHES_PER_BATCH = 2
+
+
+@dataclass(frozen=True)
+class LabelledCase:
+    """A scan with its mask.
+
+    Attributes:
+        case: id.
+        image: file or folder of the scan.
+        label: file of the mask, with the values of training.
+        content: hash of both.
+    """
+
+    case: str
+    image: Path
+    label: Path
+    content: str
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains networks on some of the labelled scans.
+
+    Args:
+        folder: of lists, features and runs.
+        backbone: what they start from.
+        modality: of the scans.
+        names: of the label values 1, 2, ...
+        absent: ``ignore`` or ``background``: what a structure that a mask lacks is there.
+        budget: minutes that the user gives to the whole: with another number, fine-tuning starts anew.
+        num_labelled: all labelled scans. A probe on some of them takes as many voxels of each as one on all, so that no
+            further features are computed.
+    """
+
+    folder: Path
+    backbone: Backbone
+    modality: str
+    names: Mapping[int, str]
+    absent: str
+    budget: float
+    num_labelled: int
+
+    def is_trained(self, method: str, cases: Sequence[LabelledCase]) -> bool:
+        """Say whether a run is finished, so that `train` returns at once."""
+        run = self._run(method, cases)
+        return (run / "run.json").is_file() and bool(read_run_record(run)["finished"])
+
+    def train(self, method: str, cases: Sequence[LabelledCase], minutes: float | None = None) -> Path:
+        """Return the folder of a finished run, trained now or before.
+
+        Args:
+            method: ``probe`` or ``fine_tune``.
+            cases: to learn from.
+            minutes: of a fine-tuning.
+        """
+        run = self._run(method, cases)
+        if self.is_trained(method, cases):
+            return run
+        datalist = self.folder / "lists" / f"{run.name}.json"
+        write_datalist(self._listed(cases), datalist)
+        data = self.folder / "lists" / f"{run.name}-data.json"
+        write_json(data, self.backbone.data)
+        settings: dict[str, Any] = {"overlap": _OVERLAP, **self.backbone.network}
+        if method == "probe":
+            setting = "linear_probe"
+            settings |= {"features_dir": str((self.folder / "features").resolve()), "absent": self.absent}
+            settings["max_voxels"] = self._voxels_of_case() * len(cases)
+        else:
+            setting = "fine_tune" if self.backbone.source is not None else "from_scratch"
+            settings |= {
+                "minutes": minutes,
+                "steps_per_epoch": _STEPS_PER_EPOCH,
+                "patches_per_batch": PATCHES_PER_BATCH,
+            }
+        train_segmentation(
+            *(setting, datalist, [str(data)], run),
+            backbone=self.backbone.source,
+            overrides=settings,
+            resume=True,
+            allow_changed=True,
+        )
+        return run
+
+    def _voxels_of_case(self) -> int:
+        return max(_MAX_VOXELS // self.num_labelled, 1)
+
+    def _run(self, method: str, cases: Sequence[LabelledCase]) -> Path:
+        weights = None
+        if self.backbone.source is not None:
+            weights = file_sha256(backbone_settings(self.backbone.source)["backbone_weights"])
+        decided_by = [
+            *(method, weights, self.backbone.network, self.backbone.data, self.absent, dict(self.names)),
+            self.budget if method == "fine_tune" else self._voxels_of_case(),
+            [(case.case, case.content) for case in cases],
+        ]
+        key = hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()
+        return self.folder / "runs" / f"{method}-{key[:16]}"
+
+    def _listed(self, cases: Sequence[LabelledCase]) -> Datalist:
+        training = tuple(
+            {"case": c.case, "image": str(c.image.absolute()), "label": str(c.label.absolute())} for c in cases
+        )
+        return Datalist("few labels", self.modality, {0: "background", **self.names}, {"training": training})
+
+
+def load_run(run: Path) -> LoadedBundle:
+    """Return what inference with a finished run needs, as a packed bundle gives it."""
+    config = inference_config("segmentation", read_config(run))
+    network = build_network(config)
+    load_strictly(network, read_weights(run / "model.pt"))
+    return LoadedBundle(run, config, network)

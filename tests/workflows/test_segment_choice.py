@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from medssl.data.datalist import read_datalist
+from medssl.workflows import segment_choice
+from medssl.workflows.segment_backbone import choose_backbone
+from medssl.workflows.segment_choice import Choice, Chooser
+from medssl.workflows.segment_progress import Display
+from medssl.workflows.segment_training import LabelledCase, Trainer
+
+NAMES = {1: "one", 2: "two"}
+
+
+@pytest.fixture
+def chooser(ct_list, pretrained, tmp_path, monkeypatch):
+    """Gives a chooser over some labelled scans, with seconds to fine-tune and a clock that stands still."""
+    monkeypatch.setattr(segment_choice, "_LEAST_SECONDS", 0.1)
+    monkeypatch.setattr(Display, "elapsed", 0.0)
+    listed = read_datalist(ct_list)
+    names = {value: name for value, name in listed.labels.items() if value}
+    labelled = [
+        LabelledCase(case["case"], Path(case["image"]), Path(case["label"]), case["case"])
+        for case in listed.section("training")
+    ]
+
+    def make(num_labelled, minutes):
+        trainer = Trainer(
+            tmp_path, choose_backbone(str(pretrained), "CT", []), "CT", names, "ignore", minutes, num_labelled
+        )
+        return Chooser(trainer, labelled[:num_labelled], names, minutes, Display(Console(quiet=True)))
+
+    return make
+
+
+def test_with_two_labels_both_networks_are_tested_on_the_scan_that_was_left_out(chooser, tmp_path):
+    made = chooser(2, 0.06).choose(0, 0.0, "")
+    assert "Mean Dice on 1 labelled scan(s) left out" in made.reason
+    tested = {path.parts[-3].split("-")[0] for path in tmp_path.glob("runs/*/left_out/*.json")}
+    assert tested == {"probe", "fine_tune"}
+    assert made.run.name.split("-")[0] in tested
+    assert made.expected()["mean of all"] is not None
+
+
+def test_with_one_label_fine_tuning_is_chosen_where_there_is_time_and_says_that_it_is_untested(chooser):
+    made = chooser(1, 0.03).choose(0, 0.0, "")
+    assert made.run.name.startswith("fine_tune") and made.scores == {}
+    assert "with one labelled scan none could be left out" in made.reason
+
+
+def test_without_time_or_with_an_obstacle_the_probe_is_chosen(chooser):
+    timed_out = chooser(1, 0.0).choose(0, 0.0, "")
+    assert timed_out.run.name.startswith("probe") and "no time left" in timed_out.reason
+    hindered = chooser(1, 10.0).choose(0, 0.0, "Masks lack a structure.")
+    assert hindered.run == timed_out.run and "Masks lack a structure." in hindered.reason
+
+
+def test_the_expected_dice_is_that_of_the_scans_that_show_a_structure(tmp_path):
+    found = Choice(tmp_path, "", {"a": {"liver": 0.8, "spleen": None}, "b": {"liver": 0.6, "spleen": 0.5}}).expected()
+    assert found == {"liver": pytest.approx(0.7), "spleen": 0.5, "mean of all": pytest.approx(0.6)}
