@@ -86,8 +86,9 @@ def _scaled(voxels: np.ndarray, slope: float, intercept: float) -> np.ndarray:
         return voxels
     result = np.empty(voxels.shape, np.float32, order="F")
     # float64 for one slab at a time, not for a whole volume.
-    for index in range(voxels.shape[-1]):
-        result[..., index] = apply_read_scaling(voxels[..., index], np.float64(slope), np.float64(intercept))
+    with np.errstate(over="ignore"):  # Whoever loads it refuses Inf.
+        for index in range(voxels.shape[-1]):
+            result[..., index] = apply_read_scaling(voxels[..., index], np.float64(slope), np.float64(intercept))
     return result
 
 

@@ -30,7 +30,7 @@ IMAGES = {
     "stream": ("error", "damaged", {**SCAN, "spoil": cut}),
     "header": ("error", "singular", {**SCAN, "affine": np.diag([0.0, 0, 0, 1])}),
     "odd header": ("warning", "neither sform nor qform", {**SCAN, "sform_code": 0, "qform_code": 0}),
-    "voxels": ("error", "NaN or Inf", {"voxels": with_nan(hounsfield())}),
+    "voxels": ("error", "NaN, Inf", {"voxels": with_nan(hounsfield())}),
     "voxels as scaled by the header": ("error", "float32", {**SCAN, "scl_slope": 1e38}),
     "HU": ("warning", "lowest value is 0", {"voxels": hounsfield() + 1000}),
 }
