@@ -17,6 +17,7 @@ from medssl.scans.contents import image_problems, whole_number_problems
 from medssl.scans.geometry import pair_problems
 from medssl.scans.headers import VolumeHeader
 from medssl.scans.integrity import has_error, verified_header
+from medssl.scans.memory import ScanTooLargeError, naming_memory
 from medssl.scans.nifti import LoadedNifti
 from medssl.scans.pictures import PICTURE_ENDINGS, PictureReader
 from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS, SimpleITKReader
@@ -78,6 +79,13 @@ class VerifiedLoadImage(LoadImage):
         Raises:
             ValueError: if the file is damaged, cannot be read or holds unusable values; the message names it.
         """
+        with naming_memory(filename):
+            loaded = self._load(filename, reader)
+            volume, *rest = (loaded,) if self.image_only else loaded
+            volume = self._judged(volume if self.dtype is not None else _in_kept_type(volume), filename)
+        return (volume, *rest) if rest else volume
+
+    def _load(self, filename: Any, reader: ImageReader | None) -> Any:
         paths = ensure_tuple(filename)
         if reader is None and not self.has_own_reader and all(_ends(path, NIFTI_ENDINGS) for path in paths):
             reader = LoadedNifti(paths, self.spatial_dims)
@@ -86,12 +94,11 @@ class VerifiedLoadImage(LoadImage):
         try:
             # What a cast makes infinite is counted below.
             with np.errstate(over="ignore"):
-                loaded = super().__call__(filename, reader)
+                return super().__call__(filename, reader)
+        except (MemoryError, ScanTooLargeError):
+            raise
         except Exception as error:
             raise ValueError(f"{filename} cannot be read: {error}") from error
-        volume, *rest = (loaded,) if self.image_only else loaded
-        volume = self._judged(volume if self.dtype is not None else _in_kept_type(volume), filename)
-        return (volume, *rest) if rest else volume
 
     def _judged(self, volume: Tensor, filename: Any) -> Tensor:
         """Return the volume, a label with whole numbers; refuse unusable values."""
