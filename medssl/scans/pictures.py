@@ -63,6 +63,8 @@ def read_picture(path: str | os.PathLike[str], kind: Kind = "image") -> np.ndarr
         with Image.open(path) as image:
             has_wide_colours = image.mode in ("RGB", *_WITH_ALPHA) and ";16" in repr(image.tile)
             image.load()
+    except MemoryError:
+        raise
     except Exception as error:
         # Pillow's errors share no base class.
         raise ValueError(f"{path} cannot be read as a picture ({error}); copy or export it again.") from error

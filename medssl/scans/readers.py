@@ -14,6 +14,7 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 from nibabel.volumeutils import apply_read_scaling
 
 from medssl.scans.dicom import damaged_slice, series_files
+from medssl.scans.memory import ScanTooLargeError, itk_bytes, naming_memory, require_memory
 from medssl.scans.pictures import Kind, is_picture, read_picture
 from medssl.scans.streams import whole_nifti
 
@@ -92,11 +93,12 @@ def read_volume(path: str | os.PathLike[str], kind: Kind = "image") -> np.ndarra
         ValueError: if it cannot be read, or is a damaged NIfTI file; the message names the file or, in a series, the
             slice.
     """
-    if is_picture(path):
-        return read_picture(path, kind)
-    if not is_nifti(path):
-        return itk_array(read_itk(Path(path)))
-    return scaled_nifti(path, whole_nifti(path))
+    with naming_memory(path):
+        if is_picture(path):
+            return read_picture(path, kind)
+        if not is_nifti(path):
+            return itk_array(read_itk(Path(path)))
+        return scaled_nifti(path, whole_nifti(path))
 
 
 def is_nifti(path: str | os.PathLike[str]) -> bool:
@@ -121,7 +123,11 @@ def scaled_nifti(path: str | os.PathLike[str], stored: np.ndarray) -> np.ndarray
     """
     try:
         proxy = nib.load(path).dataobj
+        if (proxy.slope, proxy.inter) != (1, 0):
+            require_memory(path, 8 * stored.size)
         return apply_read_scaling(stored, np.float64(proxy.slope), np.float64(proxy.inter))
+    except (MemoryError, ScanTooLargeError):
+        raise
     except Exception as error:
         # nibabel's errors for a strange header share no base class.
         raise ValueError(f"{path} cannot be read as NIfTI ({error}); save or download it again.") from error
@@ -138,6 +144,8 @@ def read_itk(path: Path) -> sitk.Image:
     """
     files = series_files(path) if path.is_dir() else None
     try:
+        # Once as an image, once as an array.
+        require_memory(path, 2 * itk_bytes(files[0] if files else path) * (len(files) if files else 1))
         return sitk.ReadImage(files or str(path))
     except RuntimeError as error:
         damaged = (damaged_slice(files) if files else None) or path
