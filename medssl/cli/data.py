@@ -60,9 +60,11 @@ def slices(
 ) -> None:
     """Cut volumes into 2D slices with a data list of their own; the slices of a case stay in its section."""
     from medssl.data.datalist import read_datalist
+
+    listed = read_datalist(datalist)
     from medssl.data.slices import cut_slices
 
-    console.print(f"Data list: {cut_slices(read_datalist(datalist), out, axis)}", soft_wrap=True)
+    console.print(f"Data list: {cut_slices(listed, out, axis)}", soft_wrap=True)
 
 
 def folds(

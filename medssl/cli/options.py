@@ -35,6 +35,16 @@ LabelsOption = Annotated[int | None, typer.Option("--labels", help="Number of la
 FoldOption = Annotated[int, typer.Option("--fold", help="Which seeded subset of the labelled cases.")]
 
 
+def require_path(path: Path, what: str) -> None:
+    """Check that a file or folder is there, before the libraries that read it are imported, which takes seconds.
+
+    Raises:
+        FileNotFoundError: if it is not.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"There is no {what} {path}; correct the path.")
+
+
 def print_line(line: str) -> None:
     """Print a line as it is: long ones are not wrapped, and nothing in it is markup."""
     console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -21,6 +21,7 @@ from medssl.cli.options import (
     console,
     print_line,
     print_once,
+    require_path,
 )
 
 
@@ -158,11 +159,12 @@ def evaluate(
     layers: LayerOption = None,
 ) -> None:
     """Write one row of Dice, HD95, surface Dice and volumes per case and class, and print their means."""
-    from medssl.cli.results_table import results_table
-    from medssl.evaluation.metrics import read_rows
     from medssl.workflows import recipes, training
 
     rows = training.evaluate(run, datalist, section, recipes.parse_overrides(context.args), layers or ())
+    from medssl.cli.results_table import results_table
+    from medssl.evaluation.metrics import read_rows
+
     print_once(results_table(read_rows(rows)))
     print_once(f"Rows: {rows}")
 
@@ -174,11 +176,13 @@ def report(
     out: OutOption,
 ) -> None:
     """Turn rows of results into tables with intervals and tests (Markdown, CSV), a figure and pictures (PNG)."""
-    from medssl.evaluation.report import report as write_report
-
+    for path in rows:
+        require_path(path, "file or folder")
     files = [file for path in rows for file in (sorted(path.rglob("rows.jsonl")) if path.is_dir() else [path])]
     if not files:
         raise ValueError(f"There is no rows.jsonl below {', '.join(map(str, rows))}; run `medssl evaluate` first.")
+    from medssl.evaluation.report import report as write_report
+
     console.print(f"Report: {write_report(files, out)}", soft_wrap=True)
 
 

@@ -18,9 +18,10 @@ from medssl.scans.geometry import pair_problems
 from medssl.scans.headers import VolumeHeader
 from medssl.scans.integrity import has_error, verified_header
 from medssl.scans.memory import ScanTooLargeError, naming_memory
+from medssl.scans.monai_readers import PictureReader, SimpleITKReader
 from medssl.scans.nifti import LoadedNifti
-from medssl.scans.pictures import PICTURE_ENDINGS, PictureReader
-from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS, SimpleITKReader
+from medssl.scans.pictures import PICTURE_ENDINGS
+from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS
 from medssl.scans.streams import require_whole
 
 _KEPT = (torch.int8, torch.uint8, torch.int16, torch.int32)

@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.data.datalist import Datalist, read_datalist, require_few_labels
-from medssl.data.sampling import require_even_shares
 from medssl.data.splits import by_group
-from medssl.data.store import require_stored
-from medssl.evaluation.ranks import discard_rank_rows, merge_rank_rows
 from medssl.files import write_json
 from medssl.runs.folder import read_config, require_free_folder
 from medssl.runs.lock import locked_run_folder
@@ -64,14 +61,20 @@ def pretrain(
     recipe = _pretraining_recipe(method, layers, data)
     settings = {"datalist": None if datalist is None else str(Path(datalist).resolve())}
     if store is not None:
+        _require(Path(store) / "store.json", "a finished store; make it with `medssl prepare`")
         recipe.append(find_recipe("pretrain/configs", "store"))
         settings["store"] = str(Path(store).resolve())
     config = merge(recipe, settings, overrides)
     cases = _cases(config, datalist, store)
     if store is not None:
+        from medssl.data.store import require_stored
+
         config["preprocessing_sha256"] = require_same_preprocessing(store, config)
         require_stored(store, cases, config["preprocessing_sha256"])
-    require_even_shares(config["pairs_per_batch"], num_ranks())
+    if num_ranks() > 1:
+        from medssl.data.sampling import require_even_shares
+
+        require_even_shares(config["pairs_per_batch"], num_ranks())
     _run(config, recipe, {**settings, **(overrides or {})}, output_dir, resume, allow_changed)
     return output_dir / "backbone.pt"
 
@@ -242,6 +245,8 @@ def _require_trainable(setting: str, config: Mapping[str, Any], has_validation: 
 
 
 def _evaluate_on_ranks(config_file: Path, cases: Sequence[str]) -> None:
+    from medssl.evaluation.ranks import discard_rank_rows, merge_rank_rows
+
     run_dir = config_file.parent
     on_first_rank(partial(discard_rank_rows, run_dir))
     if rank() < len(cases):
