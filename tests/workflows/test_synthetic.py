@@ -85,3 +85,11 @@ def test_a_data_list_and_a_store_are_refused_where_none_is_read(ct_list, tmp_pat
 def test_scans_without_a_data_list_are_refused(tmp_path):
     with pytest.raises(ValueError, match="reads scans; give a data list with --datalist"):
         pretrain("kats", None, ["ct"], tmp_path / "run", overrides=SETTINGS)
+
+
+def test_windows_by_the_shortest_side_need_no_look_at_every_volume():
+    recipe = [find_recipe("pretrain/configs", "train"), find_recipe("pretrain/configs/methods", "simclr")]
+    layers = [find_recipe("pretrain/configs", "scale_aware"), find_recipe("data", "synthetic")]
+    sizes = {"patch_size": [48, 48, 48], "pairs_per_batch": 1, "window_divisor": 2}
+    batch = ConfigParser(merge([*recipe, *layers], {}, sizes)).get_parsed_content("train::batches")[0]
+    assert batch["view_1"].shape == (1, 1, 32, 32, 32)
