@@ -15,6 +15,7 @@ from .slices import cut_slices as cut_slices
 from .splits import k_folds as k_folds
 from .splits import nested_few_label_subsets as nested_few_label_subsets
 from .store import StoreDataset as StoreDataset
+from .turns import TakingTurns as TakingTurns
 from .unlabeled import WithUnlabeled as WithUnlabeled
 from .unlabeled import load_unlabeled as load_unlabeled
 from .volumes import StoredVolume as StoredVolume

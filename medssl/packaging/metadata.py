@@ -113,7 +113,8 @@ def _data_source(record: Mapping[str, Any]) -> str:
         source = record["source"]
         origin = source.get("trained_on", f"weights published with {source['paper']}")
         return f"{origin} SHA-256 {source['sha256']}"
-    return f"data list '{record['datalist']['name']}', SHA-256 {record['datalist']['sha256']}"
+    kind = "made by" if record["datalist"]["modality"] == "synthetic" else "data list"
+    return f"{kind} '{record['datalist']['name']}', SHA-256 {record['datalist']['sha256']}"
 
 
 def _task(record: Mapping[str, Any], labels: Mapping[int, str]) -> str:
@@ -121,5 +122,6 @@ def _task(record: Mapping[str, Any], labels: Mapping[int, str]) -> str:
     if not labels:
         # The training of these weights is unknown.
         trained = "Pretrained" if "trained_on" in record.get("source", {}) else "Self-supervised"
-        return f"{trained} {record['method']} backbone for {modality}"
+        scans = "scans of any modality" if modality == "synthetic" else modality
+        return f"{trained} {record['method']} backbone for {scans}"
     return f"{modality} segmentation of {', '.join(labels.values())} ({record['setting'].replace('_', ' ')})"

@@ -121,7 +121,7 @@ def _data(record: Mapping[str, Any]) -> str:
         if "trained_on" in record["source"]:
             return f"{record['source']['trained_on']} The network: {record['source']['paper']}"
         return f"The {_scans(record)} that the authors name in their paper: {record['source']['paper']}"
-    if not datalist["counts"]:
+    if _is_synthetic(record):
         return f"No scans: {datalist['name']}, made from a seed; SHA-256 of their settings: `{datalist['sha256']}`"
     counts = ", ".join(f"{count} {section}" for section, count in datalist["counts"].items())
     lines = [
@@ -134,6 +134,10 @@ def _data(record: Mapping[str, Any]) -> str:
     if datalist.get("licence"):
         lines.append(f"- licence of the data: {datalist['licence']}")
     return "\n".join(lines)
+
+
+def _is_synthetic(record: Mapping[str, Any]) -> bool:
+    return record["datalist"]["modality"] == "synthetic"
 
 
 def _is_2d(record: Mapping[str, Any]) -> bool:
@@ -205,7 +209,8 @@ def _use(record: Mapping[str, Any], labels: Mapping[int, str]) -> str:
             f"To outline {', '.join(labels.values())} in {_scans(record)} like those above, in research, as a first "
             "draft that a person corrects."
         )
-    return f"To start networks for {_scans(record)} that are to be trained on few labelled ones, in research."
+    scans = "scans of any modality" if _is_synthetic(record) else _scans(record)
+    return f"To start networks for {scans} that are to be trained on few labelled ones, in research."
 
 
 def _seen(record: Mapping[str, Any]) -> str:
@@ -215,12 +220,16 @@ def _seen(record: Mapping[str, Any]) -> str:
         return f"The weights have seen the {_scans(record)} of the authors only."
     if record["backbone_sha256"]:
         return f"The head was trained on {_scans(record)} of the list above; what the backbone saw is in its own card."
+    if _is_synthetic(record):
+        return "The weights have seen synthetic volumes only, and no scan."
     return f"The weights have seen {_scans(record)} of the list above only."
 
 
 def _licence(record: Mapping[str, Any]) -> str:
     if "source" in record:
         return f"The weights: {record['source']['licence']}"
+    if _is_synthetic(record):
+        return "No data of others were used."
     licence = record["datalist"].get("licence")
     return (
         f"The data are under {licence}." if licence else "The data list does not say under which licence the data are."

@@ -34,10 +34,11 @@ def ball(centre: Array, axes: Array, turn: Array | tuple[float, ...] = (0, 0, 0)
 def level(points: Array, centre: Array, axes: Array, turn: Array | tuple[float, ...] = (0, 0, 0)) -> Array:
     """Return a signed distance to an ellipsoid, exact along its shortest axis and too small along the others.
 
-    A third of the time of `medssl.phantom.shapes.ellipsoid`.
+    It takes about half the time of `medssl.phantom.shapes.ellipsoid`.
 
     Example:
-        >>> level(np.array([[0.0, 6.0], [0.0, 0.0], [5.0, 0.0]]), np.zeros(3), np.array((10.0, 5.0, 4.0))).tolist()
+        >>> points = np.array([[0.0, 6.0], [0.0, 0.0], [5.0, 0.0]])
+        >>> level(points, np.zeros(3), np.array((10.0, 5.0, 4.0))).round(2).tolist()
         [1.0, -1.6]
     """
     to_ball = rotation(turn).T / np.asarray(axes)[:, None]

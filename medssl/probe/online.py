@@ -28,7 +28,7 @@ NAME = "online_probe.jsonl"
 
 
 class OnlineProbe(TensorBoardHandler):
-    """Handler that solves a linear probe on the backbone as it is, every `interval` steps and after the last one.
+    """Handler that solves a linear probe on the backbone as it is, every `interval` steps, at the start and at the end.
 
     The head is fitted to the first `num_labels` cases of a draw from the section ``training`` (`fit_head`), and its
     Dice measured on the first `num_validation` cases of ``validation``. Each time a line goes to ``online_probe.jsonl``
@@ -90,7 +90,8 @@ class OnlineProbe(TensorBoardHandler):
         self._last = -1
 
     def attach(self, engine: Engine) -> None:
-        """Probe every `interval` steps, and once more at the end."""
+        """Probe the start of a new run, every `interval` steps, and the end."""
+        engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(Events.ITERATION_COMPLETED(every=self.interval), self)
         engine.add_event_handler(Events.COMPLETED, self._finish)
 
@@ -107,6 +108,11 @@ class OnlineProbe(TensorBoardHandler):
                 self._writer.add_scalar(f"online_probe/{name}", value, step)
         self._writer.flush()
         self._last = step
+
+    def _begin(self, engine: Engine) -> None:
+        # A run that is resumed has been probed before.
+        if engine.state.iteration == 0:
+            self(engine)
 
     def _finish(self, engine: Engine) -> None:
         if engine.state.iteration != self._last:

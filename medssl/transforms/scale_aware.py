@@ -127,7 +127,8 @@ def shortest_side(volumes: Iterable[Mapping[str, Any]], image_key: str = "image"
     """Smallest spatial dimension of the images of a data set, in voxels.
 
     Args:
-        volumes: preprocessed cases.
+        volumes: preprocessed cases. Those of a data set that has a ``shape``, such as synthetic ones, all have that
+            shape, and are not looked at.
         image_key: key of the images, shape ``(C, *spatial)``.
 
     Example:
@@ -135,4 +136,5 @@ def shortest_side(volumes: Iterable[Mapping[str, Any]], image_key: str = "image"
         >>> shortest_side([{"image": torch.zeros(1, 40, 30)}, {"image": torch.zeros(1, 50, 50)}])
         30
     """
-    return min(min(volume[image_key].shape[1:]) for volume in volumes)
+    shape = getattr(volumes, "shape", None)
+    return min(shape) if shape else min(min(volume[image_key].shape[1:]) for volume in volumes)

@@ -5,8 +5,10 @@ import re
 
 import pytest
 
+from medssl.packaging.metadata import bundle_metadata
 from medssl.packaging.model_card import model_card
 from medssl.packaging.pack import pack
+from medssl.runs.record import volumes_record
 from tests.packaging.toy_run import segmentation_run
 
 LABELS = {1: "liver", 2: "left kidney"}
@@ -97,3 +99,14 @@ def test_a_backbone_is_not_offered_to_monai_label(record):
     card = model_card("toy", "Task", {**record, "setting": None, "labels": 0}, {}, [], SHA256)
     assert "monailabel" not in card
     assert "To start networks" in card
+
+
+def test_a_backbone_of_synthetic_volumes_has_seen_no_scan(record):
+    volumes = volumes_record({"_target_": "medssl.phantom.synthetic.SyntheticVolumes", "seed": 3})
+    made = {**record, "setting": None, "labels": 0, "backbone_sha256": None, "datalist": volumes}
+    card = model_card("toy", "Task", made, {}, [], SHA256)
+    for fact in (volumes["sha256"], "synthetic volumes only, and no scan", "networks for scans of any modality"):
+        assert fact in card
+    assert "data list" not in card
+    source = bundle_metadata({}, "toy", made, {}, (1, 2), (1, 4), 3)["data_source"]
+    assert source.startswith("made by 'SyntheticVolumes'")

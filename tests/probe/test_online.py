@@ -34,9 +34,9 @@ def test_the_training_is_the_same_to_the_bit(probed_run, ct_list, tmp_path):
     assert all(torch.equal(value, probed[name]) for name, value in alone.items())
 
 
-def test_a_line_is_written_every_few_steps_and_at_the_end(probed_run, ct_list):
+def test_a_line_is_written_at_the_start_every_few_steps_and_at_the_end(probed_run, ct_list):
     rows = rows_of(probed_run)
-    assert [row["step"] for row in rows] == [3, 4]
+    assert [row["step"] for row in rows] == [0, 3, 4]
     labels = json.loads(ct_list.read_text(encoding="utf-8"))["labels"]
     assert list(rows[0]["dice"]) == [name for value, name in labels.items() if value != "0"]
     found = [value for value in rows[0]["dice"].values() if value is not None]
@@ -48,18 +48,18 @@ def test_a_resumed_run_writes_the_lines_of_an_unbroken_one(probed_run, ct_list, 
     settings = {**SETTINGS, **PROBE}
     first = {**settings, "max_epochs": 1}
     pretrain("kats", ct_list, ["ct"], tmp_path / "run", layers=["online_probe"], overrides=first)
-    assert [row["step"] for row in rows_of(tmp_path / "run")] == [2]
+    assert [row["step"] for row in rows_of(tmp_path / "run")] == [0, 2]
     options = {"layers": ["online_probe"], "overrides": settings, "resume": True, "allow_changed": True}
     pretrain("kats", ct_list, ["ct"], tmp_path / "run", **options)
     rows = {row["step"]: row["dice"] for row in rows_of(tmp_path / "run")}
-    assert list(rows) == [2, 3, 4]
+    assert list(rows) == [0, 2, 3, 4]
     assert [rows[row["step"]] for row in rows_of(probed_run)] == [row["dice"] for row in rows_of(probed_run)]
 
 
 def test_pretraining_on_synthetic_volumes_is_probed_on_scans(ct_list, tmp_path):
     settings = {**SETTINGS, **PROBE, "max_epochs": 1, "patch_size": [16, 16, 16], "probe_datalist": str(ct_list)}
     pretrain("kats", None, ["synthetic", "ct"], tmp_path / "run", layers=["online_probe"], overrides=settings)
-    assert [row["step"] for row in rows_of(tmp_path / "run")] == [2]
+    assert [row["step"] for row in rows_of(tmp_path / "run")] == [0, 2]
 
 
 def test_without_labelled_cases_it_is_refused(tmp_path):

@@ -53,6 +53,17 @@ def test_shared_voxels_are_of_one_place_in_two_contrasts():
     assert torch.equal(batch["clean_1"], batch["view_1"])
 
 
+def test_scans_and_synthetic_volumes_take_turns(ct_list, tmp_path):
+    layers = ["and_synthetic"]
+    settings = {**SETTINGS, "steps_per_epoch": 2}
+    pretrain("kats", ct_list, ["ct"], tmp_path / "run", layers=layers, overrides=settings)
+    config = json.loads((tmp_path / "run/config.json").read_text(encoding="utf-8"))
+    batches = ConfigParser(config).get_parsed_content("train::batches")
+    synthetic = [[case.startswith("synthetic_") for case in batches[step]["case"]] for step in range(4)]
+    assert synthetic == [[False] * 2, [True] * 2] * 2
+    assert {batches[step]["view_2"].shape for step in range(2)} == {(2, 1, 16, 16, 16)}
+
+
 @pytest.mark.parametrize("method", ["simclr", "pix2rep", "supercl", "vicregl", "masked", "volume_fusion"])
 def test_every_kind_of_view_gets_one_contrast(method):
     batch = batches_of(method, patch_size=[32, 32, 32])[0]
@@ -74,3 +85,11 @@ def test_a_data_list_and_a_store_are_refused_where_none_is_read(ct_list, tmp_pat
 def test_scans_without_a_data_list_are_refused(tmp_path):
     with pytest.raises(ValueError, match="reads scans; give a data list with --datalist"):
         pretrain("kats", None, ["ct"], tmp_path / "run", overrides=SETTINGS)
+
+
+def test_windows_by_the_shortest_side_need_no_look_at_every_volume():
+    recipe = [find_recipe("pretrain/configs", "train"), find_recipe("pretrain/configs/methods", "simclr")]
+    layers = [find_recipe("pretrain/configs", "scale_aware"), find_recipe("data", "synthetic")]
+    sizes = {"patch_size": [48, 48, 48], "pairs_per_batch": 1, "window_divisor": 2}
+    batch = ConfigParser(merge([*recipe, *layers], {}, sizes)).get_parsed_content("train::batches")[0]
+    assert batch["view_1"].shape == (1, 1, 32, 32, 32)
