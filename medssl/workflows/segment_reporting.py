@@ -44,7 +44,7 @@ def segment_report(
         others = [found.measures for other, found in segmented.items() if other != case]
         rows[case] = _row(inputs, case, segmented[case], known, others)
     return SegmentReport(
-        title=f"{len(segmented)} scans segmented from {len(labelled)} labelled ones",
+        title=f"{len(segmented)} scan{'s' * (len(segmented) != 1)} segmented from {len(labelled)} labelled",
         colours=structure_colours(list(names.values())),
         facts=_facts(inputs, start, choice, absent),
         expected=choice.expected(),

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from medssl.data.datalist import Datalist, write_datalist
 from medssl.files import file_sha256, write_json
@@ -128,6 +131,21 @@ class Trainer:
             {"case": c.case, "image": str(c.image.absolute()), "label": str(c.label.absolute())} for c in cases
         )
         return Datalist("few labels", self.modality, {0: "background", **self.names}, {"training": training})
+
+
+def step_seconds(run: Path) -> float:
+    """Return about how long a step of fine-tuning takes, measured on the network of a run."""
+    model = load_run(run)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = model.network.requires_grad_(True).to(device)
+    patches = torch.rand(PATCHES_PER_BATCH, read_config(run)["in_channels"], *model.patch_size, device=device)
+    seconds = 0.0
+    # The first step allocates memory and chooses kernels.
+    for _ in range(2):
+        begin = time.monotonic()
+        network(patches).square().mean().backward()
+        seconds = time.monotonic() - begin
+    return seconds
 
 
 def load_run(run: Path) -> LoadedBundle:
