@@ -37,6 +37,11 @@ class Choice:
     reason: str
     scores: Scores = field(default_factory=dict)
 
+    @property
+    def method(self) -> str:
+        """What a report calls the network."""
+        return _METHODS[self.run.name.rpartition("-")[0]]
+
     def expected(self) -> dict[str, float | None]:
         """Return the mean Dice of every structure over the left-out scans that show it, and ``mean`` over all."""
         names = dict.fromkeys(name for scores in self.scores.values() for name in scores)
