@@ -138,10 +138,13 @@ class Chooser:
         scores = {}
         for left_out in held_out:
             others = [case for case in self.cases if case.case != left_out.case]
-            if method == "fine_tune":
-                self._fine_tuned(others, minutes, f"the labelled scans without {left_out.case}")
-            with self.display.unit("left out", f"Test {_METHODS[method]} on {left_out.case}"):
-                scores[left_out.case] = _tested(self.trainer.train(method, others, minutes), left_out, self.names)
+            kept = self.trainer.folder_of(method, others) / "left_out" / f"{left_out.case}.json"
+            if not kept.is_file():
+                if method == "fine_tune":
+                    self._fine_tuned(others, minutes, f"the labelled scans without {left_out.case}")
+                with self.display.unit("left out", f"Test {_METHODS[method]} on {left_out.case}"):
+                    write_json(kept, _tested(self.trainer.train(method, others, minutes), left_out, self.names))
+            scores[left_out.case] = json.loads(kept.read_text(encoding="utf-8"))
         return scores
 
     def _fine_tuned(self, cases: Sequence[LabelledCase], minutes: float | None, on: str) -> Path:
@@ -150,15 +153,10 @@ class Chooser:
 
 
 def _tested(run: Path, case: LabelledCase, names: Mapping[int, str]) -> dict[str, float | None]:
-    """Return the Dice of every structure of a scan, computed now or before; None where the mask lacks it."""
-    kept = run / "left_out" / f"{case.case}.json"
-    if kept.is_file():
-        return json.loads(kept.read_text(encoding="utf-8"))
+    """Return the Dice of every structure of a scan; None where the mask lacks it."""
     label = np.rint(load_volume(case.label).numpy())
     found = in_ras(Predictor(load_run(run))(case.image).label).numpy()
-    scores = {name: _dice(found == value, label == value) for value, name in names.items()}
-    write_json(kept, scores)
-    return scores
+    return {name: _dice(found == value, label == value) for value, name in names.items()}
 
 
 def _dice(found: np.ndarray, wanted: np.ndarray) -> float | None:

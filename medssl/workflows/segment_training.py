@@ -72,7 +72,7 @@ class Trainer:
 
     def is_trained(self, method: str, cases: Sequence[LabelledCase]) -> bool:
         """Say whether a run is finished, so that `train` returns at once."""
-        run = self._run(method, cases)
+        run = self.folder_of(method, cases)
         return (run / "run.json").is_file() and bool(read_run_record(run)["finished"])
 
     def train(self, method: str, cases: Sequence[LabelledCase], minutes: float | None = None) -> Path:
@@ -83,7 +83,7 @@ class Trainer:
             cases: to learn from.
             minutes: of a fine-tuning.
         """
-        run = self._run(method, cases)
+        run = self.folder_of(method, cases)
         if self.is_trained(method, cases):
             return run
         datalist = self.folder / "lists" / f"{run.name}.json"
@@ -114,7 +114,8 @@ class Trainer:
     def _voxels_of_case(self) -> int:
         return max(_MAX_VOXELS // self.num_labelled, 1)
 
-    def _run(self, method: str, cases: Sequence[LabelledCase]) -> Path:
+    def folder_of(self, method: str, cases: Sequence[LabelledCase]) -> Path:
+        """Return the folder of a run, made or not."""
         weights = None
         if self.backbone.source is not None:
             weights = file_sha256(backbone_settings(self.backbone.source)["backbone_weights"])
