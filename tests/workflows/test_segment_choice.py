@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from medssl.data.datalist import read_datalist
-from medssl.workflows import segment_choice
+from medssl.workflows import segment_choice, segment_training
 from medssl.workflows.segment_backbone import choose_backbone
 from medssl.workflows.segment_choice import Choice, Chooser
 from medssl.workflows.segment_progress import Display
@@ -19,6 +19,7 @@ def chooser(ct_list, pretrained, tmp_path, monkeypatch):
     for limit in ("_LEAST_SECONDS", "_LEAST_STEPS", "_LEAST_STEPS_UNTESTED"):
         monkeypatch.setattr(segment_choice, limit, 0.1)
     monkeypatch.setattr(Display, "elapsed", 0.0)
+    monkeypatch.setattr(segment_training, "_MAX_VOXELS", 3000)
     listed = read_datalist(ct_list)
     names = {value: name for value, name in listed.labels.items() if value}
     labelled = [
