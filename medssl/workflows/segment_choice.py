@@ -82,17 +82,23 @@ class Chooser:
             other_seconds: for what comes after, besides segmenting.
             obstacle: a sentence that says why there can be no fine-tuning; empty if there can.
         """
-        held_out = self.cases[:_LEFT_OUT] if len(self.cases) > 1 else []
+        held_out = list(self.cases[:_LEFT_OUT]) if len(self.cases) > 1 else []
         self.display.left.expect("left out", len(held_out), _LEFT_OUT_SECONDS)
         with self.display.unit("probe", f"Fit a linear probe to {_scans(self.cases)}"):
             run = self.trainer.train("probe", self.cases)
-        probe = Choice(run, f"a linear probe. {obstacle}".strip(), self._left_out("probe", held_out, None))
+        probe = Choice(run, f"a linear probe. {obstacle}".strip())
+        for case in held_out:
+            seconds = self.display.left.of_unit("left out")
+            if not probe.scores or self.display.elapsed + (1 + num_predictions) * seconds < 60 * self.minutes:
+                probe.scores |= self._left_out("probe", [case], None)
+        self.display.left.expect("left out", 0, _LEFT_OUT_SECONDS)
         self.display.left.expect("fine_tune", 0, 0.0)
         if obstacle:
             return probe
         seconds = self.display.left.of_unit("left out") if held_out else self.display.left.of_unit("predict")
         left = 60 * self.minutes - self.display.elapsed - num_predictions * seconds - other_seconds
-        return self._with_fine_tuning(probe, left, held_out[: self._num_left_out()])
+        tested = [case for case in held_out if case.case in probe.scores]
+        return self._with_fine_tuning(probe, left, tested[: self._num_left_out()])
 
     def _num_left_out(self) -> int:
         return _LEFT_OUT if self.minutes >= _MINUTES_OF_MORE else _LEFT_OUT_OF_FINE_TUNING
@@ -105,6 +111,7 @@ class Chooser:
             return probe
         share = max(share, _LEAST_SECONDS)
         self.display.left.expect("fine_tune", 1 + len(held_out), share)
+        self.display.left.expect("left out", len(held_out), _LEFT_OUT_SECONDS)
         scores = self._left_out("fine_tune", held_out, share / 60)
         ours, theirs = ({case: s[case] for case in scores} for s in (scores, probe.scores))
         tuned, probed = (Choice(probe.run, "", found).expected().get("mean of all") for found in (ours, theirs))
