@@ -98,7 +98,11 @@ class Chooser:
         seconds = self.display.left.of_unit("left out") if held_out else self.display.left.of_unit("predict")
         left = 60 * self.minutes - self.display.elapsed - num_predictions * seconds - other_seconds
         tested = [case for case in held_out if case.case in probe.scores]
-        return self._with_fine_tuning(probe, left, tested[: self._num_left_out()])
+        try:
+            return self._with_fine_tuning(probe, left, tested[: self._num_left_out()])
+        except FloatingPointError as error:
+            probe.reason = f"{probe.reason} Fine-tuning failed: {error}"
+            return probe
 
     def _num_left_out(self) -> int:
         return _LEFT_OUT if self.minutes >= _MINUTES_OF_MORE else _LEFT_OUT_OF_FINE_TUNING

@@ -64,6 +64,16 @@ def test_where_too_few_steps_fit_into_the_time_the_probe_is_chosen(chooser, monk
     assert made.run.name.startswith("probe") and "are too few" in made.reason
 
 
+def test_where_fine_tuning_diverges_the_probe_is_chosen(chooser, monkeypatch):
+    def diverge(*_):
+        raise FloatingPointError("the loss is not finite.")
+
+    made = chooser(1, 0.05)
+    monkeypatch.setattr(Chooser, "_fine_tuned", diverge)
+    found = made.choose(0, 0.0, "")
+    assert found.run.name.startswith("probe") and "Fine-tuning failed: the loss is not finite." in found.reason
+
+
 def test_the_expected_dice_is_that_of_the_scans_that_show_a_structure(tmp_path):
     found = Choice(tmp_path, "", {"a": {"liver": 0.8, "spleen": None}, "b": {"liver": 0.6, "spleen": 0.5}}).expected()
     assert found == {"liver": pytest.approx(0.7), "spleen": 0.5, "mean of all": pytest.approx(0.6)}
