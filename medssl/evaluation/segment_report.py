@@ -174,7 +174,7 @@ def _scan(scan: ScanRow, colours: Mapping[str, str]) -> str:
 
 
 def _structure(row: StructureRow, colours: Mapping[str, str], has_confidence: bool) -> str:
-    volume = "–" if row.volume_ml is None else f"{row.volume_ml:,.1f} ml"
+    volume = "–" if row.volume_ml is None else f"{row.volume_ml:,.{1 if row.volume_ml >= 1 else 3}f} ml"
     cells = [f"{_chip(colours.get(row.name))}{escape(row.name)}", volume]
     if has_confidence:
         cells.append("–" if row.confidence is None else f"{_bar(row.confidence)}{row.confidence:.2f}")
