@@ -2,7 +2,7 @@
 
 The network is the paper's pyramid (32 channels, 5 levels) with a linear head of 14 classes and random weights. The
 peer takes windows of 128 x 128 x 32 at an overlap of 0.5, one at a time, and a plain restatement of the head: the
-logits of every level are upsampled to full size, then summed. Ours takes the windows of `medssl.evaluation.windows`
+logits of every level are upsampled to full size, then summed. Ours takes the windows of `medssl.ops.windows`
 and sums before it upsamples. One thread; each run has its own process.
 
 `docs/results.md` has the change in Dice with these windows. For some networks it is 0.005 or more, so they are off by
@@ -26,10 +26,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from medssl.evaluation.inferer import PlannedInferer
-from medssl.evaluation.windows import plan_windows
 from medssl.networks.fpn import FPN
 from medssl.networks.heads import LinearHead
 from medssl.networks.segmentation import SegmentationNetwork
+from medssl.ops.windows import plan_windows
 from medssl.transforms.labels import InvertToLabeld, LogitsToLabeld
 
 STAGE = "inference"

@@ -24,6 +24,7 @@ STAGES = (
     "prepare",
     "crops",
     "pairs",
+    "synthetic",
     "gather",
     "info_nce",
     "queue_contrast",
@@ -32,6 +33,8 @@ STAGES = (
     "inference",
     "cuda_step",
 )
+# Sections of scripts that need more than this one gives them; they stay, at the end.
+KEPT = ("waits", "loop")
 RESULTS = Path(__file__).with_name("results.md")
 INTRODUCTION = """# Benchmarks
 
@@ -57,7 +60,7 @@ def written(stages: dict[str, str]) -> str:
     former = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
     parts = re.split(r"^(?=## )", former, flags=re.MULTILINE)[1:]
     sections = {part.split("\n", 1)[0].removeprefix("## "): part.rstrip() + "\n" for part in parts} | stages
-    return "\n".join([INTRODUCTION, *(sections[stage] for stage in STAGES if stage in sections)])
+    return "\n".join([INTRODUCTION, *(sections[stage] for stage in (*STAGES, *KEPT) if stage in sections)])
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from medssl.cli.options import DataOption, OutOption, console, print_line
+from medssl.cli.options import DataOption, OutOption, console, print_line, require_path
 
 bundle_app = typer.Typer(no_args_is_help=True, help="Bundles that others load.")
 weights_app = typer.Typer(
@@ -20,6 +20,7 @@ def check_bundle(
     quick: Annotated[bool, typer.Option("--quick", help="Skip MONAI's commands; takes seconds.")] = False,
 ) -> None:
     """Say what is wrong with a bundle, one line per fault; exit status 1 if anything is. Check only those you trust."""
+    require_path(bundle, "bundle")
     from medssl.packaging.checks.checking import check_packed
 
     faults = check_packed(bundle, quick)
@@ -37,6 +38,9 @@ def export_auto3dseg(
     version: Annotated[str, typer.Option("--version", help="Three numbers.")] = "0.1.0",
 ) -> None:
     """Make a zip for the 3D Slicer extension MONAIAuto3DSeg."""
+    from medssl.runs.record import read_run_record
+
+    read_run_record(run)
     from medssl.packaging.auto3dseg import export_auto3dseg as export
 
     console.print(f"Model: {export(run, name, out, version)}", soft_wrap=True)
@@ -65,6 +69,7 @@ def import_weights(
     name: Annotated[str | None, typer.Option("--name", help="Name of the bundle; default: the method.")] = None,
 ) -> None:
     """Make a bundle of published weights, from which --backbone starts; every tensor is accounted for."""
+    require_path(file, "file of weights")
     from medssl.workflows import importing
 
     bundle, lines = importing.import_weights(file, method, data, name or method, out)
@@ -76,6 +81,7 @@ def import_weights(
 @weights_app.command()
 def inspect(file: Annotated[Path, typer.Argument(help="A checkpoint.")]) -> None:
     """Say what a checkpoint holds."""
+    require_path(file, "file of weights")
     from medssl.workflows.importing import inspect_weights
 
     for line in inspect_weights(file):
@@ -88,6 +94,9 @@ def pack(
     out: Annotated[Path | None, typer.Option("--out", help="Where the bundle goes; default: RUN/bundle.")] = None,
 ) -> None:
     """Make a self-contained MONAI bundle, folder and zip, from a finished run, and try every MONAI command on it."""
+    from medssl.runs.record import read_run_record
+
+    read_run_record(run)
     from medssl.packaging.pack import pack as pack_run
 
     console.print(f"Bundle: {pack_run(run, name, out, rehearsed=True)}", soft_wrap=True)
@@ -104,6 +113,11 @@ def similarity(
     other: Annotated[Path | None, typer.Option("--in", help="Another scan to search; default: the same.")] = None,
 ) -> None:
     """Write a heat map (NIfTI) and a picture (PNG) of everything that looks like a point of a scan."""
+    from medssl.packaging.shipped_weights import bundle_folder
+
+    bundle_folder(bundle)
+    for path in (scan, other or scan):
+        require_path(path, "scan")
     from medssl.workflows.similarity import similarity as write_similarity
 
     for path in write_similarity(scan, point, bundle, out, other):

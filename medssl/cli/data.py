@@ -10,7 +10,10 @@ from medssl.cli.options import DatalistArgument, OutOption, console, print_line
 
 
 def datalist(
-    images: Annotated[Path, typer.Argument(help="Folder of scans: NIfTI, NRRD, MetaImage, DICOM, PNG, TIFF or BMP.")],
+    images: Annotated[
+        Path,
+        typer.Argument(help="Folder of scans (NIfTI, NRRD, MetaImage, DICOM, PNG, TIFF, BMP, BIDS) or a dataset.json."),
+    ],
     out: Annotated[Path, typer.Option("--out", help="The data list (JSON) to write.")],
     labels: Annotated[Path | None, typer.Option("--labels", help="Folder of label maps, matched by name.")] = None,
     modality: Annotated[
@@ -24,18 +27,27 @@ def datalist(
     group: Annotated[
         str | None, typer.Option("--group", help=r'Whose a case is, as in "(patient\d+)_": kept in one section.')
     ] = None,
+    channel: Annotated[
+        str | None, typer.Option("--channel", help="Of several: of a dataset.json, or suffix in BIDS such as T1w.")
+    ] = None,
     num_validation: Annotated[int, typer.Option("--validation", help="Labelled cases (groups) to hold out.")] = 0,
     num_test: Annotated[int, typer.Option("--test", help="Labelled cases (groups) to hold out.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Of the choice of held-out cases.")] = 0,
 ) -> None:
-    """Make a data list from folders of scans and labels, or of images and masks."""
+    """Make a data list from folders of scans and labels, of images and masks, or from another list."""
     from medssl.data.datalist import SECTIONS, write_datalist
     from medssl.data.folders import build_datalist
+    from medssl.data.held_out import draw_datalist
 
-    name = name or images.resolve().name
-    made = build_datalist(
-        images, labels, name, modality, label_names, seed, num_validation, num_test, label_colours, group
-    )
+    if images.is_file():
+        if any((labels, modality, name, label_names, label_colours)):
+            raise ValueError(f"{images} says itself which scans and labels there are; leave those options out.")
+        made = draw_datalist(images, channel, group, seed, num_validation, num_test)
+    else:
+        name = name or images.resolve().name
+        made = build_datalist(
+            images, labels, name, modality, label_names, seed, num_validation, num_test, label_colours, group, channel
+        )
     write_datalist(made, out)
     counts = ", ".join(f"{len(made.sections[section])} {section}" for section in SECTIONS)
     console.print(f"Data list: {out} ({counts})", soft_wrap=True)
@@ -48,9 +60,11 @@ def slices(
 ) -> None:
     """Cut volumes into 2D slices with a data list of their own; the slices of a case stay in its section."""
     from medssl.data.datalist import read_datalist
+
+    listed = read_datalist(datalist)
     from medssl.data.slices import cut_slices
 
-    console.print(f"Data list: {cut_slices(read_datalist(datalist), out, axis)}", soft_wrap=True)
+    console.print(f"Data list: {cut_slices(listed, out, axis)}", soft_wrap=True)
 
 
 def folds(

@@ -12,6 +12,9 @@ console = Console()
 
 DatalistArgument = Annotated[Path, typer.Argument(help="The data list (JSON).")]
 DatalistOption = Annotated[Path, typer.Option("--datalist", help="The data list (JSON).")]
+ScansOption = Annotated[
+    Path | None, typer.Option("--datalist", help="The data list (JSON); not with --data synthetic.")
+]
 DataOption = Annotated[
     list[str], typer.Option("--data", help="Data recipe: ct, mr, … or a YAML file; may be repeated, the last wins.")
 ]
@@ -30,6 +33,16 @@ BackboneOption = Annotated[
 ]
 LabelsOption = Annotated[int | None, typer.Option("--labels", help="Number of labelled cases; default: all.")]
 FoldOption = Annotated[int, typer.Option("--fold", help="Which seeded subset of the labelled cases.")]
+
+
+def require_path(path: Path, what: str) -> None:
+    """Check that a file or folder is there, before the libraries that read it are imported, which takes seconds.
+
+    Raises:
+        FileNotFoundError: if it is not.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"There is no {what} {path}; correct the path.")
 
 
 def print_line(line: str) -> None:

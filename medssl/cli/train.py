@@ -17,9 +17,11 @@ from medssl.cli.options import (
     LayerOption,
     OutOption,
     ResumeOption,
+    ScansOption,
     console,
     print_line,
     print_once,
+    require_path,
 )
 
 
@@ -50,9 +52,9 @@ def prepare(
 def pretrain(
     context: typer.Context,
     method: Annotated[str, typer.Argument(help="Method recipe: kats, vox2vec, … or a YAML file.")],
-    datalist: DatalistOption,
     data: DataOption,
     out: OutOption,
+    datalist: ScansOption = None,
     layers: LayerOption = None,
     resume: ResumeOption = False,
     allow_changed: ChangedOption = False,
@@ -157,25 +159,30 @@ def evaluate(
     layers: LayerOption = None,
 ) -> None:
     """Write one row of Dice, HD95, surface Dice and volumes per case and class, and print their means."""
-    from medssl.cli.results_table import results_table
-    from medssl.evaluation.metrics import read_rows
     from medssl.workflows import recipes, training
 
     rows = training.evaluate(run, datalist, section, recipes.parse_overrides(context.args), layers or ())
+    from medssl.cli.results_table import results_table
+    from medssl.evaluation.metrics import read_rows
+
     print_once(results_table(read_rows(rows)))
     print_once(f"Rows: {rows}")
 
 
 def report(
-    rows: Annotated[list[Path], typer.Argument(help="rows.jsonl files, or folders to search for them.")],
+    rows: Annotated[
+        list[Path], typer.Argument(help="rows.jsonl or rows.csv files, or folders to search for rows.jsonl.")
+    ],
     out: OutOption,
 ) -> None:
     """Turn rows of results into tables with intervals and tests (Markdown, CSV), a figure and pictures (PNG)."""
-    from medssl.evaluation.report import report as write_report
-
+    for path in rows:
+        require_path(path, "file or folder")
     files = [file for path in rows for file in (sorted(path.rglob("rows.jsonl")) if path.is_dir() else [path])]
     if not files:
         raise ValueError(f"There is no rows.jsonl below {', '.join(map(str, rows))}; run `medssl evaluate` first.")
+    from medssl.evaluation.report import report as write_report
+
     console.print(f"Report: {write_report(files, out)}", soft_wrap=True)
 
 

@@ -7,6 +7,7 @@ from .datalist import read_datalist as read_datalist
 from .datalist import write_datalist as write_datalist
 from .folders import build_datalist as build_datalist
 from .folds import fold_datalists as fold_datalists
+from .held_out import draw_datalist as draw_datalist
 from .sampling import StepBatches as StepBatches
 from .sampling import StepSampler as StepSampler
 from .sampling import collate as collate

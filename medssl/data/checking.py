@@ -59,9 +59,20 @@ def check_datalist(
     seen: dict[str, tuple[str, str]] = {}
     for section in SECTIONS:
         for entry in datalist.sections[section]:
-            for file, problem in _case_problems(entry, section, datalist, seen, patch_size, spacing, in_channels):
-                findings.append(Finding(entry["case"], section, problem.severity, file, problem.text))
+            settings = (patch_size, spacing, in_channels)
+            try:
+                for file, problem in _case_problems(entry, section, datalist, seen, *settings):
+                    findings.append(Finding(entry["case"], section, problem.severity, file, problem.text))
+            except Exception as error:
+                # One bad case must not end the check of the others.
+                findings.append(Finding(entry["case"], section, "error", entry["image"], _reason(error)))
     return findings
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "it does not fit in memory; crop it, or use a machine with more memory."
+    return f"it cannot be checked ({type(error).__name__}: {error}); copy or export it again."
 
 
 def _case_problems(

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from medssl.data.names import require_labels, require_safe_case
+from medssl.data.entries import read_section, require_text, require_unique_cases
+from medssl.data.foreign_lists import native_content
+from medssl.data.names import require_labels
 from medssl.data.splits import by_group, group_of, nested_few_label_subsets, require_whole_groups
 from medssl.files import replacing
 from medssl.scans.colours import Colour, format_label_colours, require_label_colours
@@ -65,30 +67,34 @@ class Datalist:
         return cases
 
 
-def read_datalist(path: str | os.PathLike[str]) -> Datalist:
+def read_datalist(path: str | os.PathLike[str], channel: str | None = None) -> Datalist:
     """Read and check the data list in a JSON file; `medssl.scans.integrity` checks the files that it names.
+
+    The ``dataset.json`` of the Medical Segmentation Decathlon and of nnU-Net are read too
+    (see `medssl.data.foreign_lists`).
 
     Args:
         path: the JSON file; paths in it may be relative to its folder.
+        channel: name or number of the channel to take, where a foreign list has several.
 
     Raises:
         ValueError: if the file is not a valid list; the message names the file and the key.
         FileNotFoundError: if the file does not exist.
     """
     path = Path(path)
-    content = _read_json(path)
+    content = native_content(path, _read_json(path), channel)
     for key, value in content.items():
         if key not in SECTIONS and isinstance(value, list) and any(isinstance(item, dict) for item in value):
             raise ValueError(f"{path}: '{key}' is not a section; the sections are {', '.join(SECTIONS)}.")
-    sections = {name: _read_section(path, name, content.get(name, [])) for name in SECTIONS}
+    sections = {name: read_section(path, name, content.get(name, [])) for name in SECTIONS}
     if not any(sections.values()):
         raise ValueError(f"{path}: there are no cases; list some in one of {', '.join(SECTIONS)}.")
-    _require_unique_cases(path, sections)
+    require_unique_cases(path, sections)
     require_whole_groups(sections, path)
     labels = _read_labels(path, content, sections)
     licence = content.get("licence", content.get("license"))
     return Datalist(
-        name=_text(path, content, "name"),
+        name=require_text(path, content, "name"),
         modality=_modality(path, content),
         labels=labels,
         sections=sections,
@@ -192,13 +198,6 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _text(path: Path, content: Mapping[str, Any], key: str) -> str:
-    value = content.get(key)
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise ValueError(f"{path}: '{key}' must be text, not {value!r}.")
-    return value
-
-
 def _modality(path: Path, content: Mapping[str, Any]) -> Literal["CT", "MR", "image"]:
     if content.get("modality") not in MODALITIES:
         raise ValueError(f"{path}: 'modality' must be CT, MR or image, not {content.get('modality')!r}.")
@@ -212,61 +211,13 @@ def _spatial_dims(path: Path, content: Mapping[str, Any]) -> Literal[2, 3]:
     return stored
 
 
-def _read_section(path: Path, name: str, entries: Any) -> tuple[dict[str, str], ...]:
-    if not isinstance(entries, list):
-        raise ValueError(f"{path}: '{name}' must be a list of cases.")
-    return tuple(_read_entry(path, f"{name}[{index}]", name, entry) for index, entry in enumerate(entries))
-
-
-def _read_entry(path: Path, place: str, section: str, entry: Any) -> dict[str, str]:
-    if not isinstance(entry, dict):
-        raise ValueError(f"{path}: '{place}' must be an object with 'case' and 'image'.")
-    keys = ("image",) if section == "unlabeled" else ("image", "label")
-    if section == "unlabeled" and "label" in entry:
-        raise ValueError(f"{path}: '{place}' has a label; list the case in 'training', or drop the label.")
-    if section != "unlabeled" and "label" not in entry:
-        raise ValueError(f"{path}: '{place}' has no 'label'; list the case in 'unlabeled'.")
-    require_safe_case(entry.get("case"), f"{path}, '{place}'")
-    files = {
-        key: os.path.abspath(path.parent / _text(path, {f"{place}.{key}": entry.get(key)}, f"{place}.{key}"))
-        for key in keys
-    }
-    if "position" in entry:
-        files["position"] = _position(path, f"{place}.position", entry["position"])
-    if "group" not in entry:
-        return {"case": entry["case"], **files}
-    return {"case": entry["case"], "group": _text(path, {f"{place}.group": entry["group"]}, f"{place}.group"), **files}
-
-
-def _position(path: Path, place: str, value: Any) -> str:
-    try:
-        if 0 <= float(value) <= 1:
-            return str(value)  # Text, like everything in an entry.
-    except (TypeError, ValueError):
-        pass
-    raise ValueError(f"{path}: '{place}' must be a number from 0 to 1, the slice's place in its scan, not {value!r}.")
-
-
-def _require_unique_cases(path: Path, sections: Mapping[str, tuple[dict[str, str], ...]]) -> None:
-    places: dict[str, str] = {}
-    for name, cases in sections.items():
-        for index, entry in enumerate(cases):
-            # Ids that differ only in upper and lower case are one file on some systems.
-            case, place = entry["case"].casefold(), f"{name}[{index}]"
-            if case in places:
-                raise ValueError(
-                    f"{path}: case '{entry['case']}' is in '{places[case]}' and '{place}'; ids must be unique."
-                )
-            places[case] = place
-
-
 def _read_labels(path: Path, content: Mapping[str, Any], sections: Mapping[str, Any]) -> dict[int, str]:
     if "labels" not in content and not any(sections[name] for name in SECTIONS if name != "unlabeled"):
         return {0: "background"}
     stored = content.get("labels")
     if not isinstance(stored, dict) or not all(re.fullmatch(r"\d{1,9}", key) for key in stored):
         raise ValueError(f'{path}: \'labels\' must map integers to names, as in {{"0": "background", "1": "liver"}}.')
-    labels = {int(key): _text(path, {f"labels.{key}": name}, f"labels.{key}") for key, name in stored.items()}
+    labels = {int(key): require_text(path, {f"labels.{key}": name}, f"labels.{key}") for key, name in stored.items()}
     require_labels(labels, path)
     return dict(sorted(labels.items()))
 

@@ -1,25 +1,24 @@
 """Data lists from folders of scans and labels."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from medssl.data.bids import bids_cases, is_bids
 from medssl.data.datalist import MODALITIES, SECTIONS, Datalist
-from medssl.data.names import require_labels, require_safe_case
-from medssl.data.splits import shuffled_cases
+from medssl.data.held_out import groups_of, hold_out
+from medssl.data.names import VOLUME_ENDINGS, case_of_file, require_labels, require_safe_case
 from medssl.scans.colours import Colour, parse_label_colours, require_label_colours
 from medssl.scans.contents import label_counts
 from medssl.scans.dicom import series_files
 from medssl.scans.headers import read_header
 from medssl.scans.labels import read_label
-from medssl.scans.pictures import PICTURE_ENDINGS, is_picture
-from medssl.scans.readers import ITK_ENDINGS
+from medssl.scans.pictures import is_picture
 from medssl.scans.streams import require_whole
 
-_ENDINGS = (".nii.gz", ".nii", *ITK_ENDINGS, *PICTURE_ENDINGS)
 _LABEL_SUFFIX = re.compile(r"[ ._-](seg|label|labels|mask|segmentation)$", re.IGNORECASE)
 
 
@@ -34,14 +33,15 @@ def build_datalist(
     num_test: int = 0,
     label_colours: str | Mapping[int, Colour | str] | None = None,
     group: str | None = None,
+    channel: str | None = None,
 ) -> Datalist:
     r"""Build a data list of all scans in a folder; those without a label become ``unlabeled``.
 
     A scan is a file (NIfTI, NRRD, MetaImage; in 2D also PNG, TIFF, BMP) or a sub-folder with one DICOM series; a
     sub-folder with several is an error, since a case is the path of its folder. A case is named after its file without
     the ending, or after its sub-folder. Its label is the file of the same name, or with a suffix such as ``_seg``,
-    ``_mask`` or ``-label``. Hidden files and files of other kinds are ignored. Validation and test cases are drawn from
-    the labelled ones.
+    ``_mask`` or ``-label``. Hidden files and files of other kinds are ignored. A BIDS data set is read by its own rules
+    (`medssl.data.bids`). Validation and test cases are drawn from the labelled ones.
 
     Args:
         images: folder of the scans.
@@ -57,23 +57,22 @@ def build_datalist(
             ``"0=else,1=#ff0000"``.
         group: regular expression whose first group, in the name of a case, identifies its patient or specimen, such as
             ``(patient\d+)_``; cases of one group are never split across sections, and those without a label are left
-            out where others of their group are held out.
+            out where others of their group are held out. In BIDS, a case's group is its subject.
+        channel: suffix of the scans to take from a BIDS data set with several, such as ``T1w``.
 
     Raises:
         ValueError: if there is no scan, two scans have the same name, a label fits no scan, several labels fit one, a
             name does not match ``group``, or no labelled case would be left for training.
     """
-    is_mixed = labels is not None and images.resolve() == labels.resolve()
-    scans, own_labels = _split_by_suffix(_volumes(images, labels), is_mixed)
-    if not scans:
-        raise ValueError(
-            f"{images} holds no scan: neither volumes ({', '.join(_ENDINGS)}) nor folders of DICOM slices."
-        )
-    cases = _by_case(scans)
-    found = _match(cases, own_labels if is_mixed or labels is None else _volumes(labels, None))
+    if is_bids(images):
+        cases, found, groups = bids_cases(images, labels, channel)
+    else:
+        cases, found = _scans_and_labels(images, labels)
+        groups = {}
+    if group is not None or not groups:
+        groups = groups_of(cases, group)
     colours = _colours(label_colours)
-    groups = _groups(cases, group)
-    chosen = _choose(found, groups, seed, num_validation, num_test)
+    chosen = hold_out(found, groups, seed, num_validation, num_test)
     held_out = {groups[case] for section in ("validation", "test") for case in chosen[section]}
     chosen["unlabeled"] = [case for case in cases.keys() - found.keys() if groups[case] not in held_out]
     sections = {section: _entries(sorted(chosen[section]), cases, found, groups) for section in SECTIONS}
@@ -108,12 +107,24 @@ def parse_label_names(text: str) -> dict[int, str]:
     return names
 
 
+def _scans_and_labels(images: Path, labels: Path | None) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return the scan of every case in a folder, and the label of those that have one."""
+    is_mixed = labels is not None and images.resolve() == labels.resolve()
+    scans, own_labels = _split_by_suffix(_volumes(images, labels), is_mixed)
+    if not scans:
+        raise ValueError(
+            f"{images} holds no scan: neither volumes ({', '.join(VOLUME_ENDINGS)}) nor folders of DICOM slices."
+        )
+    cases = _by_case(scans)
+    return cases, _match(cases, own_labels if is_mixed or labels is None else _volumes(labels, None))
+
+
 def _volumes(folder: Path, apart: Path | None) -> list[Path]:
     """List the volume files and DICOM folders in a folder, except the folder ``apart``."""
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; give the folder that holds the scans or labels.")
     items = sorted(item for item in folder.iterdir() if not item.name.startswith("."))
-    volumes = [item for item in items if item.is_file() and item.name.lower().endswith(_ENDINGS)]
+    volumes = [item for item in items if item.is_file() and item.name.lower().endswith(VOLUME_ENDINGS)]
     series = [item for item in items if item.is_dir() and (apart is None or item.resolve() != apart.resolve())]
     for item in series:
         series_files(item)
@@ -126,14 +137,14 @@ def _volumes(folder: Path, apart: Path | None) -> list[Path]:
 
 
 def _split_by_suffix(files: list[Path], is_mixed: bool) -> tuple[list[Path], list[Path]]:
-    labels = [file for file in files if is_mixed and _LABEL_SUFFIX.search(_stem(file))]
+    labels = [file for file in files if is_mixed and _LABEL_SUFFIX.search(case_of_file(file))]
     return [file for file in files if file not in labels], labels
 
 
 def _by_case(files: list[Path]) -> dict[str, Path]:
     cases: dict[str, Path] = {}
     for file in files:
-        case = _stem(file)
+        case = case_of_file(file)
         require_safe_case(case, file)
         if case in cases:
             raise ValueError(f"{cases[case]} and {file} would both be case '{case}'; rename or remove one.")
@@ -144,7 +155,7 @@ def _by_case(files: list[Path]) -> dict[str, Path]:
 def _match(scans: dict[str, Path], files: list[Path]) -> dict[str, Path]:
     fitting: dict[str, list[Path]] = {}
     for file in files:
-        names = [_stem(file), _LABEL_SUFFIX.sub("", _stem(file))]
+        names = [case_of_file(file), _LABEL_SUFFIX.sub("", case_of_file(file))]
         case = next((name for name in names if name in scans), None)
         if case is None:
             raise ValueError(f"{file} fits no scan: there is no case '{names[-1]}'; rename or move the label.")
@@ -160,42 +171,6 @@ def _colours(given: str | Mapping[int, Colour | str] | None) -> dict[int, Colour
     if given is None:
         return None
     return parse_label_colours(given) if isinstance(given, str) else require_label_colours(given, "Label colours")
-
-
-def _groups(cases: Iterable[str], pattern: str | None) -> dict[str, str]:
-    """Return the group of every case; without a pattern, its own name."""
-    if pattern is None:
-        return {case: case for case in cases}
-    try:
-        matches = {case: re.search(pattern, case) for case in cases}
-        unlike = next((case for case, match in matches.items() if match is None), None)
-        if unlike is not None:
-            raise LookupError(f"case '{unlike}' does not")
-        return {case: match[1] for case, match in matches.items()}
-    except (re.error, LookupError) as error:
-        raise ValueError(
-            f"The group '{pattern}' must be a regular expression with one pair of brackets that matches every case, "
-            rf"such as (patient\d+)_ ({error})."
-        ) from error
-
-
-def _choose(
-    labelled: Iterable[str], groups: Mapping[str, str], seed: int, num_validation: int, num_test: int
-) -> dict[str, Collection[str]]:
-    """Draw the cases of each section by groups."""
-    order = shuffled_cases({groups[case] for case in labelled}, seed)
-    held_out = num_validation + num_test
-    things = "cases" if all(case == group for case, group in groups.items()) else "groups"
-    if min(num_validation, num_test) < 0 or (held_out and held_out >= len(order)):
-        raise ValueError(
-            f"{held_out} held-out of {len(order)} labelled {things} leave none for training; hold out fewer."
-        )
-    drawn = {
-        "training": order[held_out:],
-        "validation": order[:num_validation],
-        "test": order[num_validation:held_out],
-    }
-    return {section: [case for case in labelled if groups[case] in names] for section, names in drawn.items()}
 
 
 def _modality(given: str | None, files: Iterable[Path]) -> Literal["CT", "MR", "image"]:
@@ -258,10 +233,3 @@ def _values(file: Path, colours: Mapping[int, Colour | str] | None, spatial_dims
         raise ValueError(f"{file} contains NaN or Inf; export the label again.")
     # A listed colour is a label even if no mask contains it.
     return set(label_counts(voxels)) | set(colours or ())
-
-
-def _stem(path: Path) -> str:
-    if path.is_dir():
-        return path.name
-    ending = next(ending for ending in _ENDINGS if path.name.lower().endswith(ending))
-    return path.name[: -len(ending)]

@@ -4,8 +4,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from medssl.scans.pictures import PICTURE_ENDINGS
+from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS
+
+VOLUME_ENDINGS = (*sorted(NIFTI_ENDINGS, key=len, reverse=True), *ITK_ENDINGS, *PICTURE_ENDINGS)
 # A case becomes a file name: no separators, no leading dot or dash, nothing that a shell reads.
 _CASE = re.compile(r"\w[\w .,()+=@-]{0,126}[\w)+=@-]|\w")
 
@@ -47,3 +52,19 @@ def require_safe_case(case: Any, source: str | os.PathLike[str]) -> None:
             f"{source}: case {case!r} cannot be part of a file name; use up to 128 letters, digits and . _ - , "
             "starting with a letter or digit."
         )
+
+
+def case_of_file(path: str | os.PathLike[str]) -> str:
+    """Return the name of a scan's file without folder and ending, which serves as the id of its case.
+
+    Args:
+        path: file of a scan, or folder of a DICOM series, whose name is kept whole.
+
+    Example:
+        >>> case_of_file("scans/liver_1.2.nii.gz"), case_of_file("scans/patient.7")
+        ('liver_1.2', 'patient.7')
+    """
+    name = Path(path).name
+    endings = () if Path(path).is_dir() else VOLUME_ENDINGS
+    ending = next((ending for ending in endings if name.lower().endswith(ending)), "")
+    return name[: len(name) - len(ending)]

@@ -78,8 +78,13 @@ class StepBatches(Dataset):
 
     def __getitem__(self, step: int) -> dict[str, Any]:
         chosen = self._cases_of(step)
-        samples = [self._sample(step, position, chosen[position % len(chosen)]) for position in self.positions]
-        return collate(samples)
+        samples: dict[int, dict[str, Any]] = {}
+        # Each case is read once, and one at a time is kept.
+        for place, case in enumerate(chosen):
+            mine = [position for position in self.positions if position % len(chosen) == place]
+            volume = self.volumes[int(case)] if mine else {}
+            samples |= {position: self._sample(step, position, volume) for position in mine}
+        return collate([samples[position] for position in self.positions])
 
     def _cases_of(self, step: int) -> np.ndarray:
         # Cases are drawn in whole shuffled passes over the data, so each is seen equally often.
@@ -88,10 +93,10 @@ class StepBatches(Dataset):
         passes = {p: np.random.default_rng((self.seed, int(p))).permutation(count) for p in np.unique(drawn // count)}
         return np.array([passes[int(i // count)][i % count] for i in drawn])
 
-    def _sample(self, step: int, position: int, case: int) -> dict[str, Any]:
+    def _sample(self, step: int, position: int, volume: dict[str, Any]) -> dict[str, Any]:
         state = np.random.SeedSequence((self.seed, step, position)).generate_state(1)[0]
         self.transform.set_random_state(seed=int(state))
-        sample = self.transform(dict(self.volumes[int(case)]))
+        sample = self.transform(dict(volume))
         return sample[0] if isinstance(sample, list) else sample
 
 

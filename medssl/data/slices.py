@@ -51,7 +51,7 @@ def cut_slices(datalist: Datalist, output_dir: str | os.PathLike[str], axis: int
 
 def _cut(case: Mapping[str, str], folder: Path, axis: int) -> Iterator[dict[str, str]]:
     """Write the slices of a case and yield their entries in the data list."""
-    volumes = {key: _in_ras(case[key]) for key in ("image", "label") if key in case}
+    volumes = {key: _in_ras(case[key], key == "label") for key in ("image", "label") if key in case}
     (image, spacing), *labels = volumes.values()
     for label, _ in labels:
         if label.shape != image.shape:
@@ -74,8 +74,8 @@ def _cut(case: Mapping[str, str], folder: Path, axis: int) -> Iterator[dict[str,
         yield entry
 
 
-def _in_ras(path: str) -> tuple[np.ndarray, np.ndarray]:
-    volume = VerifiedLoadImage(dtype=None, ensure_channel_first=True)(path)
+def _in_ras(path: str, is_label: bool) -> tuple[np.ndarray, np.ndarray]:
+    volume = VerifiedLoadImage(dtype=None, ensure_channel_first=True, is_label=is_label)(path)
     volume = Orientation(axcodes="RAS", labels=None)(volume)
     return volume[0].numpy(), nib.affines.voxel_sizes(np.asarray(volume.affine, float))
 

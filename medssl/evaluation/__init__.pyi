@@ -2,6 +2,7 @@ from .embeddings import dense_embeddings as dense_embeddings
 from .embeddings import principal_colours as principal_colours
 from .embeddings import similarity_map as similarity_map
 from .figures import labels_figure as labels_figure
+from .growing import GrowingInferer as GrowingInferer
 from .inferer import PlannedInferer as PlannedInferer
 from .metrics import case_rows as case_rows
 from .metrics import read_rows as read_rows
@@ -9,4 +10,5 @@ from .metrics import write_rows as write_rows
 from .panels import ViewPanels as ViewPanels
 from .pictures import overlay_figure as overlay_figure
 from .rows import WriteRows as WriteRows
-from .windows import plan_windows as plan_windows
+from .rows_csv import read_rows_csv as read_rows_csv
+from .rows_csv import write_rows_csv as write_rows_csv

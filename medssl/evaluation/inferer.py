@@ -8,7 +8,7 @@ import torch
 from monai.inferers import SlidingWindowInferer
 from torch import Tensor, nn
 
-from medssl.evaluation.windows import Plan, plan_windows
+from medssl.ops.windows import Plan, plan_windows
 
 # Measured upper bounds: what a forward pass of a pyramid network holds at its peak, per voxel of the window and channel
 # of the finest level. FPNs of 3 to 6 levels and 8 to 32 channels, in 2D and 3D, took up to 36 and 26 bytes; in bfloat16

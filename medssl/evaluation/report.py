@@ -20,6 +20,7 @@ from medssl.evaluation.report_sections import (
     volume_section,
     warning_section,
 )
+from medssl.evaluation.rows_csv import read_rows_csv, write_rows_csv
 from medssl.evaluation.summary import AVERAGE, METRICS, Row, cell, check_rows, competitors, ordered, summarize_cases
 from medssl.files import replacing
 
@@ -28,12 +29,13 @@ def report(rows_files: Iterable[str | Path], output_dir: str | Path) -> Path:
     """Write the report of some runs and return the path of its Markdown file.
 
     Beside ``report.md`` it writes ``summary.csv`` (every number of the tables, one per line), ``cases.csv`` (medians,
-    failures, lowest cases), ``comparisons.csv`` (differences, intervals and tests), ``dice_by_labels.png`` and, where
-    the evaluations kept slices, ``pictures/``. Numbers are the mean over cases within a fold, then mean ± standard
-    deviation over folds. Methods, settings and classes keep the order in which they first appear.
+    failures, lowest cases), ``comparisons.csv`` (differences, intervals and tests), ``rows.csv`` (what it was made of),
+    ``dice_by_labels.png`` and, where the evaluations kept slices, ``pictures/``. Numbers are the mean over cases within
+    a fold, then mean ± standard deviation over folds. Methods, settings and classes keep the order in which they first
+    appear.
 
     Args:
-        rows_files: files of rows, as from `medssl.evaluation.metrics.write_rows`.
+        rows_files: files of rows, as from `medssl.evaluation.metrics.write_rows`, or the ``rows.csv`` of a report.
         output_dir: folder of the report, made if missing.
 
     Raises:
@@ -41,7 +43,7 @@ def report(rows_files: Iterable[str | Path], output_dir: str | Path) -> Path:
         ValueError: if there are no rows, a line is not a row, a result occurs twice, references differ, or a slice is
             damaged.
     """
-    by_file = {Path(file): read_rows(file) for file in rows_files}
+    by_file = {Path(file): _read(Path(file)) for file in rows_files}
     rows = [row for found in by_file.values() for row in found]
     if not rows:
         raise ValueError(f"There are no rows in {[str(file) for file in by_file]}; evaluate a run first.")
@@ -50,6 +52,7 @@ def report(rows_files: Iterable[str | Path], output_dir: str | Path) -> Path:
     output_dir = Path(output_dir)
     figure = labels_figure(rows, output_dir / "dice_by_labels.png")
     pictures = write_pictures(by_file, output_dir / "pictures")
+    write_rows_csv(output_dir / "rows.csv", rows)
     _write_csv(output_dir / "summary.csv", _summary_lines(rows))
     _write_csv(output_dir / "cases.csv", _case_lines(rows))
     _write_csv(output_dir / "comparisons.csv", _comparison_lines(comparisons))
@@ -70,6 +73,10 @@ def report(rows_files: Iterable[str | Path], output_dir: str | Path) -> Path:
     with replacing(path) as temporary:
         temporary.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     return path
+
+
+def _read(path: Path) -> list[Row]:
+    return read_rows_csv(path) if path.suffix == ".csv" else read_rows(path)
 
 
 def _summary_lines(rows: Sequence[Row]) -> list[list]:

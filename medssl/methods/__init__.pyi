@@ -1,6 +1,8 @@
 from .byol import BYOL as BYOL
 from .densecl import DenseCL as DenseCL
 from .hierarchical import Hierarchical as Hierarchical
+from .masked import MaskedRestoration as MaskedRestoration
+from .masked import masked_mean as masked_mean
 from .matssl import MatSSL as MatSSL
 from .moco import MoCo as MoCo
 from .pcl import PCL as PCL
@@ -11,4 +13,5 @@ from .simclr import SimCLR as SimCLR
 from .supercl import SuperCL as SuperCL
 from .vicreg import VICReg as VICReg
 from .vicregl import VICRegL as VICRegL
+from .volume_fusion import VolumeFusion as VolumeFusion
 from .wcl import WCL as WCL

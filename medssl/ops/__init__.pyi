@@ -29,3 +29,4 @@ from .warping import bspline_field as bspline_field
 from .warping import inside as inside
 from .warping import read_image as read_image
 from .warping import voxel_grid as voxel_grid
+from .windows import plan_windows as plan_windows

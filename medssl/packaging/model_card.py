@@ -121,6 +121,8 @@ def _data(record: Mapping[str, Any]) -> str:
         if "trained_on" in record["source"]:
             return f"{record['source']['trained_on']} The network: {record['source']['paper']}"
         return f"The {_scans(record)} that the authors name in their paper: {record['source']['paper']}"
+    if not datalist["counts"]:
+        return f"No scans: {datalist['name']}, made from a seed; SHA-256 of their settings: `{datalist['sha256']}`"
     counts = ", ".join(f"{count} {section}" for section, count in datalist["counts"].items())
     lines = [
         f"- data list: {datalist['name']} ({datalist['modality']})",

@@ -3,6 +3,7 @@ from .cache import FeatureCache as FeatureCache
 from .choose import choose_voxels as choose_voxels
 from .dice import dice_of_classes as dice_of_classes
 from .fit import fit_head as fit_head
+from .online import OnlineProbe as OnlineProbe
 from .rows import VoxelRows as VoxelRows
 from .run import SolvedProbe as SolvedProbe
 from .versions import newest_probe as newest_probe

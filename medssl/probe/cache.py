@@ -12,6 +12,7 @@ import torch
 from monai.transforms import SpatialPad
 from torch import Tensor, nn
 
+from medssl.ops.windows import plan_windows
 from medssl.probe.arrays import read_arrays, smallest_float, write_arrays
 from medssl.probe.choose import choose_voxels, steadily
 from medssl.probe.rows import VoxelRows, random_patch_rows
@@ -50,7 +51,9 @@ class FeatureCache:
         num_classes: number of foreground classes.
         num_patches: random patches a case that `patches` keeps.
         rows_per_patch: voxels that it keeps of each, half background, half shared evenly by the classes.
-        overlap: of the windows of `volume`.
+        overlap: of the windows of `volume`, at least.
+        stride: voxels per cell of the backbone's coarsest level: these windows then grow in its steps, see
+            `medssl.ops.windows.plan_windows`. None keeps `patch_size`.
         rows_per_volume: voxels that `volume` returns.
         device: where features are computed.
 
@@ -81,6 +84,7 @@ class FeatureCache:
         rows_per_patch: int = 1024,
         overlap: float = 0.5,
         rows_per_volume: int = 32768,
+        stride: int | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.folder = Path(folder)
@@ -91,6 +95,7 @@ class FeatureCache:
         self.rows_per_patch = rows_per_patch
         self.overlap = overlap
         self.rows_per_volume = rows_per_volume
+        self.stride = stride
         self.device = torch.device(device)
         self.computed = 0
         self._backbone_hash = module_digest(self.backbone)
@@ -107,7 +112,7 @@ class FeatureCache:
             FloatingPointError: if a feature is not finite.
             OSError: if the disk is full.
         """
-        padded, labels = self._padded(image, label)
+        padded, labels = self._padded(image, label, self.patch_size)
         settings = (self.patch_size, self.num_classes, self.num_patches, self.rows_per_patch)
         key = self._key(["random_patch_rows", settings, padded.shape], padded.numpy(), labels)
         found = read_arrays(self.folder, key, case)
@@ -135,15 +140,18 @@ class FeatureCache:
             label: see `patches`.
             num_voxels: the most that are returned; None takes `rows_per_volume`.
         """
-        padded, labels = self._padded(image, label)
-        key = self._key(["volume", (self.patch_size, self.overlap), padded.shape], padded.numpy())
+        plan = plan_windows(image.shape[1:], self.patch_size, self.overlap, stride=self.stride)
+        padded, labels = self._padded(image, label, plan.roi_size)
+        windows = (plan.roi_size, plan.overlap)
+        key = self._key(["volume", windows, padded.shape], padded.numpy())
         take = steadily(labels.size, seed=int(key, 16))
         voxels, weights = choose_voxels(labels, num_voxels or self.rows_per_volume, take)
-        features = self._features(case, key, padded, voxels)
+        features = self._features(case, key, padded, voxels, windows)
         return VoxelRows(features, labels.ravel()[voxels], weights, np.array([len(voxels)]))
 
-    def _padded(self, image: Tensor, label: Tensor) -> tuple[Tensor, np.ndarray]:
-        pad = SpatialPad(self.patch_size)
+    @staticmethod
+    def _padded(image: Tensor, label: Tensor, size: Sequence[int]) -> tuple[Tensor, np.ndarray]:
+        pad = SpatialPad(size)
         values = torch.as_tensor(np.asarray(pad(image)), dtype=torch.float32)
         return values, np.asarray(pad(label))[0].astype(np.int64)
 
@@ -154,14 +162,15 @@ class FeatureCache:
             digest.update(np.ascontiguousarray(array))
         return digest.hexdigest()
 
-    def _features(self, case: str, key: str, image: Tensor, voxels: np.ndarray) -> np.ndarray:
+    def _features(
+        self, case: str, key: str, image: Tensor, voxels: np.ndarray, windows: tuple[Sequence[int], Sequence[float]]
+    ) -> np.ndarray:
         found = read_arrays(self.folder, key, case)
         known = np.empty(0, dtype=np.int64) if found is None else found["voxels"]
         missing = np.setdiff1d(voxels, known, assume_unique=True)
         if len(missing):
             indices = np.stack(np.unravel_index(missing, image.shape[1:]), axis=1)
-            windows = (self.patch_size, self.overlap, self.device, f"Features of {case}")
-            new = central_features(self.backbone, image, indices, *windows)
+            new = central_features(self.backbone, image, indices, *windows, self.device, f"Features of {case}")
             _require_finite(new, case)
             self.computed += len(missing)
             features = new if found is None else np.concatenate([found["features"], new])

@@ -17,7 +17,7 @@ def central_features(
     image: Tensor,
     voxels: np.ndarray,
     window_size: Sequence[int],
-    overlap: float = 0.5,
+    overlap: float | Sequence[float] = 0.5,
     device: torch.device | str = "cpu",
     title: str | None = None,
 ) -> np.ndarray:
@@ -30,7 +30,7 @@ def central_features(
         image: shape ``(C, *spatial)``, no axis shorter than the window.
         voxels: integer indices, shape ``(N, spatial_dims)``.
         window_size: spatial size.
-        overlap: of neighbouring windows, as a part of their size.
+        overlap: of neighbouring windows, as a part of their size; one for all axes, or one an axis.
         device: where features are computed.
         title: of a progress bar over the windows; None shows none.
 
@@ -42,8 +42,8 @@ def central_features(
         >>> central_features(lambda x: [x], image, np.array([[9], [2]]), (4,)).tolist()
         [[9.0], [2.0]]
     """
-    sizes = list(zip(image.shape[1:], window_size, strict=True))
-    starts = [_window_starts(size, window, overlap) for size, window in sizes]
+    overlaps = [overlap] * len(window_size) if isinstance(overlap, float | int) else overlap
+    starts = list(map(_window_starts, image.shape[1:], window_size, overlaps))
     # Windows form a grid, so the most central one is the nearest along every axis.
     owners = [
         np.abs(voxels[:, axis, None] - (start + (window_size[axis] - 1) / 2)).argmin(axis=1)

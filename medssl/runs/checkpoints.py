@@ -1,16 +1,17 @@
 """Checkpoints: files with their SHA-256 beside them, which of them are whole, and when they are written."""
 
+from __future__ import annotations
+
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from ignite.engine import Engine, Events
+from typing import TYPE_CHECKING, Any
 
 from medssl.files import file_sha256, replacing
-from medssl.runs.tensors import write_tensors
+
+if TYPE_CHECKING:
+    from ignite.engine import Engine
 
 _NAME = re.compile(r"step=(\d+)\.pt")
 
@@ -47,6 +48,8 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
     Raises:
         OSError: if the disk is full; the message names the file, and older checkpoints stay.
     """
+    from medssl.runs.tensors import write_tensors
+
     with replacing(path) as temporary:
         write_tensors(state, temporary)
         with replacing(_sha256_path(path)) as digest:
@@ -65,6 +68,8 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise FileNotFoundError(f"There is no checkpoint {path} to resume from.")
     if not is_whole(path):
         raise ValueError(f"The checkpoint {path} is damaged: it does not match {_sha256_path(path).name}.")
+    import torch
+
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
@@ -154,6 +159,8 @@ class SaveCheckpoints:
 
     def attach(self, engine: Engine) -> None:
         """Save every `interval` steps and when training ends."""
+        from ignite.engine import Events
+
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._save_within_epoch)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save_after_epoch)
         engine.add_event_handler(Events.COMPLETED, self)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from medssl.files import sweep_temporary
-from medssl.runs.checkpoints import sweep_sha256
 
 
 def claim_run_folder(output_dir: str, resume_from: str | None = None) -> Path:
@@ -57,6 +56,8 @@ def holds_run(folder: Path) -> bool:
 
 def sweep_run_folder(folder: Path) -> None:
     """Delete the files that killed writers left in a run folder; call it only while the folder is locked."""
+    from medssl.runs.checkpoints import sweep_sha256
+
     for place in (folder, folder / "checkpoints"):
         sweep_temporary(place)
     sweep_sha256(folder / "checkpoints")

@@ -1,5 +1,7 @@
 """The processes of a run, its ranks: ``torchrun`` starts one per GPU, or a few on the CPU."""
 
+from __future__ import annotations
+
 import atexit
 import gc
 import os
@@ -8,10 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.distributed as dist
+if TYPE_CHECKING:
+    import torch
+    import torch.distributed as dist
 
 # A rank may have to wait while another reads its cases.
 TIMEOUT = timedelta(minutes=30)
@@ -46,6 +49,8 @@ def rank_device() -> torch.device:
     Raises:
         ValueError: if the machine has fewer GPUs than processes.
     """
+    import torch
+
     if not torch.cuda.is_available():
         return torch.device("cpu")
     local, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
@@ -67,9 +72,11 @@ def joined_ranks() -> Iterator[None]:
         ValueError: what went wrong on this rank, if it is a ValueError, OSError or FloatingPointError.
         ConnectionError: if another rank was killed.
     """
-    if num_ranks() == 1 or dist.is_initialized():
+    if num_ranks() == 1 or _are_joined():
         yield
         return
+    import torch.distributed as dist
+
     store, number, count = next(dist.rendezvous("env://", timeout=TIMEOUT))
     try:
         _join(store)
@@ -88,12 +95,23 @@ def joined_ranks() -> Iterator[None]:
 
 def join_ranks() -> None:
     """Join the ranks if there are several and they are not joined yet, for configurations that MONAI runs."""
-    if num_ranks() > 1 and not dist.is_initialized():
+    if num_ranks() > 1 and not _are_joined():
+        import torch.distributed as dist
+
         _join(next(dist.rendezvous("env://", timeout=TIMEOUT))[0])
         atexit.register(_leave_at_exit)
 
 
+def _are_joined() -> bool:
+    # Without torch nobody has joined them, and to import it takes seconds.
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and distributed.is_initialized()
+
+
 def _join(store: dist.Store) -> None:
+    import torch
+    import torch.distributed as dist
+
     device = rank_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -103,6 +121,8 @@ def _join(store: dist.Store) -> None:
 
 def _leave() -> None:
     """Leave the ranks and end the threads that serve them."""
+    import torch.distributed as dist
+
     # The reducer of the gradients, in a cycle with the trainer, also holds the group. Threads that live until the
     # interpreter shuts down sometimes abort the process when all is done. Whoever releases the group last waits for
     # them; that must not be the reducer, which would hold the interpreter lock that they need to end.
@@ -114,11 +134,13 @@ def _leave() -> None:
 
 def _leave_at_exit() -> None:
     # After an error, this rank and the others may be waiting for each other.
-    if dist.is_initialized() and not hasattr(sys, "last_value"):
+    if _are_joined() and not hasattr(sys, "last_value"):
         _leave()
 
 
 def _another_failed(store: dist.Store) -> bool:
+    import torch.distributed as dist
+
     try:
         return store.add(_FAILURES, 1) > 1
     except dist.DistError:
@@ -133,6 +155,8 @@ def _go_silently(reason: BaseException | None = None) -> None:
 
 
 def _is_lost_connection(error: Exception) -> bool:
+    import torch.distributed as dist
+
     if isinstance(error, dist.DistNetworkError | dist.DistBackendError):
         return True
     # Gloo raises a plain RuntimeError.
@@ -152,9 +176,12 @@ def on_first_rank(action: Callable[[], Any]) -> None:
         >>> on_first_rank(lambda: print("written once"))
         written once
     """
-    if not dist.is_initialized():
+    if not _are_joined():
         action()
         return
+    import torch
+    import torch.distributed as dist
+
     failed = torch.ones(1)
     dist.all_reduce(failed)
     try:

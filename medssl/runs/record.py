@@ -1,5 +1,6 @@
 """The record of a run, RUN/run.json: the recipe, seed, versions, data list and weights it was made of."""
 
+import hashlib
 import json
 import os
 import platform
@@ -54,17 +55,40 @@ def datalist_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
+def volumes_record(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what stands in for the facts of a data list where volumes are made: the SHA-256 is that of the settings.
+
+    Args:
+        settings: of the data set in the configuration.
+
+    Example:
+        >>> volumes_record({"_target_": "medssl.phantom.synthetic.SyntheticVolumes"})["name"]
+        'SyntheticVolumes'
+    """
+    text = json.dumps(settings, sort_keys=True)
+    return {
+        "path": None,
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "name": str(settings.get("_target_", "")).rpartition(".")[-1],
+        "modality": "synthetic",
+        "spatial_dims": 3,
+        "labels": {},
+        "counts": {},
+    }
+
+
 def run_record(
     kind: str,
     method: str,
     recipe: Sequence[str | os.PathLike[str]],
     seed: int,
     steps: int,
-    datalist: str | os.PathLike[str],
+    datalist: str | os.PathLike[str] | None,
     setting: str | None = None,
     labels: int | None = None,
     overrides: Mapping[str, Any] | None = None,
     backbone: str | os.PathLike[str] | None = None,
+    volumes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the record of a run that starts now; `finish_run_record` adds the end.
 
@@ -74,17 +98,18 @@ def run_record(
         recipe: configuration files, in the order of merging.
         seed: seed of the run.
         steps: planned number of optimisation steps.
-        datalist: path of the data list.
+        datalist: path of the data list; None if the volumes are made and not read.
         setting: ``linear_probe``, ``fine_tune``, ``from_scratch`` or ``mean_teacher``; None for pretraining.
         labels: number of labelled cases that train a segmentation network; None stands for all of ``training``.
         overrides: settings given on the command line.
         backbone: pretrained weights the run starts from.
+        volumes: settings of the data set that makes the volumes, where there is no data list.
 
     Raises:
         ValueError: if kind and setting do not go together.
     """
     _require_known(kind, setting)
-    listed = datalist_record(datalist)
+    listed = volumes_record(volumes or {}) if datalist is None else datalist_record(datalist)
     if setting and labels is None:
         labels = listed["counts"].get("training", 0)
     return {

@@ -1,14 +1,13 @@
 """How a run continues after a stop: from its newest undamaged checkpoint, with the settings it was started with."""
 
+from __future__ import annotations
+
 import json
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ignite.engine import Engine, Events
-
-from medssl.data.sampling import StepSampler
 from medssl.files import write_json
 from medssl.moved import current_name
 from medssl.runs.checkpoints import (
@@ -22,6 +21,11 @@ from medssl.runs.checkpoints import (
 from medssl.runs.folder import holds_run, read_config
 from medssl.runs.record import RECORD_NAME, read_run_record, write_run_record
 
+if TYPE_CHECKING:
+    from ignite.engine import Engine
+
+    from medssl.data.sampling import StepSampler
+
 # Settings that may differ when a run is resumed, because they cannot change its result, and why.
 FREE_SETTINGS = {
     "output_dir": "the folder of the run may have been moved",
@@ -33,6 +37,7 @@ FREE_SETTINGS = {
     "cache_rate": "how much is kept in memory",
     "checkpoint_every": "how often the state is written",
     "panel_every": "how often pictures are written",
+    "probe_every": "how often the features are probed",
 }
 _NONE = "(none)"
 
@@ -127,6 +132,8 @@ class Resume:
 
     def attach(self, engine: Engine) -> None:
         """Load before the first step."""
+        from ignite.engine import Events
+
         if self.checkpoint is not None:
             engine.add_event_handler(Events.STARTED, self)
 

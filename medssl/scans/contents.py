@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 
 from medssl.scans.geometry import Problem
 
@@ -11,7 +12,11 @@ from medssl.scans.geometry import Problem
 CT_BODY_HU = -500.0
 # Scanners pad with values down to -3024; no HU exceeds int16.
 CT_RANGE = (-4096.0, 32767.0)
+# What float32 arithmetic leaves of a whole number.
+LABEL_TOLERANCE = 1e-3
 _LISTED = 5
+# Of these torch finds both limits at once, in half of NumPy's time.
+_ONE_PASS = (np.uint8, np.int16, np.int32, np.float32, np.float64)
 
 
 def image_problems(voxels: np.ndarray, modality: str) -> list[Problem]:
@@ -25,9 +30,11 @@ def image_problems(voxels: np.ndarray, modality: str) -> list[Problem]:
         >>> image_problems(np.zeros((4, 4, 4)), "MR")[0].text
         'all its voxels are 0; remove the case or export it again.'
     """
-    if bad := _not_finite(voxels):
-        return [Problem("error", f"{bad} of its voxels are NaN or Inf; replace them, or remove the case.")]
-    low, high = float(voxels.min()), float(voxels.max())
+    low, high = _limits(voxels)
+    if not np.isfinite((low, high)).all():
+        bad = voxels.size - np.count_nonzero(np.isfinite(voxels))
+        text = f"{bad} of its voxels are NaN, Inf or too large for float32; replace them, or remove the case."
+        return [Problem("error", text)]
     if low == high:
         return [Problem("error", f"all its voxels are {low:g}; remove the case or export it again.")]
     if max(-low, high) > float(np.finfo(np.float32).max):
@@ -78,9 +85,7 @@ def label_problems(voxels: np.ndarray, names: Mapping[int, str]) -> list[Problem
         >>> label_problems(np.array([0, 1, 7, 7]), {0: "background", 1: "liver"})[0].text
         'it contains values that the list does not declare: 7 (2 voxels); declare or remap them.'
     """
-    if bad := _not_finite(voxels):
-        return [Problem("error", f"{bad} of its voxels are NaN or Inf; export the label again.")]
-    problems = [] if voxels.dtype.kind in "iub" else _fraction_problems(voxels)
+    problems = whole_number_problems(voxels)
     if any(problem.severity == "error" for problem in problems):
         return problems
     counts = label_counts(voxels)
@@ -93,6 +98,31 @@ def label_problems(voxels: np.ndarray, names: Mapping[int, str]) -> list[Problem
         text = "the label is empty; if the scan has not been labelled, list it in 'unlabeled'."
         problems.append(Problem("warning", text))
     return problems
+
+
+def whole_number_problems(voxels: np.ndarray) -> list[Problem]:
+    """List the problems of values that must be whole numbers.
+
+    Args:
+        voxels: label values; deviations from integers of up to 0.001 are a warning.
+
+    Example:
+        >>> whole_number_problems(np.array([0.0, 0.5]))[0].text
+        '1 of its voxels are not integers; resample labels by nearest neighbour.'
+    """
+    if voxels.dtype.kind in "iub":
+        return []
+    rounded = np.rint(voxels)
+    if np.array_equal(rounded, voxels) and np.isfinite((rounded.min(), rounded.max())).all():
+        return []
+    if bad := voxels.size - np.count_nonzero(np.isfinite(voxels)):
+        return [Problem("error", f"{bad} of its voxels are NaN or Inf; export the label again.")]
+    fractions = np.abs(voxels - rounded)
+    if count := int(np.count_nonzero(fractions > LABEL_TOLERANCE)):
+        return [Problem("error", f"{count} of its voxels are not integers; resample labels by nearest neighbour.")]
+    count = int(np.count_nonzero(fractions))
+    text = f"{count} of its voxels are almost but not exactly integers; round them, since many programs truncate."
+    return [Problem("warning", text)]
 
 
 def label_counts(voxels: np.ndarray) -> dict[int, int]:
@@ -128,14 +158,13 @@ def content_hash(voxels: np.ndarray) -> str:
     return digest.hexdigest()
 
 
-def _fraction_problems(voxels: np.ndarray) -> list[Problem]:
-    fractions = np.abs(voxels - np.rint(voxels))
-    if count := int(np.count_nonzero(fractions > 1e-3)):
-        return [Problem("error", f"{count} of its voxels are not integers; resample labels by nearest neighbour.")]
-    if count := int(np.count_nonzero(fractions)):
-        text = f"{count} of its voxels are almost but not exactly integers; round them, since many programs truncate."
-        return [Problem("warning", text)]
-    return []
+def _limits(voxels: np.ndarray) -> tuple[float, float]:
+    """Return the lowest and the highest value, NaN if there is one, in one pass through the memory."""
+    flat = voxels.ravel(order="K")
+    if flat.dtype not in _ONE_PASS or not flat.flags.writeable:
+        return float(flat.min()), float(flat.max())
+    low, high = torch.aminmax(torch.from_numpy(flat))
+    return low.item(), high.item()
 
 
 def _hounsfield_problems(low: float, high: float) -> list[Problem]:
@@ -150,7 +179,3 @@ def _hounsfield_problems(low: float, high: float) -> list[Problem]:
         text = f"its lowest value is {low:g}, although air is -1000 HU"
         problems.append(Problem("warning", f"{text}; check that the intercept was applied."))
     return problems
-
-
-def _not_finite(voxels: np.ndarray) -> int:
-    return 0 if voxels.dtype.kind in "iub" else int(voxels.size - np.count_nonzero(np.isfinite(voxels)))

@@ -7,7 +7,6 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-from monai.data.utils import correct_nifti_header_if_necessary
 
 from medssl.scans.dicom import series_files, slice_geometry
 from medssl.scans.pictures import PICTURE_AFFINE, is_picture, read_picture
@@ -117,7 +116,15 @@ def _nifti_affine(path: Path, stored: np.ndarray) -> np.ndarray:
     """
     if not np.isfinite(stored).all() or not np.linalg.det(stored):
         return stored
-    return np.asarray(correct_nifti_header_if_necessary(nib.load(path)).affine, float)
+    image = nib.load(path)
+    rank = int(image.header["dim"][0])
+    sizes = np.linalg.norm(image.affine[:rank, :rank], axis=0)
+    if rank <= 3 and np.allclose(image.header.get_zooms(), sizes):
+        return np.asarray(image.affine, float)
+    # Few headers contradict themselves, and importing MONAI takes as long as reading hundreds.
+    from monai.data.utils import correct_nifti_header_if_necessary
+
+    return np.asarray(correct_nifti_header_if_necessary(image).affine, float)
 
 
 def _qform(header: nib.Nifti1Header) -> np.ndarray:

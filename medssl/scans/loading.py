@@ -1,31 +1,42 @@
 """MONAI's ``LoadImaged`` for files that may be damaged, and DICOM, NRRD and MetaImage without the package itk."""
 
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.data import ImageReader
+from monai.data import ImageReader, MetaTensor
 from monai.transforms import LoadImage, LoadImaged
 from monai.utils import ensure_tuple
 from torch import Tensor
 
-from medssl.scans.integrity import verified_header
+from medssl.scans.contents import image_problems, whole_number_problems
+from medssl.scans.geometry import pair_problems
+from medssl.scans.headers import VolumeHeader
+from medssl.scans.integrity import has_error, verified_header
+from medssl.scans.memory import ScanTooLargeError, naming_memory
+from medssl.scans.monai_readers import PictureReader, SimpleITKReader
 from medssl.scans.nifti import LoadedNifti
-from medssl.scans.pictures import PICTURE_ENDINGS, PictureReader
-from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS, SimpleITKReader
+from medssl.scans.pictures import PICTURE_ENDINGS
+from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS
 from medssl.scans.streams import require_whole
 
 _KEPT = (torch.int8, torch.uint8, torch.int16, torch.int32)
+
+logger = logging.getLogger(__name__)
 
 
 class VerifiedLoadImage(LoadImage):
     """Load one volume and verify every byte of it.
 
     The file is read to its end (`medssl.scans.streams`), for NIfTI in the same pass that reads its voxels, and its
-    header must describe a volume with sound geometry. SimpleITK reads NRRD, MetaImage and DICOM series, Pillow reads
-    PNG, TIFF and BMP, and MONAI anything else.
+    header must describe a volume with sound geometry. A scan whose voxels `medssl check` calls an error (NaN, Inf, one
+    value everywhere, values too large for float32) is refused, and so is a label whose values are not whole numbers;
+    what differs from one by up to 0.001 is rounded. SimpleITK reads NRRD, MetaImage and DICOM series, Pillow reads PNG,
+    TIFF and BMP, and MONAI anything else.
 
     Args:
         reader: one of MONAI's own readers to use instead.
@@ -33,6 +44,8 @@ class VerifiedLoadImage(LoadImage):
         dtype: type of the voxels; ``None`` keeps int8, uint8, int16 and int32 and turns anything else into float32.
         ensure_channel_first: add the channel axis.
         spatial_dims: required number of spatial axes, 2 or 3; ``None``: either.
+        is_label: the files are label maps.
+        allow_bad_values: log a warning about the voxels of a scan instead of refusing it.
     """
 
     def __init__(
@@ -42,10 +55,14 @@ class VerifiedLoadImage(LoadImage):
         dtype: Any = np.float32,
         ensure_channel_first: bool = False,
         spatial_dims: int | None = 3,
+        is_label: bool = False,
+        allow_bad_values: bool = False,
     ) -> None:
         super().__init__(reader, image_only=image_only, dtype=dtype, ensure_channel_first=ensure_channel_first)
         self.has_own_reader = reader is not None
         self.spatial_dims = spatial_dims
+        self.is_label = is_label
+        self.allow_bad_values = allow_bad_values
         if reader is None:
             # MONAI asks the last registered reader first.
             self.register(SimpleITKReader())
@@ -61,20 +78,39 @@ class VerifiedLoadImage(LoadImage):
             reader: reader for this call only.
 
         Raises:
-            ValueError: if the file is damaged or cannot be read; the message names it.
+            ValueError: if the file is damaged, cannot be read or holds unusable values; the message names it.
         """
+        with naming_memory(filename):
+            loaded = self._load(filename, reader)
+            volume, *rest = (loaded,) if self.image_only else loaded
+            volume = self._judged(volume if self.dtype is not None else _in_kept_type(volume), filename)
+        return (volume, *rest) if rest else volume
+
+    def _load(self, filename: Any, reader: ImageReader | None) -> Any:
         paths = ensure_tuple(filename)
         if reader is None and not self.has_own_reader and all(_ends(path, NIFTI_ENDINGS) for path in paths):
             reader = LoadedNifti(paths, self.spatial_dims)
         else:
             _verify(paths, self.spatial_dims)
         try:
-            loaded = super().__call__(filename, reader)
+            # What a cast makes infinite is counted below.
+            with np.errstate(over="ignore"):
+                return super().__call__(filename, reader)
+        except (MemoryError, ScanTooLargeError):
+            raise
         except Exception as error:
             raise ValueError(f"{filename} cannot be read: {error}") from error
-        if self.dtype is not None:
-            return loaded
-        return _in_kept_type(loaded) if self.image_only else (_in_kept_type(loaded[0]), loaded[1])
+
+    def _judged(self, volume: Tensor, filename: Any) -> Tensor:
+        """Return the volume, a label with whole numbers; refuse unusable values."""
+        voxels = torch.as_tensor(volume).numpy()
+        problems = whole_number_problems(voxels) if self.is_label else image_problems(voxels, "image")
+        if has_error(problems) and (self.is_label or not self.allow_bad_values):
+            advice = "" if self.is_label else " (allow_bad_values: true uses it as it is.)"
+            raise ValueError(f"{filename} cannot be used: {problems[0].text}{advice}")
+        if has_error(problems):
+            logger.warning("%s is used although %s", filename, problems[0].text)
+        return volume.round() if self.is_label and problems else volume
 
 
 def _verify(paths: Sequence[str | os.PathLike[str]], spatial_dims: int | None) -> None:
@@ -94,7 +130,7 @@ def _in_kept_type(volume: Tensor) -> Tensor:
 
 
 class VerifiedLoadImaged(LoadImaged):
-    """Load and verify the volumes of a sample, each with `VerifiedLoadImage`.
+    """Load and verify the volumes of a sample, each with `VerifiedLoadImage`, and require one grid for all.
 
     Args:
         keys: keys of the paths in the sample.
@@ -103,14 +139,19 @@ class VerifiedLoadImaged(LoadImaged):
         image_only: return no separate dictionaries of metadata; the tensors have them.
         ensure_channel_first: add the channel axis.
         allow_missing_keys: ignore keys that the sample lacks.
+        label_keys: keys of label maps; all others are scans.
+        allow_bad_values: log a warning about the voxels of a scan instead of refusing it.
+
+    Raises:
+        ValueError: if a file is damaged, cannot be read, holds unusable values or does not lie on the grid of the first
+            one; the message names it.
 
     Example:
         >>> import tempfile
-        >>> from pathlib import Path
         >>> import nibabel as nib
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     scan = Path(folder) / "scan.nii.gz"
-        ...     nib.save(nib.Nifti1Image(np.ones((6, 5, 4), np.int16), np.eye(4)), scan)
+        ...     scan = f"{folder}/scan.nii.gz"
+        ...     nib.save(nib.Nifti1Image(np.arange(120, dtype=np.int16).reshape(6, 5, 4), np.eye(4)), scan)
         ...     sample = VerifiedLoadImaged("image")({"image": scan})
         >>> tuple(sample["image"].shape)
         (6, 5, 4)
@@ -124,6 +165,43 @@ class VerifiedLoadImaged(LoadImaged):
         image_only: bool = True,
         ensure_channel_first: bool = False,
         allow_missing_keys: bool = False,
+        label_keys: Sequence[str] | str = ("label", "pred"),
+        allow_bad_values: bool = False,
     ) -> None:
         super().__init__(keys, image_only=image_only, allow_missing_keys=allow_missing_keys)
-        self._loader = VerifiedLoadImage(reader, image_only, dtype, ensure_channel_first)
+        settings = (reader, image_only, dtype, ensure_channel_first)
+        self._loader = VerifiedLoadImage(*settings, allow_bad_values=allow_bad_values)
+        self._label_loader = VerifiedLoadImage(*settings, is_label=True)
+        self.label_keys = ensure_tuple(label_keys)
+
+    def __call__(self, data: Mapping[Hashable, Any], reader: ImageReader | None = None) -> dict[Hashable, Any]:
+        """Replace the paths of a sample by volumes.
+
+        Args:
+            data: the sample.
+            reader: reader for this call only.
+        """
+        sample = dict(data)
+        headers = []
+        for key, meta_key, postfix in self.key_iterator(sample, self.meta_keys, self.meta_key_postfix):
+            path, loader = sample[key], self._label_loader if key in self.label_keys else self._loader
+            loaded = loader(path, reader)
+            volume, *rest = (loaded,) if loader.image_only else loaded
+            headers.append(_header(path, volume, loader.ensure_channel_first))
+            sample |= {key: volume, **{meta_key or f"{key}_{postfix}": meta for meta in rest}}
+        for header in headers[1:]:
+            _require_one_grid(headers[0], header)
+        return sample
+
+
+def _header(path: Any, volume: Tensor, is_channel_first: bool) -> VolumeHeader:
+    affine = volume.affine.numpy() if isinstance(volume, MetaTensor) else np.eye(4)
+    shape = tuple(volume.shape[1:] if is_channel_first else volume.shape)[:3]
+    return VolumeHeader(Path(path), shape, 1, False, affine)
+
+
+def _require_one_grid(image: VolumeHeader, label: VolumeHeader) -> None:
+    """Compare what was loaded, which costs nothing; `medssl check` compares the headers."""
+    problems = pair_problems(image, label)
+    if has_error(problems):
+        raise ValueError(f"{label.path} cannot be used with {image.path}: {problems[0].text}")

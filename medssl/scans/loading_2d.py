@@ -33,10 +33,11 @@ class LoadImages2Dd(LoadImaged):
         in_channels: channels of images.
         label_key: key of masks.
         allow_missing_keys: ignore keys that the sample lacks.
+        allow_bad_values: log a warning about the pixels of an image instead of refusing it.
 
     Raises:
-        ValueError: if a file is damaged or has other channels, or a mask differs in size from its image; the message
-            names the file.
+        ValueError: if a file is damaged, holds unusable values or has other channels, or a mask differs in size from
+            its image; the message names the file.
 
     Example:
         >>> import tempfile
@@ -55,11 +56,14 @@ class LoadImages2Dd(LoadImaged):
         in_channels: int = 1,
         label_key: str = "label",
         allow_missing_keys: bool = False,
+        allow_bad_values: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys=allow_missing_keys)
         self.in_channels = in_channels
         self.label_key = label_key
-        self._loader = VerifiedLoadImage(dtype=np.float32, ensure_channel_first=True, spatial_dims=2)
+        self._loader = VerifiedLoadImage(
+            dtype=np.float32, ensure_channel_first=True, spatial_dims=2, allow_bad_values=allow_bad_values
+        )
 
     def __call__(self, data: Mapping[Hashable, Any], reader: Any = None) -> dict[Hashable, Any]:
         """Replace the paths of a sample by images and masks.
@@ -99,7 +103,8 @@ def load_label(path: Any, colours: str | None = None, spatial_dims: int | None =
         ValueError: if it cannot be read; the message names the file.
     """
     if not is_picture(path):
-        return _in_plane(VerifiedLoadImage(ensure_channel_first=True, spatial_dims=spatial_dims)(path))
+        load = VerifiedLoadImage(ensure_channel_first=True, spatial_dims=spatial_dims, is_label=True)
+        return _in_plane(load(path))
     labels = read_label(path, None if colours is None else parse_label_colours(colours), 2)
     label = torch.from_numpy(labels.astype(np.float32))[None]
     return MetaTensor(

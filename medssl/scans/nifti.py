@@ -13,6 +13,7 @@ from monai.utils import ensure_tuple
 from nibabel.volumeutils import apply_read_scaling
 
 from medssl.scans.integrity import sound_header
+from medssl.scans.memory import naming_memory, require_memory
 from medssl.scans.streams import whole_nifti
 
 
@@ -41,7 +42,8 @@ def read_nifti(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> ni
     voxels = whole_nifti(path)
     sound_header(path, spatial_dims)
     image = nib.load(path)
-    voxels = _scaled(voxels, image.dataobj.slope, image.dataobj.inter)
+    with naming_memory(path):
+        voxels = _scaled(path, voxels, image.dataobj.slope, image.dataobj.inter)
     return type(image)(voxels, image.affine, image.header)
 
 
@@ -76,7 +78,7 @@ class LoadedNifti(NibabelReader):
         return torch.from_numpy(voxels.astype(np.float64) if voxels.dtype == np.longdouble else voxels)
 
 
-def _scaled(voxels: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+def _scaled(path: str | os.PathLike[str], voxels: np.ndarray, slope: float, intercept: float) -> np.ndarray:
     if not voxels.dtype.isnative:
         voxels = voxels.byteswap(inplace=True).view(voxels.dtype.newbyteorder("="))
     if (slope, intercept) == (1.0, 0.0) or voxels.dtype.names:
@@ -84,10 +86,12 @@ def _scaled(voxels: np.ndarray, slope: float, intercept: float) -> np.ndarray:
     if voxels.dtype == np.int16 and slope == 1 and _fits(voxels, intercept):
         voxels += np.int16(intercept)
         return voxels
+    require_memory(path, 4 * voxels.size)
     result = np.empty(voxels.shape, np.float32, order="F")
     # float64 for one slab at a time, not for a whole volume.
-    for index in range(voxels.shape[-1]):
-        result[..., index] = apply_read_scaling(voxels[..., index], np.float64(slope), np.float64(intercept))
+    with np.errstate(over="ignore"):  # Whoever loads it refuses Inf.
+        for index in range(voxels.shape[-1]):
+            result[..., index] = apply_read_scaling(voxels[..., index], np.float64(slope), np.float64(intercept))
     return result
 
 

@@ -1,14 +1,11 @@
 """Pixels of PNG, TIFF and BMP files, read by Pillow like MONAI's ``PILReader``."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
-from monai.data import PILReader
-from monai.utils import MetaKeys, ensure_tuple
 from PIL import Image
 
 PICTURE_ENDINGS = (".png", ".tif", ".tiff", ".bmp")
@@ -63,6 +60,8 @@ def read_picture(path: str | os.PathLike[str], kind: Kind = "image") -> np.ndarr
         with Image.open(path) as image:
             has_wide_colours = image.mode in ("RGB", *_WITH_ALPHA) and ";16" in repr(image.tile)
             image.load()
+    except MemoryError:
+        raise
     except Exception as error:
         # Pillow's errors share no base class.
         raise ValueError(f"{path} cannot be read as a picture ({error}); copy or export it again.") from error
@@ -71,37 +70,6 @@ def read_picture(path: str | os.PathLike[str], kind: Kind = "image") -> np.ndarr
     pixels = _wide_colours(path) if has_wide_colours else np.asarray(_plain(path, image, kind))
     pixels = pixels.swapaxes(0, 1)
     return pixels.astype(np.uint8) if pixels.dtype == bool else pixels
-
-
-class PictureReader(PILReader):
-    """Hand the pixels that `read_picture` reads to MONAI's loader.
-
-    Args:
-        kind: see `read_picture`.
-    """
-
-    def __init__(self, kind: Kind = "image") -> None:
-        super().__init__()
-        self.kind = kind
-
-    def verify_suffix(self, filename: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]) -> bool:
-        """Tell whether every path has the ending of a picture."""
-        return all(is_picture(path) for path in ensure_tuple(filename))
-
-    def read(self, data: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], **kwargs: Any) -> np.ndarray:
-        """Read the pixels of one file."""
-        (path,) = ensure_tuple(data)
-        return read_picture(path, self.kind)
-
-    def get_data(self, img: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        """Return the pixels, and metadata with their channel axis and the position that ITK gives a picture."""
-        meta = {
-            MetaKeys.AFFINE: PICTURE_AFFINE.copy(),
-            MetaKeys.ORIGINAL_AFFINE: PICTURE_AFFINE.copy(),
-            MetaKeys.SPATIAL_SHAPE: np.asarray(img.shape[:2]),
-            MetaKeys.ORIGINAL_CHANNEL_DIM: -1 if img.ndim == 3 else float("nan"),
-        }
-        return img, meta
 
 
 def _plain(path: Path, image: Image.Image, kind: Kind) -> Image.Image:

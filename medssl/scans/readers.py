@@ -1,84 +1,20 @@
 """Voxels and affines: NRRD, MetaImage and DICOM by SimpleITK, NIfTI by nibabel, pictures by Pillow."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-from monai.data import ImageReader
-from monai.data.utils import orientation_ras_lps
-from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 from nibabel.volumeutils import apply_read_scaling
 
 from medssl.scans.dicom import damaged_slice, series_files
+from medssl.scans.memory import ScanTooLargeError, itk_bytes, naming_memory, require_memory
 from medssl.scans.pictures import Kind, is_picture, read_picture
 from medssl.scans.streams import whole_nifti
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
-
-
-class SimpleITKReader(ImageReader):
-    """Read arrays with axes x, y, z and affines to RAS mm like MONAI's ``ITKReader``, without the package itk.
-
-    It reads NRRD, MetaImage and DICOM: a folder is one series, a ``.dcm`` file is one scan. Free text of a header,
-    which may contain the name of a patient, is dropped.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     file = str(Path(folder) / "scan.nrrd")
-        ...     sitk.WriteImage(sitk.Image(5, 4, 3, sitk.sitkInt16), file)
-        ...     reader = SimpleITKReader()
-        ...     array, meta = reader.get_data(reader.read(file))
-        >>> array.shape, np.diag(meta["affine"]).tolist()
-        ((5, 4, 3), [-1.0, -1.0, 1.0, 1.0])
-    """
-
-    def verify_suffix(self, filename: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]) -> bool:
-        """Tell whether every path is a folder or has an ending that this reader takes.
-
-        Args:
-            filename: one path or several.
-        """
-        paths = [Path(name) for name in ensure_tuple(filename)]
-        return all(path.is_dir() or path.name.lower().endswith((*ITK_ENDINGS, ".dcm")) for path in paths)
-
-    def read(self, data: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], **kwargs: Any) -> sitk.Image:
-        """Read the image at a path.
-
-        Args:
-            data: one path.
-            kwargs: unused; part of MONAI's interface.
-
-        Raises:
-            ValueError: if there are several paths, or the image cannot be read.
-        """
-        paths = ensure_tuple(data)
-        if len(paths) != 1:
-            raise ValueError(f"{len(paths)} files are given as one scan: {paths}; give one file or one DICOM folder.")
-        return read_itk(Path(paths[0]))
-
-    def get_data(self, img: sitk.Image) -> tuple[np.ndarray, dict[str, Any]]:
-        """Return the voxels, shape ``(x, y, z)`` or ``(x, y, z, components)``, and their geometry.
-
-        Args:
-            img: image returned by `read`.
-        """
-        array = itk_array(img)
-        affine = itk_affine(img)
-        has_channels = img.GetNumberOfComponentsPerPixel() > 1
-        meta = {
-            MetaKeys.AFFINE: affine.copy(),
-            MetaKeys.ORIGINAL_AFFINE: affine,
-            MetaKeys.SPACE: SpaceKeys.RAS,
-            MetaKeys.SPATIAL_SHAPE: np.asarray(img.GetSize()),
-            MetaKeys.ORIGINAL_CHANNEL_DIM: -1 if has_channels else float("nan"),
-        }
-        return array, meta
 
 
 def read_volume(path: str | os.PathLike[str], kind: Kind = "image") -> np.ndarray:
@@ -92,11 +28,12 @@ def read_volume(path: str | os.PathLike[str], kind: Kind = "image") -> np.ndarra
         ValueError: if it cannot be read, or is a damaged NIfTI file; the message names the file or, in a series, the
             slice.
     """
-    if is_picture(path):
-        return read_picture(path, kind)
-    if not is_nifti(path):
-        return itk_array(read_itk(Path(path)))
-    return scaled_nifti(path, whole_nifti(path))
+    with naming_memory(path):
+        if is_picture(path):
+            return read_picture(path, kind)
+        if not is_nifti(path):
+            return itk_array(read_itk(Path(path)))
+        return scaled_nifti(path, whole_nifti(path))
 
 
 def is_nifti(path: str | os.PathLike[str]) -> bool:
@@ -121,7 +58,11 @@ def scaled_nifti(path: str | os.PathLike[str], stored: np.ndarray) -> np.ndarray
     """
     try:
         proxy = nib.load(path).dataobj
+        if (proxy.slope, proxy.inter) != (1, 0):
+            require_memory(path, 8 * stored.size)
         return apply_read_scaling(stored, np.float64(proxy.slope), np.float64(proxy.inter))
+    except (MemoryError, ScanTooLargeError):
+        raise
     except Exception as error:
         # nibabel's errors for a strange header share no base class.
         raise ValueError(f"{path} cannot be read as NIfTI ({error}); save or download it again.") from error
@@ -138,6 +79,8 @@ def read_itk(path: Path) -> sitk.Image:
     """
     files = series_files(path) if path.is_dir() else None
     try:
+        # Once as an image, once as an array.
+        require_memory(path, 2 * itk_bytes(files[0] if files else path) * (len(files) if files else 1))
         return sitk.ReadImage(files or str(path))
     except RuntimeError as error:
         damaged = (damaged_slice(files) if files else None) or path
@@ -167,4 +110,5 @@ def itk_affine(image: sitk.Image | sitk.ImageFileReader) -> np.ndarray:
     affine = np.eye(kept + 1)
     affine[:kept, :kept] = direction * np.asarray(image.GetSpacing())[:kept]
     affine[:kept, kept] = image.GetOrigin()[:kept]
-    return orientation_ras_lps(affine)
+    # From LPS, which ITK uses.
+    return np.diag([-1.0, -1.0, *np.ones(kept - 1)]) @ affine

@@ -5,6 +5,7 @@ voxels and no error. Here every compressed stream is read to its end, in small p
 time of zlib.
 """
 
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -14,10 +15,10 @@ from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
-import SimpleITK as sitk
 from isal import igzip, isal_zlib
 
 from medssl.scans.dicom import require_one_series
+from medssl.scans.memory import ScanTooLargeError, itk_bytes, naming_memory, require_memory
 
 _PIECE = 1 << 20
 _NIFTI_SIZES = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
@@ -90,14 +91,13 @@ def whole_nifti(path: str | os.PathLike[str]) -> np.ndarray:
         start = stream.read(540)
         header = _parse_nifti(start)
         dtype, promised = nifti_dtype(header), _nifti_bytes(header)
-        most = path.stat().st_size * (_MOST_INFLATED if path.suffix.lower() == ".gz" else 1)
-        if promised > most:
-            raise ValueError(f"it holds at most {most} of the {promised} bytes its header promises")
+        _require_possible(path, promised, path.suffix.lower() == ".gz")
+        require_memory(path, promised)
         content = np.empty(max(promised, len(start)), np.uint8)
         content[: len(start)] = np.frombuffer(start, np.uint8)
         _require_length(_pieces_into(content[len(start) :], stream), promised, len(start))
     shape = [int(size) for size in header["dim"][1 : int(header["dim"][0]) + 1]]
-    count = _product(shape) * dtype.itemsize
+    count = math.prod(shape) * dtype.itemsize
     return np.require(content[promised - count : promised].view(dtype).reshape(shape, order="F"), requirements="A")
 
 
@@ -146,7 +146,10 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             if start.lstrip().startswith(b"<"):
                 raise ValueError("it is a web page or XML, not a scan")
             handle.seek(0)
-            yield handle
+            with naming_memory(path):
+                yield handle
+    except ScanTooLargeError:
+        raise
     except (OSError, EOFError, zlib.error, isal_zlib.error, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{path} is damaged: {_last_line(error)}; {_SUGGESTION}.") from error
 
@@ -181,7 +184,7 @@ def _nifti_bytes(header: nib.Nifti1Header) -> int:
     offset = offset or header.sizeof_hdr + 4
     if not header.sizeof_hdr <= offset < 2**40:
         raise ValueError(f"its header says that the voxels start at byte {offset}")
-    return int(offset) + _product(sizes) * nifti_dtype(header).itemsize
+    return int(offset) + math.prod(sizes) * nifti_dtype(header).itemsize
 
 
 def _require_whole_nrrd(path: Path, handle: BinaryIO) -> None:
@@ -192,8 +195,9 @@ def _require_whole_nrrd(path: Path, handle: BinaryIO) -> None:
     if encoding not in ("raw", "gzip", "gz") or any(skip != "0" for skip in skips):
         raise ValueError(f"encoding '{encoding}' with skips {skips} is not supported; save it again as gzip or raw")
     with _data_of(path, handle, name) as data:
-        stream = igzip.IGzipFile(fileobj=data) if encoding != "raw" else data
-        _require_length(_pieces(stream), _itk_bytes(path))
+        promised, is_packed = itk_bytes(path), encoding != "raw"
+        _require_possible(Path(data.name), promised, is_packed)
+        _require_length(_pieces(igzip.IGzipFile(fileobj=data) if is_packed else data), promised)
 
 
 def _require_whole_metaimage(path: Path, handle: BinaryIO) -> None:
@@ -203,7 +207,9 @@ def _require_whole_metaimage(path: Path, handle: BinaryIO) -> None:
         raise ValueError("voxels as text or in several files are not supported; save it again as one .mha")
     compressed = fields.get("compresseddata", "false").lower() == "true"
     with _data_of(path, handle, None if name.upper() == "LOCAL" else name) as data:
-        _require_length(_inflated(data) if compressed else _pieces(data), _itk_bytes(path))
+        promised = itk_bytes(path)
+        _require_possible(Path(data.name), promised, compressed)
+        _require_length(_inflated(data) if compressed else _pieces(data), promised)
 
 
 def _text_header(handle: BinaryIO, separator: str, last: str | None = None) -> dict[str, str]:
@@ -224,12 +230,11 @@ def _data_of(path: Path, handle: BinaryIO, name: str | None) -> BinaryIO:
     return handle if name is None else (path.parent / name).open("rb")
 
 
-def _itk_bytes(path: Path) -> int:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID())
-    return _product(reader.GetSize()) * reader.GetNumberOfComponents() * pixel.GetSizeOfPixelComponent()
+def _require_possible(path: Path, promised: int, is_packed: bool) -> None:
+    """Refuse a header that promises more than its file can hold, before anything is allocated or inflated."""
+    most = path.stat().st_size * (_MOST_INFLATED if is_packed else 1)
+    if promised > most:
+        raise ValueError(f"it holds at most {most} of the {promised} bytes its header promises")
 
 
 def _pieces(stream: BinaryIO) -> Iterator[int]:
@@ -266,13 +271,6 @@ def _require_length(lengths: Iterator[int], promised: int, total: int = 0) -> No
             raise ValueError(f"it holds more than the {promised} bytes its header promises")
     if total < promised:
         raise ValueError(f"it holds {total} of the {promised} bytes its header promises")
-
-
-def _product(sizes) -> int:
-    product = 1
-    for size in sizes:
-        product *= int(size)
-    return product
 
 
 def _last_line(error: BaseException) -> str:

@@ -5,7 +5,9 @@ from .anatomy import anatomy_color as anatomy_color
 from .anatomy import anatomy_term as anatomy_term
 from .body_contrast import BodyContrastd as BodyContrastd
 from .contrast import RandInvert as RandInvert
+from .contrast import RandLimitedBiasField as RandLimitedBiasField
 from .contrast import RandRescale as RandRescale
+from .contrasts import OneContrastPerViewd as OneContrastPerViewd
 from .crops import RandResizedCropsd as RandResizedCropsd
 from .crops import RandViewFlipsd as RandViewFlipsd
 from .crops import cut_view as cut_view
@@ -22,6 +24,7 @@ from .labels import InvertToLabeld as InvertToLabeld
 from .labels import LogitsToLabeld as LogitsToLabeld
 from .local import RandLocalInpaintd as RandLocalInpaintd
 from .local import RandLocalShuffled as RandLocalShuffled
+from .masking import RandMaskBlocksd as RandMaskBlocksd
 from .missing import passing_over_missing as passing_over_missing
 from .noise import RandClippedNoised as RandClippedNoised
 from .patches import RandOverlappingPatchesd as RandOverlappingPatchesd
@@ -34,5 +37,7 @@ from .scale_aware import RandScaleAwareCropsd as RandScaleAwareCropsd
 from .scale_aware import shortest_side as shortest_side
 from .superpixels import Superpixelsd as Superpixelsd
 from .views import PerViewd as PerViewd
+from .volume_fusion import RandFuseLevelsd as RandFuseLevelsd
+from .volume_fusion import RandTwoPatchesd as RandTwoPatchesd
 from .warp import RandWarpedPaird as RandWarpedPaird
 from .window import IntensityWindowd as IntensityWindowd

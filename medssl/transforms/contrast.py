@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import RandomizableTransform
+from monai.transforms import RandBiasField, RandomizableTransform
 from monai.utils import convert_to_tensor
 from torch import Tensor
 
@@ -35,6 +35,41 @@ class RandInvert(RandomizableTransform):
             self.randomize(None)
         image = convert_to_tensor(img, dtype=torch.float32, track_meta=False)
         return image.min() + image.max() - image if self._do_transform else image
+
+
+class RandLimitedBiasField(RandBiasField):
+    """Multiply an image by a smooth random field that nowhere exceeds a limit.
+
+    MONAI's field is the exponential of a random polynomial. In 3D a polynomial of degree 3 has 20 coefficients, so that
+    its exponential reaches the thousands where those of a 2D paper stay below ten; here the polynomial is scaled down
+    until its largest magnitude is `limit`.
+
+    Args:
+        limit: largest magnitude of the logarithm of the field: with 0.9 the field lies between 0.41 and 2.46.
+        **options: of `monai.transforms.RandBiasField`.
+
+    Example:
+        >>> shade = RandLimitedBiasField(limit=0.5, prob=1.0, degree=3, coeff_range=(-0.9, 0.9)).set_random_state(0)
+        >>> field = shade(torch.ones(1, 8, 8, 8))
+        >>> round(float(field.log().abs().max()), 4)
+        0.5
+    """
+
+    def __init__(self, limit: float = 0.9, **options: Any) -> None:
+        super().__init__(**options)
+        self.limit = limit
+
+    def __call__(self, img: Tensor, randomize: bool = True) -> Tensor:
+        """Return the image, multiplied by the field or as it is.
+
+        Args:
+            img: shape ``(C, *spatial)``.
+            randomize: False repeats the last draw.
+        """
+        image = convert_to_tensor(img, dtype=torch.float32, track_meta=False)
+        exponent = convert_to_tensor(super().__call__(torch.ones_like(image), randomize), track_meta=False).log()
+        largest = float(exponent.abs().max())
+        return image * (exponent * min(1.0, self.limit / largest)).exp() if largest else image
 
 
 class RandRescale(RandomizableTransform):

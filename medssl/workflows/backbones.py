@@ -1,20 +1,22 @@
 """Pretrained backbones, loaded from the folder of a run, from a bundle, or by the name of shipped weights."""
 
+from __future__ import annotations
+
 import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pydoc import ErrorDuringImport, locate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from monai.bundle import ConfigParser
-from torch import nn
-
-from medssl.networks.state_dicts import read_state_dict, require_fit
 from medssl.packaging.shipped_weights import bundle_folder
 from medssl.packaging.sources import source_bundles
+from medssl.workflows.config_files import setting
 from medssl.workflows.recipes import merge
+
+if TYPE_CHECKING:
+    from torch import nn
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,8 @@ def load_backbone(source: _Folder) -> nn.Module:
         >>> backbone.level_channels
         (16, 32, 64, 128)
     """
+    from medssl.networks.state_dicts import read_state_dict, require_fit
+
     folder = bundle_folder(source)
     settings = backbone_settings(folder)
     path = Path(settings["backbone_weights"])
@@ -72,7 +76,7 @@ def backbone_settings(source: _Folder) -> dict[str, Any]:
     if not weights.is_file():
         raise FileNotFoundError(f"{folder} holds no {weights.name}; {_ADVICE}.")
     settings = {key: config[key] for key in NETWORK_KEYS if key in config}
-    settings["backbone_def"] = _plain(ConfigParser(config), "backbone_def", path)
+    settings["backbone_def"] = _plain(config, "backbone_def", path)
     return {**settings, "backbone_weights": str(weights.resolve()), "name": config["name"]}
 
 
@@ -130,22 +134,22 @@ def _words(value: Any) -> str:
     return f"{' x '.join(map(str, value))} mm" if isinstance(value, list) else str(value)
 
 
-def _plain(parser: ConfigParser, name: str, path: Path) -> Any:
+def _plain(config: Mapping[str, Any], name: str, path: Path) -> Any:
     """A part of a configuration with its references replaced. Expressions are not run: they could be anyone's code.
 
     Raises:
         ValueError: if the part holds an expression or a broken reference.
     """
     try:
-        value = parser[name]
-    except (KeyError, IndexError, ValueError) as error:
+        value = setting(config, name)
+    except KeyError as error:
         raise ValueError(f"{path} refers to {name!r}, which it does not define; {_ADVICE}.") from error
     if isinstance(value, dict):
-        return {key: _plain(parser, f"{name}::{key}", path) for key in value}
+        return {key: _plain(config, f"{name}::{key}", path) for key in value}
     if isinstance(value, list):
-        return [_plain(parser, f"{name}::{index}", path) for index in range(len(value))]
+        return [_plain(config, f"{name}::{index}", path) for index in range(len(value))]
     if isinstance(value, str) and value.startswith("@"):
-        return _plain(parser, value[1:], path)
+        return _plain(config, value[1:], path)
     if isinstance(value, str) and value.startswith(("$", "%")):
         raise ValueError(
             f"{path} defines the backbone by the expression {name} = {value!r}, which is not run; write its value."
@@ -157,6 +161,8 @@ def _built(definition: Any, folder: Path) -> nn.Module:
     """The network of a resolved definition, with random weights. Only classes of networks are called."""
     if not isinstance(definition, dict) or not isinstance(definition.get("_target_"), str):
         raise ValueError(f"The backbone_def of {folder} does not name a class under '_target_'; {_ADVICE}.")
+    from torch import nn
+
     target = definition["_target_"]
     try:
         network = locate(target)

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from monai.data import MetaTensor
-from monai.inferers import SlidingWindowInferer
 from torch import nn
 
+from medssl.evaluation.growing import GrowingInferer
 from medssl.networks.heads import LinearHead
 from medssl.networks.segmentation import SegmentationNetwork
 from medssl.networks.state_dicts import read_weights
@@ -135,8 +135,8 @@ class Labelling:
         network = self._network().to(device).eval()
         preprocessing = self.bundle.preprocessing()
         sample = preprocessing({"image": str(scan)})
-        windows = SlidingWindowInferer(
-            self.bundle.patch_size, 1, self.bundle.overlap, mode="gaussian", sw_device=device, device="cpu"
+        windows = GrowingInferer(
+            *(self.bundle.patch_size, self.backbone.strides[-1], self.bundle.overlap, 2), sw_device=device, device="cpu"
         )
         with torch.no_grad():
             logits = windows(sample["image"].as_tensor()[None], network)[0]
@@ -163,6 +163,7 @@ class Labelling:
         cache = FeatureCache(
             *(self.folder / "features", self.backbone, self.bundle.patch_size, len(self.labels)),
             overlap=self.bundle.overlap,
+            stride=self.backbone.strides[-1],
             rows_per_volume=max(MAX_VOXELS // len(scans), 1),
             device=device,
         )

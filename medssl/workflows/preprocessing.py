@@ -1,15 +1,16 @@
 """The deterministic preprocessing of a pretraining recipe."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from monai.bundle import ConfigParser
-from monai.transforms import Compose
-
-from medssl.data.store import preprocessing_sha256, read_manifest
 from medssl.workflows.recipes import resolved
+
+if TYPE_CHECKING:
+    from monai.transforms import Compose
 
 STEPS = ("image_transforms", "foreground_transforms")
 
@@ -28,12 +29,16 @@ def preprocessing_of(config: Mapping[str, Any]) -> list[Any]:
         >>> preprocessing_of({**config, "foreground_transforms": []})
         [{'_target_': 'Spacingd', 'pixdim': [2, 2], 'diagonal': 1}]
     """
+    from monai.bundle import ConfigParser
+
     parser = ConfigParser(deepcopy(dict(config)))
     return [step for steps in STEPS for step in resolved(parser, steps)]
 
 
 def preprocessing_transform(config: Mapping[str, Any]) -> Compose:
     """The transforms that `preprocessing_of` describes; they map ``{"image": path}`` to an image and its body mask."""
+    from monai.bundle import ConfigParser
+
     return ConfigParser(deepcopy(dict(config))).get_parsed_content("train::preprocessing")
 
 
@@ -64,6 +69,8 @@ def require_same_preprocessing(store: Path, config: Mapping[str, Any]) -> str:
         FileNotFoundError: if the folder holds no finished store.
         ValueError: if the preprocessing differs; names the settings.
     """
+    from medssl.data.store import preprocessing_sha256, read_manifest
+
     manifest, wanted = read_manifest(store), preprocessing_of(config)
     if manifest["preprocessing_sha256"] != preprocessing_sha256(wanted):
         changes = "; ".join(changed_settings(manifest["preprocessing"], wanted))

@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from medssl.data.datalist import read_datalist, require_few_labels
-from medssl.data.unlabeled import require_unlabeled
-from medssl.evaluation.metrics import read_rows
-from medssl.evaluation.report import report
 from medssl.runs.record import RECORD_NAME, read_run_record
 from medssl.workflows.protocol_plan import Cell, cells, read_plan
 from medssl.workflows.run_pool import Job, run_jobs
@@ -48,6 +45,8 @@ def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes:
     ]
     num_finished = len(names) + len(planned) - len(pretraining) - len(segmentation)
     run_jobs([pretraining, segmentation], num_processes, num_finished)
+    from medssl.evaluation.report import report
+
     return report([_cell_dir(output_dir, *cell) / "rows.jsonl" for cell in planned], output_dir / "report")
 
 
@@ -58,6 +57,8 @@ def _require_cases(plan: Mapping[str, Any], datalist: Path) -> None:
         require_few_labels(listed, "training", num_labels)
         for choice in plan["settings"].values():
             if "mean_teacher" in choice.get("layers", ()):
+                from medssl.data.unlabeled import require_unlabeled
+
                 with_training = choice.get("overrides", {}).get("unlabeled_training", False)
                 require_unlabeled(listed, num_labels, with_training)
 
@@ -111,7 +112,11 @@ def _is_finished(folder: Path) -> bool:
 
 def _has_rows(output_dir: Path, cell: Cell) -> bool:
     path = _cell_dir(output_dir, *cell) / "rows.jsonl"
-    return path.exists() and bool(read_rows(path))
+    if not path.exists():
+        return False
+    from medssl.evaluation.metrics import read_rows
+
+    return bool(read_rows(path))
 
 
 def _cell_dir(output_dir: Path, setting: str, name: str, num_labels: int, fold: int) -> Path:

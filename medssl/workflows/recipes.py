@@ -1,16 +1,21 @@
-"""Recipes: YAML files of the source bundles, merged into one configuration by MONAI."""
+"""Recipes: YAML files of the source bundles, merged into one configuration for MONAI."""
+
+from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from monai.bundle import ConfigParser
 
 from medssl.packaging.sources import source_bundles
+from medssl.workflows.config_files import change_setting, has_setting, merge_files, read_config_file
+
+if TYPE_CHECKING:
+    from monai.bundle import ConfigParser
 
 _EXTENDS = "extends"
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
@@ -70,7 +75,7 @@ def with_bases(recipe: Sequence[Path]) -> list[Path]:
 def _bases(path: Path, descendants: tuple[Path, ...]) -> list[Path]:
     if path.resolve() in descendants:
         raise ValueError(f"{path} extends itself; take it out of 'extends' in {descendants[-1]}.")
-    named = ConfigParser.load_config_file(str(path)).get(_EXTENDS, [])
+    named = read_config_file(path).get(_EXTENDS, [])
     bases: list[Path] = []
     for name in [named] if isinstance(named, str) else named:
         is_file = name.endswith((".yaml", ".yml", ".json"))
@@ -96,18 +101,18 @@ def merge(
         >>> merge([find_recipe("data", "ct")], {"name": "mine"}, {"spacing": [2, 2, 2]})["spacing"]
         [2, 2, 2]
     """
-    config = ConfigParser.load_config_files([str(path) for path in with_bases(recipe)])
+    config = merge_files(with_bases(recipe))
     config.pop(_EXTENDS, None)
-    parser = ConfigParser(config)
-    parser.update(dict(settings))
+    for key, value in settings.items():
+        change_setting(config, key, value)
     for key, value in (overrides or {}).items():
         parent, _, name = key.rpartition("::")
-        if (parent or name) not in parser:
-            near = get_close_matches(parent or name, parser.get(), n=1)
+        if not has_setting(config, parent or name):
+            near = get_close_matches(parent or name, config, n=1)
             hint = f"; did you mean --{near[0]}?" if near else "."
             raise ValueError(f"The recipe has no setting {parent or name!r}{hint}")
-        parser[key] = value
-    return parser.get()
+        change_setting(config, key, value)
+    return config
 
 
 def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
@@ -154,6 +159,7 @@ def resolved(parser: ConfigParser, name: str) -> Any:
         ValueError: if the value of a setting cannot be written as JSON, so a change of it would go unnoticed.
 
     Example:
+        >>> from monai.bundle import ConfigParser
         >>> config = {"dims": 2, "network_def": {"_target_": "FPN", "spatial_dims": "@dims"}}
         >>> resolved(ConfigParser(config), "network_def")
         {'_target_': 'FPN', 'spatial_dims': 2}

@@ -12,7 +12,6 @@ from multiprocessing import connection, get_context, parent_process
 from threading import Thread
 from typing import Any, NamedTuple
 
-import torch
 from tqdm.auto import tqdm
 
 _REFRESH_SECONDS = 5.0
@@ -138,6 +137,8 @@ def _pool(num_processes: int) -> ProcessPoolExecutor:
 
 
 def _prepare_process() -> None:
+    import torch
+
     torch.set_num_threads(1)
     Thread(target=partial(_end_with, parent_process().sentinel), daemon=True).start()
 

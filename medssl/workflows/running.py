@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from multiprocessing.dummy import DummyProcess
 from pathlib import Path
 
-from monai.bundle import ConfigWorkflow
-
 from medssl.packaging.sources import source_bundles
 
 
@@ -25,6 +23,8 @@ def run_config(config_file: Path, workflow_type: str | None = "train", layers: S
         ValueError, OSError, FloatingPointError: of a transform, a handler or the data, without the RuntimeError that
             MONAI wraps around it.
     """
+    from monai.bundle import ConfigWorkflow
+
     logging.getLogger("monai.bundle.workflows").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         # MONAI warns about untrusted bundles; this configuration was just merged from medssl's own recipes.

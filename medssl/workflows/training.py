@@ -7,10 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.data.datalist import Datalist, read_datalist, require_few_labels
-from medssl.data.sampling import require_even_shares
 from medssl.data.splits import by_group
-from medssl.data.store import require_stored
-from medssl.evaluation.ranks import discard_rank_rows, merge_rank_rows
 from medssl.files import write_json
 from medssl.runs.folder import read_config, require_free_folder
 from medssl.runs.lock import locked_run_folder
@@ -26,7 +23,7 @@ from medssl.workflows.running import run_config
 @joined_ranks()
 def pretrain(
     method: str,
-    datalist: Path,
+    datalist: Path | None,
     data: Sequence[str],
     output_dir: Path,
     *,
@@ -42,7 +39,8 @@ def pretrain(
 
     Args:
         method: name of a method recipe, or a YAML file.
-        datalist: the data list; its sections ``training`` and ``unlabeled`` are used, without labels.
+        datalist: the data list; its sections ``training`` and ``unlabeled`` are used, without labels. None if the data
+            recipe makes its volumes itself, as ``synthetic`` does.
         data: names of data recipes, or YAML files; later ones win.
         output_dir: the run folder, new unless `resume`.
         layers: further recipes merged after the method: names below ``bundles/pretrain/configs/ablation`` or
@@ -61,16 +59,22 @@ def pretrain(
             store has other settings or lacks a case; or the run to resume has other settings or no whole checkpoint.
     """
     recipe = _pretraining_recipe(method, layers, data)
-    settings = {"datalist": str(Path(datalist).resolve())}
+    settings = {"datalist": None if datalist is None else str(Path(datalist).resolve())}
     if store is not None:
+        _require(Path(store) / "store.json", "a finished store; make it with `medssl prepare`")
         recipe.append(find_recipe("pretrain/configs", "store"))
         settings["store"] = str(Path(store).resolve())
     config = merge(recipe, settings, overrides)
-    cases = read_datalist(datalist).section(config["sections"])
+    cases = _cases(config, datalist, store)
     if store is not None:
+        from medssl.data.store import require_stored
+
         config["preprocessing_sha256"] = require_same_preprocessing(store, config)
         require_stored(store, cases, config["preprocessing_sha256"])
-    require_even_shares(config["pairs_per_batch"], num_ranks())
+    if num_ranks() > 1:
+        from medssl.data.sampling import require_even_shares
+
+        require_even_shares(config["pairs_per_batch"], num_ranks())
     _run(config, recipe, {**settings, **(overrides or {})}, output_dir, resume, allow_changed)
     return output_dir / "backbone.pt"
 
@@ -177,6 +181,17 @@ def evaluate(
     return run_dir / "rows.jsonl"
 
 
+def _cases(config: Mapping[str, Any], datalist: Path | None, store: Path | None) -> list[dict[str, str]]:
+    """Return the cases of a pretraining; none if its data recipe makes volumes itself, and reads no section."""
+    if config["sections"] is None:
+        if datalist is not None or store is not None:
+            raise ValueError("This data recipe makes its volumes itself; leave out --datalist and --store.")
+        return []
+    if datalist is None:
+        raise ValueError("This data recipe reads scans; give a data list with --datalist, or take --data synthetic.")
+    return read_datalist(datalist).section(config["sections"])
+
+
 def _pretraining_recipe(method: str, layers: Sequence[str], data: Sequence[str]) -> list[Path]:
     return [
         find_recipe("pretrain/configs", "train"),
@@ -230,6 +245,8 @@ def _require_trainable(setting: str, config: Mapping[str, Any], has_validation: 
 
 
 def _evaluate_on_ranks(config_file: Path, cases: Sequence[str]) -> None:
+    from medssl.evaluation.ranks import discard_rank_rows, merge_rank_rows
+
     run_dir = config_file.parent
     on_first_rank(partial(discard_rank_rows, run_dir))
     if rank() < len(cases):
@@ -263,6 +280,7 @@ def _run(
         seed=config["seed"],
         steps=config["max_epochs"] * config["steps_per_epoch"],
         datalist=config["datalist"],
+        volumes=config["train"]["dataset"],
         labels=config.get("num_labels"),
         overrides=settings,
         backbone=config.get("backbone_weights"),

@@ -134,6 +134,16 @@ def test_orientationd_has_labels(recipes):
     assert steps and [step for step in steps if "labels" not in step[1]] == []
 
 
+def test_one_switch_decides_on_bad_values_wherever_a_recipe_loads(recipes):
+    loads = [
+        (name, part)
+        for name, part in all_parts(recipes)
+        if name.startswith("data/") and "medssl.scans.loading" in str(part.get("_target_"))
+    ]
+    assert len(loads) >= 6
+    assert [load for load in loads if load[1].get("allow_bad_values") != "@allow_bad_values"] == []
+
+
 def test_code_is_from_monai_or_an_installed_package(recipes):
     targets = [(name, str(part["_target_"])) for name, part in all_parts(recipes) if "_target_" in part]
     assert len(targets) > 100

@@ -61,3 +61,22 @@ def test_a_bad_list_is_one_line_a_case_and_exit_status_1(medssl, ct_list, tmp_pa
     assert lines[0].startswith(f"training {listed['training'][0]['case']}: error: ")
     assert all(line.endswith(": ok") for line in lines[1:-1])
     assert lines[-1] == "5 cases, 1 errors, 0 warnings"
+
+
+def test_a_list_of_nnunet_is_checked_and_drawn_from(medssl, tmp_path, ct_list):
+    listed = json.loads(ct_list.read_text(encoding="utf-8"))
+    for folder in ("imagesTr", "labelsTr"):
+        (tmp_path / folder).mkdir()
+    for case in listed["training"]:
+        shutil.copy(ct_list.parent / case["image"], tmp_path / "imagesTr" / f"{case['case']}_0000.nii.gz")
+        shutil.copy(ct_list.parent / case["label"], tmp_path / "labelsTr" / f"{case['case']}.nii.gz")
+    labels = {name: int(value) for value, name in listed["labels"].items()}
+    content = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 2, "file_ending": ".nii.gz"}
+    path, made = tmp_path / "dataset.json", tmp_path / "list.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    status, out, _ = medssl("check", path)
+    assert status == 0 and ", 0 errors" in out.splitlines()[-1]
+    status, out, _ = medssl("datalist", path, "--validation", 1, "--out", made)
+    count = len(listed["training"])
+    assert (status, out) == (0, f"Data list: {made} ({count - 1} training, 1 validation, 0 test, 0 unlabeled)\n")
+    require_error(medssl("datalist", path, "--labels", tmp_path, "--out", made), "leave those options out")

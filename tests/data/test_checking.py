@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
+from medssl.data import checking
 from medssl.data.checking import check_datalist
+from medssl.scans import memory
+from medssl.scans.integrity import read_whole
 from tests.scans.files import (
     SHAPE,
     affine_with,
@@ -14,6 +17,7 @@ from tests.scans.files import (
     save_itk,
     save_nifti,
     save_series,
+    write_bomb,
 )
 
 
@@ -30,7 +34,7 @@ IMAGES = {
     "stream": ("error", "damaged", {**SCAN, "spoil": cut}),
     "header": ("error", "singular", {**SCAN, "affine": np.diag([0.0, 0, 0, 1])}),
     "odd header": ("warning", "neither sform nor qform", {**SCAN, "sform_code": 0, "qform_code": 0}),
-    "voxels": ("error", "NaN or Inf", {"voxels": with_nan(hounsfield())}),
+    "voxels": ("error", "NaN, Inf", {"voxels": with_nan(hounsfield())}),
     "voxels as scaled by the header": ("error", "float32", {**SCAN, "scl_slope": 1e38}),
     "HU": ("warning", "lowest value is 0", {"voxels": hounsfield() + 1000}),
 }
@@ -130,3 +134,27 @@ def test_every_bad_case_is_named_and_no_sound_one(tmp_path, write_list):
     (tmp_path / "4_label.nii.gz").unlink()
     findings = check_datalist(write_list(training=entries[:3], test=entries[3:]))
     assert [(finding.case, finding.section) for finding in findings] == [("1", "training"), ("4", "test")]
+
+
+def test_a_scan_that_does_not_fit_in_memory_does_not_end_the_check_of_the_others(tmp_path, write_list, monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda: 1 << 20)
+    bomb, small = write_bomb(tmp_path / "a.nii.gz"), save_nifti(tmp_path / "b.nii.gz", np.full(SHAPE, 5, np.int16))
+    path = write_list(unlabeled=[{"case": "a", "image": str(bomb)}, {"case": "b", "image": str(small)}])
+    findings = check_datalist(path)
+    assert [(finding.case, finding.severity) for finding in findings] == [("a", "error"), ("b", "error")]
+    assert "a.nii.gz needs 0.27 GiB" in findings[0].problem and "all its voxels are 5" in findings[1].problem
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("unheard of")])
+def test_no_fault_of_one_case_ends_the_check(tmp_path, write_list, monkeypatch, error):
+    def fail_on_a(path, *_):
+        if str(path).endswith("a.nii.gz"):
+            raise error
+        return read_whole(path)
+
+    monkeypatch.setattr(checking, "read_whole", fail_on_a)
+    for name in "ab":
+        save_nifti(tmp_path / f"{name}.nii.gz", hounsfield())
+    path = write_list(unlabeled=[{"case": name, "image": f"{name}.nii.gz"} for name in "ab"])
+    (finding,) = check_datalist(path)
+    assert (finding.case, finding.severity, finding.file) == ("a", "error", str(tmp_path / "a.nii.gz"))

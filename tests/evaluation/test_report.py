@@ -21,10 +21,10 @@ def write(tmp_path):
     return write
 
 
-def test_a_report_is_five_files(write, make_row, tmp_path):
+def test_a_report_is_six_files(write, make_row, tmp_path):
     write([make_row()])
     names = sorted(path.name for path in (tmp_path / "report").iterdir())
-    assert names == ["cases.csv", "comparisons.csv", "dice_by_labels.png", "report.md", "summary.csv"]
+    assert names == ["cases.csv", "comparisons.csv", "dice_by_labels.png", "report.md", "rows.csv", "summary.csv"]
 
 
 def test_numbers_are_means_and_deviations_over_folds(write, make_row):

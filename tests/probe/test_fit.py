@@ -146,22 +146,28 @@ def test_the_same_cases_give_the_same_head():
 
 def test_half_of_the_voxels_give_the_dice_of_the_fit_to_all_of_them(mr_list, tmp_path):
     load = VerifiedLoadImaged(["image", "label"], ensure_channel_first=True)
-    names = [f"class {value}" for value in range(1, 10)]
-    backbone = FPN(spatial_dims=3, base_channels=8, num_levels=3)
     scans = {}
     for case in load_section(mr_list, "training+test"):
         scan = load(dict(case))
         image = scan["image"].as_tensor().float()
-        scans[case["case"]] = (image / image.max(), scan["label"].as_tensor())
-    cache = FeatureCache(tmp_path, backbone, (40, 32, 20), num_classes=9)
-    *_, unseen = scans
+        scans[case["case"]] = (image / image.max(), (scan["label"].as_tensor() > 0).byte())
+    # Which voxels are chosen moves the Dice of one fit by up to 0.006.
+    dice = np.mean([_dice_of_unseen_scan(scans, tmp_path, seed) for seed in range(3)], axis=0)
+    assert dice[1] > 0.5
+    assert dice[0] == pytest.approx(dice[1], abs=0.005)
+
+
+def _dice_of_unseen_scan(scans, folder, seed):
+    """Give the Dice of probes fitted to half of the voxels and to all, on the last scan, for one random backbone."""
+    torch.manual_seed(seed)
+    backbone = FPN(spatial_dims=3, base_channels=8, num_levels=3)
+    cache = FeatureCache(folder, backbone, (40, 32, 20), num_classes=1)
+    *fitted, unseen = scans
     dice = []
     for num_voxels in (12_800, 25_600):
-        rows = {name: cache.volume(name, *scan, num_voxels=num_voxels) for name, scan in scans.items()}
-        head = LinearHead(3, backbone.level_channels, num_classes=9)
-        fit_head(head, {name: part for name, part in rows.items() if name != unseen}, names, l2=1e-3)
+        head = LinearHead(3, backbone.level_channels, num_classes=1)
+        fit_head(head, {name: cache.volume(name, *scans[name], num_voxels) for name in fitted}, ["body"], l2=1e-2)
         every = cache.volume(unseen, *scans[unseen], num_voxels=25_600)
-        dice.append(np.mean([value for value in head_dice(head, [every], names).values() if value is not None]))
-    assert every.weights.tolist() == [1.0] * 25_600
-    assert dice[1] > 0.05
-    assert dice[0] == pytest.approx(dice[1], abs=0.005)
+        assert every.weights.tolist() == [1.0] * 25_600
+        dice.append(head_dice(head, [every], ["body"])["body"])
+    return dice

@@ -117,3 +117,16 @@ def save_itk(path: Path, voxels: np.ndarray, affine: np.ndarray = AFFINE, is_com
     image.SetOrigin(lps[:3, 3].tolist())
     sitk.WriteImage(image, str(path), useCompression=is_compressed)
     return path
+
+
+def write_bomb(path: Path, shape: tuple[int, int, int] = (1200, 1200, 100)) -> Path:
+    """Write a small file that holds all the zeros its header promises, 1000 : 1."""
+    header = nib.Nifti1Image(np.zeros((1, 1, 1), np.int16), np.eye(4)).header
+    header.set_data_shape(shape)
+    header.set_sform(np.eye(4), 1)
+    header["vox_offset"], header["magic"] = 352, b"n+1"
+    with gzip.open(path, "wb", compresslevel=9) as file:
+        file.write(header.binaryblock + bytes(4))
+        for _ in range(shape[2]):
+            file.write(bytes(2 * shape[0] * shape[1]))
+    return path

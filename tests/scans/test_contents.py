@@ -17,8 +17,8 @@ def spotted(value: float) -> np.ndarray:
 
 IMAGES = {
     "sound": ("accept", "", hounsfield()),
-    "NaN": ("error", "1 of its voxels are NaN or Inf", spotted(np.nan)),
-    "Inf": ("error", "1 of its voxels are NaN or Inf", spotted(np.inf)),
+    "NaN": ("error", "1 of its voxels are NaN, Inf or too large", spotted(np.nan)),
+    "Inf": ("error", "1 of its voxels are NaN, Inf or too large", spotted(np.inf)),
     "beyond float32": ("error", "float32", hounsfield() * 1e38),
     "constant": ("error", "all its voxels are 7", np.full(SHAPE, 7, np.int16)),
     "only air": ("error", "no body", np.minimum(hounsfield(), -600)),

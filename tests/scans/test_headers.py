@@ -4,7 +4,7 @@ import pytest
 from monai.transforms import LoadImage
 
 from medssl.scans.headers import read_header
-from medssl.scans.readers import SimpleITKReader
+from medssl.scans.monai_readers import SimpleITKReader
 from tests.scans.files import AFFINE, SHAPE, hounsfield, save_itk, save_nifti, save_series
 
 

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from medssl.scans.readers import SimpleITKReader, read_volume
+from medssl.scans.monai_readers import SimpleITKReader
+from medssl.scans.readers import read_volume
 from tests.scans.files import AFFINE, hounsfield, save_itk, save_nifti, save_series
 
 

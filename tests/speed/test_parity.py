@@ -173,3 +173,11 @@ def test_rounding_alone_is_about_as_far_from_float32_as_bfloat16_is():
     fast = step_parities(exact, measured_step(Accelerated(copy.deepcopy(method), amp=True), batch))[1]
     alone = step_parities(exact, measured_step(rounded(method), batch))[1]
     assert 0.5 < fast.distance / alone.distance < 2
+
+
+def test_the_gradient_of_a_bias_is_not_judged_by_rounding_where_its_terms_cancel():
+    torch.manual_seed(0)
+    x, gradient = torch.randn(4000, 4), torch.randn(4000, 3).bfloat16().float()
+    gradient = torch.cat([gradient, -gradient])
+    gradient[0] += 1e-2
+    assert all(p.holds for p in layer_parities(nn.Linear(4, 3), torch.cat([x, 2 * x]), gradient, channels_last=False))

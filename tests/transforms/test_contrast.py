@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from monai.transforms import RandBiasField
 
-from medssl.transforms.contrast import RandInvert, RandRescale
+from medssl.transforms.contrast import RandInvert, RandLimitedBiasField, RandRescale
 
 IMAGE = torch.from_numpy(np.random.default_rng(0).normal(3, 2, (1, 20, 20))).float()
 
@@ -52,3 +53,26 @@ def test_the_image_that_went_in_stays(change):
     before = IMAGE.clone()
     change(IMAGE)
     assert torch.equal(IMAGE, before)
+
+
+@pytest.mark.parametrize("shape", [(1, 24, 20), (2, 16, 12, 10)], ids=["2D", "3D"])
+def test_a_limited_bias_field_is_smooth_and_stays_within_its_limit(shape):
+    shade = RandLimitedBiasField(limit=0.9, prob=1.0, degree=3, coeff_range=(-0.9, 0.9))
+    largest = []
+    for seed in range(20):
+        exponent = shade.set_random_state(seed)(torch.full(shape, 2.0)).div(2).log()
+        largest.append(float(exponent.abs().max()))
+        assert float(exponent.diff(dim=1).abs().max()) < 0.9
+    assert 0.3 < max(largest) <= 0.9 + 1e-5
+
+
+def test_a_field_within_the_limit_is_that_of_monai():
+    options = {"prob": 1.0, "degree": 2, "coeff_range": (0.0, 0.05)}
+    image = torch.rand(1, 16, 12, 10)
+    plain = RandBiasField(**options).set_random_state(3)(image)
+    torch.testing.assert_close(RandLimitedBiasField(**options).set_random_state(3)(image), plain.as_tensor())
+
+
+def test_a_bias_field_that_is_not_drawn_changes_nothing():
+    image = torch.rand(1, 8, 8)
+    assert torch.equal(RandLimitedBiasField(prob=0.0)(image), image)

@@ -15,7 +15,6 @@ from medssl.data.sampling import StepBatches
 from medssl.data.store import StoreDataset, read_manifest
 from medssl.files import STAGING
 from medssl.transforms.patches import RandOverlappingPatchesd
-from medssl.workflows import preparing
 from medssl.workflows.preparing import prepare
 from medssl.workflows.preprocessing import preprocessing_transform
 from medssl.workflows.recipes import find_recipe, merge
@@ -193,7 +192,7 @@ def test_a_scan_that_is_not_there_is_named(own_list, tmp_path):
 
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_made(ct_list, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(preparing.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(OSError, match=r"store needs up to \d+\.\d\d GiB.*0\.00 GiB free"):
         prepared(ct_list, tmp_path / "store")
     assert arrays(tmp_path / "store") == {}
@@ -202,7 +201,7 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_made(ct_list, tm
 def test_the_space_asked_for_covers_what_is_written(finished, ct_list, tmp_path, monkeypatch):
     written = sum(len(content) for _, content in arrays(finished).values()) - 6 * 128
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(preparing.shutil, "disk_usage", lambda _: usage._replace(free=written - 1))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=written - 1))
     with pytest.raises(OSError, match="needs up to"):
         prepared(ct_list, tmp_path / "store")
     # What is there already asks for none.
@@ -247,6 +246,20 @@ def test_two_at_once_make_each_case_once(ct_list, tmp_path):
     assert sorted(case for result in results for case in result.made) == NAMES
     assert all(sorted(result.made + result.kept) == NAMES for result in results)
     assert leftovers(tmp_path / "store") == []
+
+
+@pytest.mark.slow
+def test_several_processes_write_the_same_bytes_and_import_torch_once(finished, ct_list, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
+    process = start(*command(ct_list, tmp_path / "store", "--processes", 3), cwd=tmp_path)
+    _, imports = process.communicate(timeout=240)
+    assert process.returncode == 0, imports
+    made, expected = (files_of(folder) for folder in (tmp_path / "store", finished))
+    assert {name: content for name, (_, content) in made.items()} == {
+        name: content for name, (_, content) in expected.items()
+    }
+    # By the command, and by the server that its processes are forked from.
+    assert [line.rpartition("|")[2].strip() for line in imports.splitlines()].count("torch") == 2
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import pytest
 from monai.data.utils import dense_patch_slices
 from monai.inferers.utils import _get_scan_interval
 
-from medssl.evaluation.windows import plan_windows
+from medssl.ops.windows import VOXELS_AT_ONCE, plan_windows
 
 PAPER_VOLUME, PAPER_PATCH = (326, 245, 250), (128, 128, 32)
 
@@ -43,9 +43,15 @@ def test_a_volume_within_the_patch_is_one_window():
 
 
 def test_windows_grow_where_that_computes_less():
-    grown = plan_windows(PAPER_VOLUME, PAPER_PATCH, stride=16)
+    grown = plan_windows(PAPER_VOLUME, PAPER_PATCH, stride=16, max_voxels=2**22)
     assert grown.computed_voxels < 0.6 * plan_windows(PAPER_VOLUME, PAPER_PATCH).computed_voxels
     assert all(size % 16 == 0 for size in grown.roi_size)
+
+
+def test_without_a_limit_a_forward_pass_has_at_most_a_million_voxels_or_one_patch():
+    grown = plan_windows(PAPER_VOLUME, PAPER_PATCH, stride=16, sw_batch_size=4)
+    assert math.prod(grown.roi_size) * grown.sw_batch_size <= VOXELS_AT_ONCE
+    assert plan_windows(PAPER_VOLUME, (256, 256, 64)).roi_size == (256, 256, 64)
 
 
 def test_windows_do_not_grow_where_a_patch_holds_two_coarsest_cells():

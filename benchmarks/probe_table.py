@@ -1,0 +1,156 @@
+"""Judge backbones by solved probes: several draws of labelled cases, all test cases, one pass of every backbone a scan.
+
+    python benchmarks/probe_table.py LIST.json --data mr --data hippocampus --backbones random random:1 any-mr RUN \
+        --labels 1 2 5 --draws 5 --out runs/probes
+
+The probes are those of `medssl probe`. As a frozen backbone gives a scan the same features whatever is labelled, this
+computes them once for all draws and numbers of labels, where a protocol computes them anew in every run. Dice and
+distances are measured on the grid of the preprocessing. The rows and their report are below --out.
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from monai.bundle import ConfigParser
+from monai.transforms import Compose
+from torch import Tensor, nn
+
+from medssl.data.datalist import load_few_labels, load_section, read_datalist
+from medssl.evaluation.growing import GrowingInferer
+from medssl.evaluation.metrics import case_rows, write_rows
+from medssl.evaluation.report import report
+from medssl.networks.heads import LinearHead
+from medssl.probe.cache import FeatureCache
+from medssl.probe.fit import fit_head
+from medssl.workflows.backbones import backbone_settings, load_backbone
+from medssl.workflows.recipes import find_recipe
+
+# What `medssl probe` has by default.
+MAX_VOXELS, OVERLAP = 100_000, 0.25
+
+
+class Task(NamedTuple):
+    """What all backbones are judged on."""
+
+    datalist: Path
+    preprocessing: Compose
+    patch_size: Sequence[int]
+    spacing: Sequence[float]
+    class_names: Mapping[int, str]
+
+
+class Probe(NamedTuple):
+    """A head and the cases that it was fitted to."""
+
+    labels: int
+    draw: int
+    head: LinearHead
+
+
+def task_of(datalist: Path, data: Sequence[str], settings: Mapping[str, Any]) -> Task:
+    """Give the task of a data list under data recipes and settings, such as ``{"spacing": [2, 2, 3]}``."""
+    parser = ConfigParser(ConfigParser.load_config_files([str(find_recipe("data", name)) for name in data]))
+    parser.update({"keys": ["image", "label"], "interpolation": ["bilinear", "nearest"], **settings})
+    preprocessing = Compose(parser.get_parsed_content("image_transforms"))
+    names = {int(value): name for value, name in read_datalist(datalist).labels.items() if int(value)}
+    sizes = (parser.get_parsed_content(key) for key in ("patch_size", "spacing"))
+    return Task(datalist, preprocessing, *sizes, names)
+
+
+def backbone_of(name: str, like: str | None, network: Mapping[str, Any]) -> nn.Module:
+    """Give a run's or shipped backbone; ``random`` or ``random:SEED`` is the network of ``like`` untrained."""
+    if not name.startswith("random"):
+        return load_backbone(name)
+    torch.manual_seed(int(name.partition(":")[2] or 0))
+    settings = {"spatial_dims": 3, "in_channels": 1, **network}
+    if like is not None:
+        settings["backbone_def"] = backbone_settings(like)["backbone_def"]
+    backbone: nn.Module = ConfigParser(settings).get_parsed_content("backbone_def")
+    return backbone.eval()
+
+
+def fitted_probes(task: Task, backbone: nn.Module, labels: Sequence[int], draws: int, folder: Path) -> list[Probe]:
+    """Give the probes of all draws and numbers of labels."""
+    names = list(task.class_names.values())
+    cache = FeatureCache(
+        *(folder / "features", backbone, task.patch_size, len(names)), overlap=OVERLAP, stride=backbone.strides[-1]
+    )
+    probes = []
+    for draw in range(draws):
+        for number in labels:
+            rows = {}
+            for case in load_few_labels(task.datalist, "training", number, draw):
+                sample = task.preprocessing(dict(case))
+                voxels = (sample["image"].as_tensor(), sample["label"].as_tensor())
+                rows[case["case"]] = cache.volume(case["case"], *voxels, num_voxels=MAX_VOXELS // number)
+            head = LinearHead(backbone.spatial_dims, backbone.level_channels, len(names), standardize=True).eval()
+            fit = fit_head(head, rows, names)
+            print(
+                f"  {number} labelled, draw {draw}: L2 {fit.l2:g}, {fit.solution.num_evaluations} evaluations",
+                flush=True,
+            )
+            probes.append(Probe(number, draw, head))
+    return probes
+
+
+def judged(task: Task, backbone: nn.Module, probes: Sequence[Probe], name: str) -> Iterator[dict[str, Any]]:
+    """Yield a row for every probe, test case and class."""
+    windows = GrowingInferer(task.patch_size, backbone.strides[-1], OVERLAP, sw_batch_size=2)
+    classes = {0: "background", **task.class_names}
+    for case in load_section(task.datalist, "test"):
+        sample = task.preprocessing(dict(case))
+        label = sample["label"].as_tensor().long()
+        image = sample["image"].as_tensor()
+        with torch.inference_mode():
+            logits = windows(image[None], lambda window: _all_logits(backbone, probes, window))[0]
+        for probe, part in zip(probes, logits.split(len(task.class_names)), strict=True):
+            highest, channel = part.max(dim=0)
+            prediction = torch.where(highest > 0, channel + 1, 0)
+            identity = {"setting": "linear_probe", "labels": probe.labels, "fold": probe.draw, "case": case["case"]}
+            mean = float(image.mean())
+            yield from case_rows(prediction, label, task.spacing, classes, image_mean=mean, method=name, **identity)
+
+
+def _all_logits(backbone: nn.Module, probes: Sequence[Probe], window: Tensor) -> Tensor:
+    pyramid = backbone(window)
+    return torch.cat([probe.head(pyramid) for probe in probes], dim=1)
+
+
+def main(options: argparse.Namespace) -> None:
+    """Judge all backbones, and write their rows and the report."""
+    task = task_of(options.datalist, options.data, yaml.safe_load(options.settings))
+    trained = next((name for name in options.backbones if not name.startswith("random")), None)
+    network = {
+        "backbone_def": {
+            "_target_": "medssl.networks.fpn.FPN",
+            **{"spatial_dims": 3, "in_channels": 1, "base_channels": 16, "num_levels": 4},
+        }
+    }
+    files = []
+    for name in options.backbones:
+        title = Path(name).name
+        file = options.out / title.replace(":", "_") / "rows.jsonl"
+        files.append(file)
+        if file.exists():
+            continue
+        print(title, flush=True)
+        backbone = backbone_of(name, trained, network)
+        probes = fitted_probes(task, backbone, options.labels, options.draws, options.out)
+        write_rows(file, list(judged(task, backbone, probes, title)))
+    print(f"Report: {report(files, options.out / 'report')}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("datalist", type=Path)
+    parser.add_argument("--data", action="append", required=True)
+    parser.add_argument("--settings", default="{}", help="of the data recipes, as YAML")
+    parser.add_argument("--backbones", nargs="+", required=True)
+    parser.add_argument("--labels", type=int, nargs="+", default=[1, 2, 5])
+    parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--out", type=Path, required=True)
+    main(parser.parse_args())

@@ -1,0 +1,89 @@
+"""The cases that a data list names."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medssl.data.names import case_of_file, require_safe_case
+
+
+def require_text(path: Path, content: Mapping[str, Any], key: str) -> str:
+    """Return the text under a key; raises ValueError if it is not text or empty."""
+    value = content.get(key)
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError(f"{path}: '{key}' must be text, not {value!r}.")
+    return value
+
+
+def read_section(path: Path, name: str, entries: Any) -> tuple[dict[str, str], ...]:
+    """Read the cases of a section, with absolute paths; a case without a name is named after its file.
+
+    Args:
+        path: the data list.
+        name: of the section.
+        entries: what the list holds under that name.
+
+    Raises:
+        ValueError: if an entry is not a case; names the place.
+    """
+    if not isinstance(entries, list):
+        raise ValueError(f"{path}: '{name}' must be a list of cases.")
+    return tuple(_read_entry(path, f"{name}[{index}]", name, entry) for index, entry in enumerate(entries))
+
+
+def _read_entry(path: Path, place: str, section: str, entry: Any) -> dict[str, str]:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{path}: '{place}' must be an object with 'image' and perhaps 'case' and 'label'.")
+    keys = ("image",) if section == "unlabeled" else ("image", "label")
+    if section == "unlabeled" and "label" in entry:
+        raise ValueError(f"{path}: '{place}' has a label; list the case in 'training', or drop the label.")
+    if section != "unlabeled" and "label" not in entry:
+        raise ValueError(f"{path}: '{place}' has no 'label'; list the case in 'unlabeled'.")
+    if "case" not in entry and isinstance(entry.get("image"), str):
+        entry = {"case": case_of_file(entry["image"]), **entry}
+    require_safe_case(entry.get("case"), f"{path}, '{place}'")
+    files = {
+        key: os.path.abspath(path.parent / require_text(path, {f"{place}.{key}": entry.get(key)}, f"{place}.{key}"))
+        for key in keys
+    }
+    if "position" in entry:
+        files["position"] = _position(path, f"{place}.position", entry["position"])
+    if "group" not in entry:
+        return {"case": entry["case"], **files}
+    return {
+        "case": entry["case"],
+        "group": require_text(path, {f"{place}.group": entry["group"]}, f"{place}.group"),
+        **files,
+    }
+
+
+def _position(path: Path, place: str, value: Any) -> str:
+    try:
+        if 0 <= float(value) <= 1:
+            return str(value)  # Text, like everything in an entry.
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"{path}: '{place}' must be a number from 0 to 1, the slice's place in its scan, not {value!r}.")
+
+
+def require_unique_cases(path: Path, sections: Mapping[str, tuple[dict[str, str], ...]]) -> None:
+    """Require that no two cases have one id.
+
+    Args:
+        path: the data list.
+        sections: cases by section.
+
+    Raises:
+        ValueError: if two do; names both places.
+    """
+    places: dict[str, str] = {}
+    for name, cases in sections.items():
+        for index, entry in enumerate(cases):
+            # Ids that differ only in upper and lower case are one file on some systems.
+            case, place = entry["case"].casefold(), f"{name}[{index}]"
+            if case in places:
+                raise ValueError(
+                    f"{path}: case '{entry['case']}' is in '{places[case]}' and '{place}'; ids must be unique."
+                )
+            places[case] = place
