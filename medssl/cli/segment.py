@@ -1,6 +1,5 @@
 """The command ``segment``: label a few scans, get the others."""
 
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -42,8 +41,6 @@ def segment(
     label_names: Annotated[str | None, typer.Option("--label-names", help='As in "1=liver,2=spleen".')] = None,
 ) -> None:
     """Segment all scans from the few that are labelled, with a report. Settings can follow, as in --spacing [2,2,3]."""
-    # Read by tqdm when it is imported: one display shows the progress of everything.
-    os.environ["TQDM_DISABLE"] = "1"
     from medssl.workflows import recipes
     from medssl.workflows.segment import segment_scans
 

@@ -57,6 +57,7 @@ class SegmentReport:
 
     Attributes:
         title: heading.
+        in_short: what made the segmentations, and what they are worth.
         colours: of the structures, by name.
         facts: how the result was made, as name and sentence.
         expected: Dice of every structure on labelled scans that were left out, and their mean; empty if unknown.
@@ -68,6 +69,7 @@ class SegmentReport:
     """
 
     title: str
+    in_short: str
     colours: Mapping[str, str]
     facts: Mapping[str, str]
     expected: Mapping[str, float | None]
@@ -89,6 +91,7 @@ def write_segment_report(report: SegmentReport, path: Path) -> Path:
     body = [
         f"<h1>{escape(report.title)}</h1>",
         '<p class="warning">Research software, not a medical device. Look at every segmentation before you use it.</p>',
+        f'<p class="short">{escape(report.in_short)}</p>',
         _overview(report, flagged),
         _section("Left out", _pairs(report.left_out), bool(report.left_out)),
         _section("Label these next", _next(report), bool(report.next_scans)),
@@ -171,7 +174,7 @@ def _scan(scan: ScanRow, colours: Mapping[str, str]) -> str:
 
 
 def _structure(row: StructureRow, colours: Mapping[str, str], has_confidence: bool) -> str:
-    volume = "–" if row.volume_ml is None else f"{row.volume_ml:,.1f} ml"
+    volume = "–" if row.volume_ml is None else f"{row.volume_ml:,.{1 if row.volume_ml >= 1 else 3}f} ml"
     cells = [f"{_chip(colours.get(row.name))}{escape(row.name)}", volume]
     if has_confidence:
         cells.append("–" if row.confidence is None else f"{_bar(row.confidence)}{row.confidence:.2f}")

@@ -18,5 +18,6 @@ th{font-weight:600;color:#5a646e}td:nth-child(2){white-space:nowrap;font-variant
 .bar i{display:block;height:100%;border-radius:3px}.sure{background:#2f7d4f}.unsure{background:#c98a1b}
 .flag{display:inline-block;background:#fdebd0;color:#7a4300;border-radius:4px;padding:0 .45em;margin:0 .3em .15em 0}
 .file,.note{color:#5a646e;margin:.1em 0 .5em}.note{color:#7a4300}
+.short{font-size:1.1em}
 .warning{background:#fff7e0;border-left:4px solid #c98a1b;padding:.5em .9em}
 """

@@ -136,15 +136,19 @@ def _predict_all(
     inputs: Inputs, cases: list[str], run: Path, predictions: Predictions, display: Display
 ) -> tuple[dict[str, Found], dict[str, str]]:
     """Segment scans that are not segmented yet; returns what was found, and a sentence for every scan that failed."""
-    predictor = Predictor(load_run(run))
     # Structures of other names, in the same network, are another run.
-    model, found, problems = f"{run.name} {file_sha256(run / 'model.pt')}", {}, {}
-    for number, case in enumerate(cases, start=1):
+    model, problems = f"{run.name} {file_sha256(run / 'model.pt')}", {}
+    keys = {case: hashlib.sha256(f"{model} {fingerprint(inputs.scans[case])}".encode()).hexdigest() for case in cases}
+    kept = {case: predictions.read(case, keys[case]) for case in cases}
+    waiting = [case for case in cases if kept[case] is None]
+    display.left.expect("predict", len(waiting), display.left.of_unit("left out") or _PREDICT_SECONDS)
+    found = {case: known for case, known in kept.items() if known is not None}
+    predictor = Predictor(load_run(run))
+    for number, case in enumerate(waiting, start=1):
         path = inputs.scans[case]
-        key = hashlib.sha256(f"{model} {fingerprint(path)}".encode()).hexdigest()
-        with display.unit("predict", f"Segment {path.name} ({number} of {len(cases)})"):
+        with display.unit("predict", f"Segment {path.name} ({number} of {len(waiting)})"):
             try:
-                found[case] = predictions.read(case, key) or predictions.segment(case, path, key, predictor)
+                found[case] = predictions.segment(case, path, keys[case], predictor)
             except (ValueError, OSError, RuntimeError, MemoryError) as error:
                 # One bad scan does not end the others.
                 problems[path.name] = str(error)

@@ -42,6 +42,11 @@ class Backbone(NamedTuple):
     network: dict[str, Any]
 
     @property
+    def name(self) -> str:
+        """What a report calls it."""
+        return "random weights" if self.source is None else Path(self.source).name
+
+    @property
     def channels(self) -> int:
         """Channels of the finest level."""
         if self.source is None:

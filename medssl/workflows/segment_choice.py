@@ -10,13 +10,13 @@ import numpy as np
 from medssl.files import write_json
 from medssl.workflows.segment_predict import Predictor, in_ras, load_volume
 from medssl.workflows.segment_progress import Display
-from medssl.workflows.segment_training import LabelledCase, Trainer, load_run
+from medssl.workflows.segment_training import LabelledCase, Trainer, load_run, step_seconds
 
 # Labelled scans that are left out, one at a time: for the probe, and for fine-tuning, which takes minutes for each.
 _LEFT_OUT, _LEFT_OUT_OF_FINE_TUNING = 3, 1
 _MINUTES_OF_MORE = 20.0
-# A shorter fine-tuning is not worth its place.
-_LEAST_SECONDS = 60.0
+# A shorter fine-tuning is not worth its time; more steps are asked for where nothing tests what it learns.
+_LEAST_SECONDS, _LEAST_STEPS, _LEAST_STEPS_UNTESTED = 60.0, 100, 300
 _LEFT_OUT_SECONDS = 30.0
 _METHODS = {"probe": "a linear probe", "fine_tune": "a fine-tuned network"}
 _UNTESTED = "There was time for it; with one labelled scan none could be left out to compare it with the probe."
@@ -36,6 +36,11 @@ class Choice:
     run: Path
     reason: str
     scores: Scores = field(default_factory=dict)
+
+    @property
+    def method(self) -> str:
+        """What a report calls the network."""
+        return _METHODS[self.run.name.rpartition("-")[0]]
 
     def expected(self) -> dict[str, float | None]:
         """Return the mean Dice of every structure over the left-out scans that show it, and ``mean`` over all."""
@@ -77,51 +82,80 @@ class Chooser:
             other_seconds: for what comes after, besides segmenting.
             obstacle: a sentence that says why there can be no fine-tuning; empty if there can.
         """
-        held_out = self.cases[:_LEFT_OUT] if len(self.cases) > 1 else []
+        held_out = list(self.cases[:_LEFT_OUT]) if len(self.cases) > 1 else []
         self.display.left.expect("left out", len(held_out), _LEFT_OUT_SECONDS)
-        with self.display.unit("probe", f"Fit a linear probe to {len(self.cases)} labelled scans"):
+        with self.display.unit("probe", f"Fit a linear probe to {_scans(self.cases)}"):
             run = self.trainer.train("probe", self.cases)
-        probe = Choice(run, f"a linear probe. {obstacle}".strip(), self._left_out("probe", held_out, None))
+        probe = Choice(run, f"a linear probe. {obstacle}".strip())
+        for case in held_out:
+            seconds = self.display.left.of_unit("left out")
+            if not probe.scores or self.display.elapsed + (1 + num_predictions) * seconds < 60 * self.minutes:
+                probe.scores |= self._left_out("probe", [case], None)
+        self.display.left.expect("left out", 0, _LEFT_OUT_SECONDS)
         self.display.left.expect("fine_tune", 0, 0.0)
         if obstacle:
             return probe
         seconds = self.display.left.of_unit("left out") if held_out else self.display.left.of_unit("predict")
         left = 60 * self.minutes - self.display.elapsed - num_predictions * seconds - other_seconds
-        return self._with_fine_tuning(probe, left, held_out[: self._num_left_out()])
+        tested = [case for case in held_out if case.case in probe.scores]
+        try:
+            return self._with_fine_tuning(probe, left, tested[: self._num_left_out()])
+        except FloatingPointError as error:
+            probe.reason = f"{probe.reason} Fine-tuning failed: {error}"
+            return probe
 
     def _num_left_out(self) -> int:
         return _LEFT_OUT if self.minutes >= _MINUTES_OF_MORE else _LEFT_OUT_OF_FINE_TUNING
 
     def _with_fine_tuning(self, probe: Choice, left: float, held_out: Sequence[LabelledCase]) -> Choice:
         share = left / (1 + len(held_out))
-        if share < _LEAST_SECONDS and not self.trainer.is_trained("fine_tune", self.cases):
-            probe.reason = f"{probe.reason} There was no time left to fine-tune; more --minutes give it some."
+        too_short = self._too_short(probe.run, share, held_out)
+        if too_short:
+            probe.reason = f"{probe.reason} {too_short}"
             return probe
         share = max(share, _LEAST_SECONDS)
         self.display.left.expect("fine_tune", 1 + len(held_out), share)
+        self.display.left.expect("left out", len(held_out), _LEFT_OUT_SECONDS)
         scores = self._left_out("fine_tune", held_out, share / 60)
         ours, theirs = ({case: s[case] for case in scores} for s in (scores, probe.scores))
         tuned, probed = (Choice(probe.run, "", found).expected().get("mean of all") for found in (ours, theirs))
         tested = (
-            f"Mean Dice on {len(held_out)} labelled scan(s) left out: {_number(tuned)} fine-tuned, "
-            f"{_number(probed)} with the probe."
+            f"Mean Dice on {_scans(held_out)} left out: {_number(tuned)} fine-tuned, {_number(probed)} with the probe."
         )
         if held_out and (probed or 0.0) >= (tuned or 0.0):
             self.display.left.expect("fine_tune", 0, 0.0)
             probe.reason = f"a linear probe. {tested}"
             return probe
-        run = self._fine_tuned(self.cases, share / 60, f"{len(self.cases)} labelled scans")
+        run = self._fine_tuned(self.cases, share / 60, _scans(self.cases))
         return Choice(run, f"a fine-tuned network. {tested if held_out else _UNTESTED}", scores)
+
+    def _too_short(self, run: Path, share: float, held_out: Sequence[LabelledCase]) -> str:
+        """Return why there is no time to fine-tune, or nothing."""
+        subsets = [[case for case in self.cases if case.case != other.case] for other in held_out] or [self.cases]
+        if all(self.trainer.is_trained("fine_tune", cases) for cases in subsets):
+            return ""
+        if share < _LEAST_SECONDS:
+            return "There was no time left to fine-tune; more --minutes give it some."
+        seconds, least = step_seconds(run), _LEAST_STEPS if held_out else _LEAST_STEPS_UNTESTED
+        if share >= seconds * least:
+            return ""
+        return (
+            f"There was no time to fine-tune: a step takes {seconds:.1f} s here, and {share / seconds:.0f} steps in "
+            f"the {share / 60:.1f} minutes left for it are too few (at least {least}); more --minutes give it some."
+        )
 
     def _left_out(self, method: str, held_out: Sequence[LabelledCase], minutes: float | None) -> Scores:
         """Return the Dice of scans of networks that learnt from all others."""
         scores = {}
         for left_out in held_out:
             others = [case for case in self.cases if case.case != left_out.case]
-            if method == "fine_tune":
-                self._fine_tuned(others, minutes, f"the labelled scans without {left_out.case}")
-            with self.display.unit("left out", f"Test {_METHODS[method]} on {left_out.case}"):
-                scores[left_out.case] = _tested(self.trainer.train(method, others, minutes), left_out, self.names)
+            kept = self.trainer.folder_of(method, others) / "left_out" / f"{left_out.case}.json"
+            if not kept.is_file():
+                if method == "fine_tune":
+                    self._fine_tuned(others, minutes, f"the labelled scans without {left_out.case}")
+                with self.display.unit("left out", f"Test {_METHODS[method]} on {left_out.case}"):
+                    write_json(kept, _tested(self.trainer.train(method, others, minutes), left_out, self.names))
+            scores[left_out.case] = json.loads(kept.read_text(encoding="utf-8"))
         return scores
 
     def _fine_tuned(self, cases: Sequence[LabelledCase], minutes: float | None, on: str) -> Path:
@@ -130,15 +164,10 @@ class Chooser:
 
 
 def _tested(run: Path, case: LabelledCase, names: Mapping[int, str]) -> dict[str, float | None]:
-    """Return the Dice of every structure of a scan, computed now or before; None where the mask lacks it."""
-    kept = run / "left_out" / f"{case.case}.json"
-    if kept.is_file():
-        return json.loads(kept.read_text(encoding="utf-8"))
+    """Return the Dice of every structure of a scan; None where the mask lacks it."""
     label = np.rint(load_volume(case.label).numpy())
     found = in_ras(Predictor(load_run(run))(case.image).label).numpy()
-    scores = {name: _dice(found == value, label == value) for value, name in names.items()}
-    write_json(kept, scores)
-    return scores
+    return {name: _dice(found == value, label == value) for value, name in names.items()}
 
 
 def _dice(found: np.ndarray, wanted: np.ndarray) -> float | None:
@@ -150,6 +179,10 @@ def _dice(found: np.ndarray, wanted: np.ndarray) -> float | None:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
+
+
+def _scans(cases: Sequence[LabelledCase]) -> str:
+    return f"{len(cases)} labelled scan{'s' * (len(cases) > 1)}"
 
 
 def _number(value: float | None) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from medssl.files import write_json
-from medssl.scans.contents import content_hash, image_problems, label_counts, label_problems
+from medssl.scans.contents import content_hash, image_problems, label_counts, whole_number_problems
 from medssl.scans.dicom import series_files
 from medssl.scans.geometry import pair_problems
 from medssl.scans.headers import VolumeHeader, read_header
@@ -153,8 +153,7 @@ def _read_mask(path: Path, scan: Path) -> MaskFacts:
     whole = read_whole(path)
     if whole.voxels is None:
         return MaskFacts(problem=_first_error(whole.problems, path))
-    values = dict.fromkeys(range(2**16), "")
-    problems = [*pair_problems(read_header(scan), whole.header), *label_problems(whole.voxels, values)]
+    problems = [*pair_problems(read_header(scan), whole.header), *whole_number_problems(whole.voxels)]
     if has_error(problems):
         return MaskFacts(problem=_first_error(problems, path))
     counts = {str(value): count for value, count in label_counts(whole.voxels).items() if value != 0}

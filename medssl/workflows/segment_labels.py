@@ -1,5 +1,6 @@
 """The structures of a set of masks: one name and one value for each, whatever the values of single files."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from medssl.data.folders import parse_label_names
 from medssl.files import replacing
 from medssl.scans.integrity import read_whole
 from medssl.workflows.segment_facts import MaskFacts
+
+# What a structure without a name is called, in the segmentations of the command too.
+_NUMBERED = re.compile(r"label_\d+")
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ def training_mask(path: Path, values: Mapping[int, int], copy: Path) -> Path:
 
 
 def _require_alike(masks: Mapping[str, MaskFacts], given: Mapping[int, str]) -> None:
-    named = [case for case, facts in masks.items() if facts.segments]
+    named = [case for case, facts in masks.items() if not all(map(_NUMBERED.fullmatch, facts.segments.values()))]
     unnamed = [case for case in masks if case not in named]
     if named and unnamed and not given:
         raise ValueError(

@@ -89,7 +89,8 @@ def _named(folder: Path, apart: tuple[Path, ...], found: Listing) -> Iterator[tu
             if path.is_dir():
                 series_files(path)
         except ValueError as error:
-            found.problems[path.name] = str(error)
+            # The name stands before every problem already.
+            found.problems[path.name] = str(error).removeprefix(f"{path.name}: ")
         else:
             yield case, path
 

@@ -1,24 +1,15 @@
 """Whether scans and patches fit into memory, said before anything starts."""
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
+
+from medssl.scans.memory import free_memory
 
 # Upper estimates: float32 copies of a scan while it is loaded, resampled and its prediction turned back.
 _COPIES_OF_SCAN = 16
 # Bytes per voxel of a patch and channel of the finest level, for a training step.
 _TRAINING_BYTES = 200
-
-
-def free_memory() -> int:
-    """Return the bytes of memory that a process may still take."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        found = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-        return found * 1024
-    except (OSError, StopIteration, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def require_memory(path: Path, shape: Sequence[int]) -> None:

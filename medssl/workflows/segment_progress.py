@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 _REFRESHES_PER_SECOND = 2
 
@@ -118,7 +119,7 @@ class Display:
         elapsed, left = self.elapsed, self.seconds_left()
         row = Table.grid(padding=(0, 2))
         bar = ProgressBar(total=max(elapsed + left, 1e-3), completed=elapsed, width=30)
-        row.add_row(bar, self.words(), self._title)
+        row.add_row(bar, self.words(), Text(self._title, overflow="ellipsis", no_wrap=True))
         return row
 
 

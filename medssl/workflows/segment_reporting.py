@@ -13,6 +13,12 @@ from medssl.workflows.segment_inputs import Inputs
 from medssl.workflows.segment_predictions import ENDINGS, Found
 
 _SUGGESTED = 3
+# Least mean Dice on scans left out, and what segmentations like that are worth.
+_WORTH = (
+    (0.85, "most outlines should need little correction."),
+    (0.6, "take the outlines for drafts to correct."),
+    (0.0, "take the outlines for rough drafts; many are wrong. More labelled scans help most."),
+)
 _CORRECTED = "this segmentation was changed by hand, and kept; save it into the folder of labels to learn from it."
 
 
@@ -44,7 +50,8 @@ def segment_report(
         others = [found.measures for other, found in segmented.items() if other != case]
         rows[case] = _row(inputs, case, segmented[case], known, others)
     return SegmentReport(
-        title=f"{len(segmented)} scans segmented from {len(labelled)} labelled ones",
+        title=f"{len(segmented)} scan{'s' * (len(segmented) != 1)} segmented from {len(labelled)} labelled",
+        in_short=_in_short(start, choice),
         colours=structure_colours(list(names.values())),
         facts=_facts(inputs, start, choice, absent),
         expected=choice.expected(),
@@ -54,6 +61,15 @@ def segment_report(
         segmented=list(rows.values()),
         labelled=[_row(inputs, case, found) for case, found in labelled.items()],
     )
+
+
+def _in_short(start: Backbone, choice: Choice) -> str:
+    dice = choice.expected().get("mean of all")
+    made_by = f"Made by {choice.method} that started from {start.name}"
+    if dice is None:
+        return f"{made_by}. Nothing says yet how good it is: take the outlines for first drafts, and check each."
+    worth = next(text for least, text in _WORTH if dice >= least)
+    return f"{made_by}. On labelled scans that it had not seen, its mean Dice was {dice:.2f}: {worth}"
 
 
 def _facts(inputs: Inputs, start: Backbone, choice: Choice, absent: str) -> dict[str, str]:

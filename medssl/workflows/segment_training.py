@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from medssl.data.datalist import Datalist, write_datalist
 from medssl.files import file_sha256, write_json
@@ -69,7 +72,7 @@ class Trainer:
 
     def is_trained(self, method: str, cases: Sequence[LabelledCase]) -> bool:
         """Say whether a run is finished, so that `train` returns at once."""
-        run = self._run(method, cases)
+        run = self.folder_of(method, cases)
         return (run / "run.json").is_file() and bool(read_run_record(run)["finished"])
 
     def train(self, method: str, cases: Sequence[LabelledCase], minutes: float | None = None) -> Path:
@@ -80,7 +83,7 @@ class Trainer:
             cases: to learn from.
             minutes: of a fine-tuning.
         """
-        run = self._run(method, cases)
+        run = self.folder_of(method, cases)
         if self.is_trained(method, cases):
             return run
         datalist = self.folder / "lists" / f"{run.name}.json"
@@ -111,7 +114,8 @@ class Trainer:
     def _voxels_of_case(self) -> int:
         return max(_MAX_VOXELS // self.num_labelled, 1)
 
-    def _run(self, method: str, cases: Sequence[LabelledCase]) -> Path:
+    def folder_of(self, method: str, cases: Sequence[LabelledCase]) -> Path:
+        """Return the folder of a run, made or not."""
         weights = None
         if self.backbone.source is not None:
             weights = file_sha256(backbone_settings(self.backbone.source)["backbone_weights"])
@@ -128,6 +132,21 @@ class Trainer:
             {"case": c.case, "image": str(c.image.absolute()), "label": str(c.label.absolute())} for c in cases
         )
         return Datalist("few labels", self.modality, {0: "background", **self.names}, {"training": training})
+
+
+def step_seconds(run: Path) -> float:
+    """Return about how long a step of fine-tuning takes, measured on the network of a run."""
+    model = load_run(run)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = model.network.requires_grad_(True).to(device)
+    patches = torch.rand(PATCHES_PER_BATCH, read_config(run)["in_channels"], *model.patch_size, device=device)
+    seconds = 0.0
+    # The first step allocates memory and chooses kernels.
+    for _ in range(2):
+        begin = time.monotonic()
+        network(patches).square().mean().backward()
+        seconds = time.monotonic() - begin
+    return seconds
 
 
 def load_run(run: Path) -> LoadedBundle:

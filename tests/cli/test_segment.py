@@ -6,6 +6,7 @@ import pytest
 
 from medssl.data.datalist import read_datalist
 from medssl.phantom.anatomy import LABELS
+from medssl.workflows import segment_training
 from tests.cli.errors import require_error
 
 NAMES = ",".join(f"{value}={name}" for value, name in LABELS.items())
@@ -24,7 +25,9 @@ def folders(ct_list, tmp_path):
 
 
 @pytest.fixture
-def command(medssl, folders, pretrained):
+def command(medssl, folders, pretrained, monkeypatch):
+    monkeypatch.setattr(segment_training, "_MAX_VOXELS", 3000)
+
     def run(*options):
         common = ("--labels", folders / "labels", "--out", folders / "out", "--minutes", 0, "--backbone", pretrained)
         return medssl("segment", folders / "scans", *common, *options)

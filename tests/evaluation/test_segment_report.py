@@ -17,7 +17,7 @@ def page(tmp_path):
     row = StructureRow(f"liver{EVIL}", 12.345, 0.5, [f"odd{EVIL}"])
     scan = ScanRow(EVIL, f"{EVIL}.nii.gz", [row, StructureRow("spleen", None)], picture, [EVIL], [EVIL])
     report = SegmentReport(
-        *(EVIL, {f"liver{EVIL}": "red", "spleen": "blue"}, {EVIL: EVIL}, {f"liver{EVIL}": 0.25}, EVIL),
+        *(EVIL, EVIL, {f"liver{EVIL}": "red", "spleen": "blue"}, {EVIL: EVIL}, {f"liver{EVIL}": 0.25}, EVIL),
         next_scans={EVIL: EVIL},
         left_out={EVIL: EVIL},
         segmented=[scan],

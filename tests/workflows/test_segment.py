@@ -11,6 +11,7 @@ import pytest
 
 from medssl.data.datalist import read_datalist
 from medssl.packaging.loading import load_bundle
+from medssl.workflows import segment_training
 from medssl.workflows.segment import segment_scans
 from medssl.workflows.segment_predict import Predictor
 from tests.tiny import files_of
@@ -37,6 +38,14 @@ def label_names(datalist: Path) -> str:
 def run(folder: Path, pretrained: Path, **options):
     options = {"minutes": 0, "backbone": str(pretrained)} | options
     return segment_scans(folder / "scans", folder / "labels", folder / "out", **options)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_voxels():
+    """Probes are solved on few voxels, for speed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segment_training, "_MAX_VOXELS", 3000)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +109,13 @@ def keeps(name: str) -> bool:
     return not name.endswith(("report.html", "log.txt", ".lock"))
 
 
-def test_a_new_label_moves_its_scan_and_computes_no_known_feature_again(segmented, pretrained, ct_list, tmp_path):
+def test_a_new_label_moves_its_scan_to_the_labelled_ones(segmented, pretrained, ct_list, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(segmented[0], folder)
-    case = next((folder / "out/segmentations").glob("*.nii.gz"))
-    shutil.copy(case, folder / "labels" / case.name)
+    listed = read_datalist(ct_list).section("validation+test")
+    drawn = next(case for case in listed if (folder / f"out/segmentations/{case['case']}.nii.gz").is_file())
+    case = folder / f"out/segmentations/{drawn['case']}.nii.gz"
+    shutil.copy(drawn["label"], folder / "labels")
     run(folder, pretrained, label_names=label_names(ct_list))
     assert not case.exists()
     assert len(list((folder / "out/segmentations").glob("*.nii.gz"))) == 2
@@ -129,3 +140,19 @@ def test_records_hold_what_was_measured(segmented):
     record = json.loads(next((folder / "out/work/segmentations").glob("*.json")).read_text(encoding="utf-8"))
     assert set(record) == {"key", "measures", "confidence", "files"}
     assert all(0 < confidence <= 1 for confidence in record["confidence"].values())
+
+
+def test_a_structure_that_one_mask_lacks_is_ignored_there_and_the_report_says_so(ct_list, pretrained, tmp_path):
+    _, labels = write_folders(ct_list, tmp_path)
+    path = sorted(labels.iterdir())[0]
+    mask = nib.load(path)
+    without = np.asarray(mask.dataobj).copy()
+    without[without == 2] = 0
+    nib.save(nib.Nifti1Image(without, mask.affine), path)
+    made = run(tmp_path, pretrained, minutes=30)
+    page = made.report.read_text(encoding="utf-8")
+    assert made.problems == {}
+    assert f"in 1 of 2 masks ({path.name.removesuffix('.nii.gz')}), where it is ignored" in page
+    assert "Fine-tuning needs --absent background" in page
+    config = json.loads(next((tmp_path / "out/work/runs").glob("probe-*/config.json")).read_text(encoding="utf-8"))
+    assert config["absent"] == "ignore"

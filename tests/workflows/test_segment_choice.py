@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from medssl.data.datalist import read_datalist
-from medssl.workflows import segment_choice
+from medssl.workflows import segment_choice, segment_training
 from medssl.workflows.segment_backbone import choose_backbone
 from medssl.workflows.segment_choice import Choice, Chooser
 from medssl.workflows.segment_progress import Display
@@ -16,8 +16,10 @@ NAMES = {1: "one", 2: "two"}
 @pytest.fixture
 def chooser(ct_list, pretrained, tmp_path, monkeypatch):
     """Gives a chooser over some labelled scans, with seconds to fine-tune and a clock that stands still."""
-    monkeypatch.setattr(segment_choice, "_LEAST_SECONDS", 0.1)
+    for limit in ("_LEAST_SECONDS", "_LEAST_STEPS", "_LEAST_STEPS_UNTESTED"):
+        monkeypatch.setattr(segment_choice, limit, 0.1)
     monkeypatch.setattr(Display, "elapsed", 0.0)
+    monkeypatch.setattr(segment_training, "_MAX_VOXELS", 3000)
     listed = read_datalist(ct_list)
     names = {value: name for value, name in listed.labels.items() if value}
     labelled = [
@@ -35,8 +37,8 @@ def chooser(ct_list, pretrained, tmp_path, monkeypatch):
 
 
 def test_with_two_labels_both_networks_are_tested_on_the_scan_that_was_left_out(chooser, tmp_path):
-    made = chooser(2, 0.06).choose(0, 0.0, "")
-    assert "Mean Dice on 1 labelled scan(s) left out" in made.reason
+    made = chooser(2, 0.02).choose(0, 0.0, "")
+    assert "Mean Dice on 1 labelled scan left out" in made.reason
     tested = {path.parts[-3].split("-")[0] for path in tmp_path.glob("runs/*/left_out/*.json")}
     assert tested == {"probe", "fine_tune"}
     assert made.run.name.split("-")[0] in tested
@@ -44,7 +46,7 @@ def test_with_two_labels_both_networks_are_tested_on_the_scan_that_was_left_out(
 
 
 def test_with_one_label_fine_tuning_is_chosen_where_there_is_time_and_says_that_it_is_untested(chooser):
-    made = chooser(1, 0.03).choose(0, 0.0, "")
+    made = chooser(1, 0.01).choose(0, 0.0, "")
     assert made.run.name.startswith("fine_tune") and made.scores == {}
     assert "with one labelled scan none could be left out" in made.reason
 
@@ -54,6 +56,22 @@ def test_without_time_or_with_an_obstacle_the_probe_is_chosen(chooser):
     assert timed_out.run.name.startswith("probe") and "no time left" in timed_out.reason
     hindered = chooser(1, 10.0).choose(0, 0.0, "Masks lack a structure.")
     assert hindered.run == timed_out.run and "Masks lack a structure." in hindered.reason
+
+
+def test_where_too_few_steps_fit_into_the_time_the_probe_is_chosen(chooser, monkeypatch):
+    monkeypatch.setattr(segment_choice, "_LEAST_STEPS_UNTESTED", 10**9)
+    made = chooser(1, 0.05).choose(0, 0.0, "")
+    assert made.run.name.startswith("probe") and "are too few" in made.reason
+
+
+def test_where_fine_tuning_diverges_the_probe_is_chosen(chooser, monkeypatch):
+    def diverge(*_):
+        raise FloatingPointError("the loss is not finite.")
+
+    made = chooser(1, 0.05)
+    monkeypatch.setattr(Chooser, "_fine_tuned", diverge)
+    found = made.choose(0, 0.0, "")
+    assert found.run.name.startswith("probe") and "Fine-tuning failed: the loss is not finite." in found.reason
 
 
 def test_the_expected_dice_is_that_of_the_scans_that_show_a_structure(tmp_path):

@@ -25,6 +25,12 @@ def test_names_decide_where_values_differ_between_files():
     assert found.absent() == {"spleen": ["b", "c"]}
 
 
+def test_a_corrected_segmentation_of_unnamed_structures_goes_with_the_masks_that_it_came_from():
+    found = find_structures({"a": mask(1, 6), "b": mask(1, 2, label_1=1, label_6=2)}, None)
+    assert found.names == {1: "label_1", 2: "label_6"}
+    assert found.of_case == {"a": {1: 1, 6: 2}, "b": {1: 1, 2: 2}}
+
+
 def test_given_names_order_the_values_and_refuse_others_mask_by_mask():
     found = find_structures({"a": mask(1, 2), "b": mask(1, 9)}, "2=spleen,1=liver")
     assert set(found.of_case) == {"a"}
