@@ -52,6 +52,11 @@ class LoadedBundle(NamedTuple):
         """Overlap of neighbouring windows, as a fraction of their size."""
         return self._parser().get_parsed_content("overlap")
 
+    @property
+    def growth_stride(self) -> int | None:
+        """Voxels in whose steps windows may grow beyond `patch_size`; None where they may not."""
+        return self._parser().get_parsed_content("growth_stride") if "growth_stride" in self.config else None
+
     def _parser(self) -> ConfigParser:
         return ConfigParser(deepcopy(dict(self.config)))
 

@@ -16,7 +16,8 @@ from medssl.probe.solve import Solution, Voxels, foreground_map, solve, standard
 
 logger = logging.getLogger(__name__)
 L2_CANDIDATES = (1e-4, 1e-3, 1e-2, 1e-1)
-L2_OF_ONE_CASE = 1e-2
+# Chosen on validation scans of the hippocampus: with one case, ten times more costs random weights 0.01 Dice.
+L2_OF_ONE_CASE = 1e-3
 # Bounds of the search for L2, whose fits need no more than to tell the candidates apart.
 _LEFT_OUT_CASES = 3
 _VOXELS_OF_SEARCH = 15_000
@@ -74,7 +75,7 @@ def fit_head(
         >>> rows = VoxelRows(np.array([[-1.0], [1.0]]), np.array([0, 1]), np.ones(2), np.array([2]))
         >>> head = LinearHead(2, level_channels=[1], num_classes=1)
         >>> fit_head(head, {"a": rows}, ["liver"]).l2
-        0.01
+        0.001
         >>> (head([torch.tensor([[[[-1.0, 1.0]]]])]) > 0).tolist()
         [[[[False, True]]]]
     """

@@ -177,7 +177,7 @@ def _grid_warnings(header: VolumeHeader) -> list[Problem]:
     axes = header.affine[:3, :dims] / header.spacing
     shear = np.abs(axes.T @ axes - np.eye(dims)).max()
     if shear > 1e-3:
-        angle = np.degrees(np.arccos(np.clip(shear, 0, 1)))
+        angle = 90 - np.degrees(np.arcsin(np.clip(shear, 0, 1)))
         problems.append(_warning(f"its axes are sheared ({angle:.1f} degrees instead of 90); resample it to a grid"))
     if header.gantry_drift > TOLERANCE_MM:
         text = f"its slices drift sideways by {header.gantry_drift:.1f} mm (tilted gantry), which readers ignore"

@@ -8,10 +8,10 @@ import nrrd
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.inferers import SlidingWindowInferer
 from monai.transforms import Orientation
 from torch import Tensor
 
+from medssl.evaluation.growing import GrowingInferer
 from medssl.evaluation.pictures import CANONICAL
 from medssl.files import staging_folder
 from medssl.packaging.loading import LoadedBundle
@@ -45,8 +45,8 @@ class Predictor:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.preprocessing = model.preprocessing()
         self.network = model.network.to(self.device).eval()
-        self.windows = SlidingWindowInferer(
-            model.patch_size, 2, model.overlap, mode="gaussian", sw_device=self.device, device="cpu"
+        self.windows = GrowingInferer(
+            *(model.patch_size, model.growth_stride, model.overlap, 2), sw_device=self.device, device="cpu"
         )
 
     @torch.no_grad()
