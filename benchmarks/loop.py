@@ -11,7 +11,6 @@ is measured on the same batches.
 import argparse
 import logging
 import os
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -26,19 +25,13 @@ from medssl.files import write_json
 from medssl.phantom.dataset import write_phantom
 from medssl.workflows.recipes import find_recipe, merge
 
+_TINY = {"patch_size": [32, 32, 16], "base_channels": 8, "num_levels": 3, "pairs_per_batch": 4}
+_SMALL = {"patch_size": [64, 64, 24], "base_channels": 16, "num_levels": 4, "pairs_per_batch": 4}
+# Steps and settings.
 SIZES = {
-    "32 x 32 x 16, 8 channels x 3 levels, 10 pairs": (
-        12,
-        {"patch_size": [32, 32, 16], "base_channels": 8, "num_levels": 3},
-    ),
-    "64 x 64 x 24, 16 channels x 4 levels, 4 pairs": (
-        10,
-        {"patch_size": [64, 64, 24], "base_channels": 16, "num_levels": 4, "pairs_per_batch": 4},
-    ),
-    "32 x 32 x 16, 8 channels x 3 levels, 4 pairs of 128 voxels": (
-        40,
-        {"patch_size": [32, 32, 16], "base_channels": 8, "num_levels": 3, "pairs_per_batch": 4, "num_voxels": 128},
-    ),
+    "4 pairs of 32 x 32 x 16, 8 channels x 3 levels": (8, _TINY),
+    "4 pairs of 64 x 64 x 24, 16 channels x 4 levels": (6, _SMALL),
+    "4 pairs of 32 x 32 x 16, 8 channels x 3 levels, 128 voxels a pair": (30, {**_TINY, "num_voxels": 128}),
 }
 _UNTIMED_STEPS = 3
 
@@ -107,4 +100,3 @@ if __name__ == "__main__":
     chosen = parser.parse_args().sizes
     names = list(SIZES)
     print_rows(measure([names[int(number)] for number in chosen] or names))
-    sys.stdout.flush()

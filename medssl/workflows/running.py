@@ -57,14 +57,15 @@ def gpu_layers(config: Mapping[str, Any], overrides: Mapping[str, Any], has_gpu:
 
     Args:
         config: a merged configuration.
-        overrides: set by the user, who may have chosen the number of workers.
+        overrides: set by the user, who may have chosen the CPU or the number of workers.
         has_gpu: whether there is one; None: whether torch finds a CUDA device.
     """
     if has_gpu is None:
         import torch
 
         has_gpu = torch.cuda.is_available()
-    if not has_gpu or not has_setting(config, "train::dataloader") or not has_setting(config, "train::trainer"):
+    trains = has_setting(config, "train::dataloader") and has_setting(config, "train::trainer")
+    if not has_gpu or not trains or "cpu" in str(overrides.get("device")):
         return []
     names = ["gpu"]
     if config["train"]["dataloader"].get("num_workers") == "@num_workers":

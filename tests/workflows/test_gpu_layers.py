@@ -53,9 +53,9 @@ def test_fine_tuning_is_ready_too():
     assert config["train"]["trainer"]["non_blocking"] is True
 
 
-def test_without_a_gpu_nothing_changes():
-    config = pretraining({}, has_gpu=False)
-    assert config == merge([*FILES], {}, {})
+@pytest.mark.parametrize(("overrides", "has_gpu"), [({}, False), ({"device": "$torch.device('cpu')"}, True)])
+def test_on_a_cpu_nothing_changes(overrides, has_gpu):
+    assert pretraining(overrides, has_gpu=has_gpu) == merge(FILES, {}, overrides)
 
 
 FILES = [
