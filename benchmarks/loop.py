@@ -30,7 +30,7 @@ _SMALL = {"patch_size": [64, 64, 24], "base_channels": 16, "num_levels": 4, "pai
 # Steps and settings.
 SIZES = {
     "4 pairs of 32 x 32 x 16, 8 channels x 3 levels": (8, _TINY),
-    "4 pairs of 64 x 64 x 24, 16 channels x 4 levels": (6, _SMALL),
+    "4 pairs of 64 x 64 x 24, 16 channels x 4 levels": (4, _SMALL),
     "4 pairs of 32 x 32 x 16, 8 channels x 3 levels, 128 voxels a pair": (30, {**_TINY, "num_voxels": 128}),
 }
 _UNTIMED_STEPS = 3

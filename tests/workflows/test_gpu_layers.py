@@ -26,7 +26,7 @@ def loader(config):
 
 def test_the_default_recipe_is_ready_for_a_gpu():
     config = pretraining({})
-    assert loader(config) == [num_workers_for_gpu(), True, True, 4]
+    assert loader(config) == [num_workers_for_gpu(), True, True, 2]
     trainer = config["train"]["trainer"]
     assert (trainer["non_blocking"], trainer["optim_set_to_none"]) == (True, True)
     assert config["train"]["optimizer"]["fused"] is True
@@ -39,7 +39,7 @@ def test_the_default_recipe_is_ready_for_a_gpu():
 
 
 def test_the_number_of_workers_of_the_user_stays():
-    assert loader(pretraining({"num_workers": 3})) == [3, True, True, 4]
+    assert loader(pretraining({"num_workers": 3})) == [3, True, True, 2]
     assert loader(pretraining({"num_workers": 0})) == [0, True, None, None]
 
 
@@ -49,7 +49,7 @@ def test_an_optimizer_that_can_not_be_fused_stays():
 
 def test_fine_tuning_is_ready_too():
     config = merged("segmentation", ("fine_tune",), {"num_classes": 2})
-    assert loader(config) == [num_workers_for_gpu(), True, True, 4]
+    assert loader(config) == [num_workers_for_gpu(), True, True, 2]
     assert config["train"]["trainer"]["non_blocking"] is True
 
 
@@ -65,7 +65,7 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize(("cores", "ranks", "number"), [(2, 1, 1), (1, 1, 1), (16, 1, 8), (16, 4, 3)])
+@pytest.mark.parametrize(("cores", "ranks", "number"), [(2, 1, 1), (1, 1, 1), (3, 1, 2), (16, 1, 4), (16, 4, 3)])
 def test_workers_leave_a_core_and_share_the_cores_of_the_machine(cores, ranks, number, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(ranks))
