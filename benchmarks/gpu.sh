@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All that needs a GPU, in under ten minutes: the tests marked gpu, then benchmarks/cuda_step.py. Results go to a folder.
+# All that needs a GPU, in under ten minutes: the tests marked gpu, then benchmarks/cuda_step.py, which measures the default
+# recipe, the fast one and the authors' step with the same switches. Results go to a folder.
 #   benchmarks/gpu.sh OUTPUT [--quick --device cpu]
 set -euo pipefail
 output=$(realpath -m "${1:?usage: benchmarks/gpu.sh OUTPUT [--quick --device cpu]}")

@@ -17,6 +17,8 @@ from .progress import Progress as Progress
 from .schedules import WarmupCosine as WarmupCosine
 from .steps import AfterStep as AfterStep
 from .steps import ClipGradients as ClipGradients
+from .timing import DataWait as DataWait
+from .timing import ExpectedTime as ExpectedTime
 from .weights import LoadBackbone as LoadBackbone
 from .weights import SaveWeights as SaveWeights
 from .weights import read_backbone as read_backbone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +136,18 @@ def stateful_objects(engine: Engine, objects: Mapping[str, Any]) -> dict[str, An
     return {**objects, "scaler": scaler} if scaler is not None else dict(objects)
 
 
+def before_saving(engine: Engine, action: Callable[[], object]) -> None:
+    """Call an action before each checkpoint of an engine; if it raises, nothing is saved.
+
+    Args:
+        engine: the engine.
+        action: called without arguments, in the order of registration.
+    """
+    if not hasattr(engine, "actions_before_saving"):
+        engine.actions_before_saving = []
+    engine.actions_before_saving.append(action)
+
+
 class SaveCheckpoints:
     """Handler that writes a checkpoint every `interval` steps and at the end, atomically, and keeps the newest ones.
 
@@ -179,6 +191,8 @@ class SaveCheckpoints:
         path = checkpoint_path(self.folder, engine.state.iteration)
         if path.is_file():
             return
+        for action in getattr(engine, "actions_before_saving", ()):
+            action()
         state: dict[str, Any] = {
             name: thing.state_dict() for name, thing in stateful_objects(engine, self.objects).items()
         }

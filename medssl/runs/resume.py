@@ -33,6 +33,7 @@ FREE_SETTINGS = {
     "datalist": "a path; the SHA-256 of the list is compared",
     "backbone_weights": "a path; the SHA-256 of the weights is compared",
     "store": "a path; the SHA-256 of its preprocessing is compared",
+    "deterministic": "which kernels a GPU chooses, which differ by rounding; nothing on a CPU",
     "num_workers": "a batch is a function of seed and step alone",
     "cache_rate": "how much is kept in memory",
     "checkpoint_every": "how often the state is written",

@@ -128,5 +128,10 @@ def _store_channels_last(module: nn.Module) -> None:
 def _channels_last(value: Any) -> Any:
     if not isinstance(value, Tensor) or not value.is_floating_point() or value.dim() not in CHANNELS_LAST:
         return value
-    # A copy, because `contiguous` keeps the strides of a single channel, which convolutions take for channels first.
-    return torch.empty_like(value, memory_format=CHANNELS_LAST[value.dim()]).copy_(value)
+    order = CHANNELS_LAST[value.dim()]
+    if value.shape[1] > 1:
+        return value.contiguous(memory_format=order)
+    # `contiguous` would keep the strides of a single channel, which convolutions take for channels first. The values
+    # lie in the same order either way.
+    strides = torch.empty_like(value, device="meta", memory_format=order).stride()
+    return value.contiguous().as_strided(value.shape, strides)

@@ -3,12 +3,17 @@
 import logging
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.dummy import DummyProcess
 from pathlib import Path
+from typing import Any
 
 from medssl.packaging.sources import source_bundles
+from medssl.workflows.config_files import has_setting
+from medssl.workflows.recipes import find_recipe
+
+_FUSED = ("torch.optim.Adam", "torch.optim.AdamW", "torch.optim.SGD")
 
 
 def run_config(config_file: Path, workflow_type: str | None = "train", layers: Sequence[Path] = ()) -> None:
@@ -45,6 +50,30 @@ def run_config(config_file: Path, workflow_type: str | None = "train", layers: S
                 workflow.finalize()
         finally:
             _wait_for_thread_pools()
+
+
+def gpu_layers(config: Mapping[str, Any], overrides: Mapping[str, Any], has_gpu: bool | None = None) -> list[Path]:
+    """Return the files that make a training ready for a GPU, to be merged over its configuration as it runs.
+
+    Args:
+        config: a merged configuration.
+        overrides: set by the user, who may have chosen the CPU or the number of workers.
+        has_gpu: whether there is one; None: whether torch finds a CUDA device.
+    """
+    if has_gpu is None:
+        import torch
+
+        has_gpu = torch.cuda.is_available()
+    trains = has_setting(config, "train::dataloader") and has_setting(config, "train::trainer")
+    if not has_gpu or not trains or "cpu" in str(overrides.get("device")):
+        return []
+    names = ["gpu"]
+    if config["train"]["dataloader"].get("num_workers") == "@num_workers":
+        names += ["gpu_workers"] if config["num_workers"] else []
+        names += ["gpu_num_workers"] if "num_workers" not in overrides else []
+    if has_setting(config, "train::optimizer::_target_") and config["train"]["optimizer"]["_target_"] in _FUSED:
+        names.append("gpu_fused")
+    return [find_recipe("pretrain/configs", name) for name in names]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from medssl.runs.start import begin_run, no_start_left_behind
 from medssl.workflows.backbones import backbone_settings, require_fitting_backbone
 from medssl.workflows.preprocessing import require_same_preprocessing
 from medssl.workflows.recipes import find_recipe, merge, with_bases
-from medssl.workflows.running import run_config
+from medssl.workflows.running import gpu_layers, run_config
 
 
 @joined_ranks()
@@ -293,5 +293,5 @@ def _run(
         if read_run_record(output_dir)["finished"]:
             return
         with no_start_left_behind(output_dir):
-            run_config(output_dir / "config.json", layers=layers)
+            run_config(output_dir / "config.json", layers=[*layers, *gpu_layers(config, settings)])
         on_first_rank(partial(finish_run_record, output_dir))

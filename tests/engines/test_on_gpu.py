@@ -4,10 +4,17 @@ import copy
 
 import pytest
 import torch
+from ignite.engine import Events
+from monai.bundle import ConfigWorkflow
+from monai.engines.utils import IterationEvents
 
 from medssl.engines.batches import prepare_views
+from medssl.files import write_json
+from medssl.packaging.sources import source_bundles
 from medssl.speed.gate import computes_as_float32
 from medssl.speed.switches import Accelerated
+from medssl.workflows.recipes import find_recipe, merge
+from medssl.workflows.running import gpu_layers
 from medssl.workflows.training import pretrain
 from tests.engines.pretraining_method import make_batch, make_method
 from tests.tiny import PRETRAINING
@@ -69,3 +76,47 @@ def test_bfloat16_and_recomputing_take_less_memory():
 def test_pretraining_runs_on_the_device(ct_list, tmp_path):
     weights = pretrain("kats", ct_list, ["ct"], tmp_path / "run", layers=["fast"], overrides=PRETRAINING)
     assert all(torch.isfinite(value.float()).all() for value in torch.load(weights, weights_only=True).values())
+
+
+def test_a_step_does_not_wait_for_the_device(ct_list, tmp_path):
+    # The trainer of the default recipe, with its own loader, handlers and optimizer, once the first steps are done.
+    torch.cuda.set_sync_debug_mode("default")
+
+    class Watched:
+        def attach(self, engine):
+            engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self.end_of_warm_up)
+            engine.add_event_handler(Events.ITERATION_COMPLETED, self.before_saving)
+
+        def end_of_warm_up(self, engine):
+            if engine.state.iteration == 4:
+                torch.cuda.set_sync_debug_mode("error")
+
+        def before_saving(self, engine):
+            if engine.state.iteration == 7:
+                torch.cuda.set_sync_debug_mode("default")
+
+    steps = {"steps_per_epoch": 8, "checkpoint_every": 8, "panel_every": 8, "num_workers": 1}
+    sizes = {"patch_size": [32, 32, 16], "pairs_per_batch": 4, "num_voxels": 256}
+    try:
+        train_with(Watched(), ct_list, tmp_path / "run", {**PRETRAINING, **sizes, **steps})
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def train_with(handler, datalist, folder, overrides):
+    """Pretrain by the recipe as a GPU gets it, with one more handler."""
+    recipe = [
+        find_recipe("pretrain/configs", "train"),
+        find_recipe("pretrain/configs/methods", "kats"),
+        find_recipe("data", "ct"),
+    ]
+    settings = {"datalist": str(datalist), "output_dir": str(folder)}
+    layers = gpu_layers(merge(recipe, settings, overrides), overrides)
+    write_json(folder.parent / "config.json", merge([*recipe, *layers], settings, overrides))
+    meta_file = source_bundles() / "segmentation" / "configs" / "metadata.json"
+    workflow = ConfigWorkflow(
+        str(folder.parent / "config.json"), str(meta_file), logging_file=False, workflow_type="train"
+    )
+    workflow.initialize()
+    handler.attach(workflow.parser.get_parsed_content("train::trainer"))
+    workflow.run()

@@ -64,6 +64,27 @@ def test_channels_last_reaches_every_convolution_of_a_step():
     assert all(layouts.seen)
 
 
+def test_channels_last_copies_no_image_of_one_channel():
+    seen = []
+
+    class Watched(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, batch):
+            seen.append(batch["view_1"])
+            return {"loss": self.weight.sum()}
+
+    network = Accelerated(Watched(), channels_last=True)
+    for channels, copied in ((1, False), (3, True)):
+        view = torch.rand(2, channels, 6, 5, 4)
+        network({"view_1": view})
+        assert torch.equal(seen[-1], view)
+        assert seen[-1].stride() == torch.empty(view.shape, memory_format=torch.channels_last_3d).stride()
+        assert (seen[-1].data_ptr() != view.data_ptr()) == copied
+
+
 class Precisions(TorchDispatchMode):
     """Collects the precisions of all tensors that any operation gets or gives."""
 
