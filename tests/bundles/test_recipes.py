@@ -137,6 +137,21 @@ def test_stock_networks_of_monai_give_one_logit_a_class(network, data):
     assert logits.shape == (2, 3, *size)
 
 
+@pytest.mark.parametrize("data", ["ct", "mr", "image_2d", "mr_slices"])
+def test_every_augmentation_of_supervised_training_keeps_the_shape(data):
+    names = [f"segmentation/configs/{name}.yaml" for name in ("train", "from_scratch")]
+    parser = parsed(*names, f"data/{data}.yaml", num_classes=3, class_names={"1": "liver"})
+    size = (24, 24, 16)[: parser["spatial_dims"]]
+    drawn = parser.get_parsed_content("augmentation")
+    assert len(drawn) >= 8
+    for transform in drawn:
+        for random in (transform, *vars(transform).values()):
+            if hasattr(random, "prob"):
+                random.prob = 1.0
+        sample = transform({"image": torch.rand(1, *size), "label": torch.ones(1, *size)})
+        assert sample["image"].shape == sample["label"].shape == (1, *size)
+
+
 def test_a_stock_network_trains_from_scratch_as_any_other(ct_list, tmp_path):
     overrides = {**SEGMENTATION, "patch_size": [16, 16, 16]}
     train_segmentation(
