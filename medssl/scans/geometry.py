@@ -179,9 +179,7 @@ def _grid_warnings(header: VolumeHeader) -> list[Problem]:
     if shear > 1e-3:
         angle = np.degrees(np.arccos(np.clip(shear, 0, 1)))
         problems.append(_warning(f"its axes are sheared ({angle:.1f} degrees instead of 90); resample it to a grid"))
-    if header.gantry_drift > TOLERANCE_MM:
-        text = f"its slices drift sideways by {header.gantry_drift:.1f} mm (tilted gantry), which readers ignore"
-        problems.append(_warning(f"{text}; resample it to a straight grid"))
+    problems += [_warning(note) for note in header.notes]
     if min(header.shape[:3]) == 1:
         problems.append(_warning("it is a single slice, which teaches a network nothing about depth"))
     if header.spacing.max() > 10 * header.spacing.min():

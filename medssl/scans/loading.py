@@ -2,7 +2,9 @@
 
 import logging
 import os
-from collections.abc import Hashable, Mapping, Sequence
+import warnings
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,22 @@ from medssl.scans.integrity import has_error, verified_header
 from medssl.scans.memory import ScanTooLargeError, naming_memory
 from medssl.scans.nifti import LoadedNifti
 from medssl.scans.pictures import PICTURE_ENDINGS, PictureReader
-from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS, SimpleITKReader
+from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS, SimpleITKReader, is_series
 from medssl.scans.streams import require_whole
 
 _KEPT = (torch.int8, torch.uint8, torch.int16, torch.int32)
 
+_GPU_DECODER = logging.getLogger("monai.data.nvimgcodec_pydicom_plugin")
 logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def quiet_readers() -> Iterator[None]:
+    """Silence MONAI's two warnings of a decoder on the GPU, which it gives for every loader if pydicom is installed."""
+    _GPU_DECODER.disabled = True
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "NvImgCodecPydicomReader")
+        yield
 
 
 class VerifiedLoadImage(LoadImage):
@@ -57,7 +69,8 @@ class VerifiedLoadImage(LoadImage):
         is_label: bool = False,
         allow_bad_values: bool = False,
     ) -> None:
-        super().__init__(reader, image_only=image_only, dtype=dtype, ensure_channel_first=ensure_channel_first)
+        with quiet_readers():
+            super().__init__(reader, image_only=image_only, dtype=dtype, ensure_channel_first=ensure_channel_first)
         self.has_own_reader = reader is not None
         self.spatial_dims = spatial_dims
         self.is_label = is_label
@@ -114,7 +127,7 @@ class VerifiedLoadImage(LoadImage):
 
 def _verify(paths: Sequence[str | os.PathLike[str]], spatial_dims: int | None) -> None:
     for path in paths:
-        if os.path.isdir(path) or _ends(path, (*NIFTI_ENDINGS, *ITK_ENDINGS, *PICTURE_ENDINGS)):
+        if is_series(path) or _ends(path, (*NIFTI_ENDINGS, *ITK_ENDINGS, *PICTURE_ENDINGS)):
             verified_header(path, spatial_dims)
         else:
             require_whole(path)
@@ -167,7 +180,8 @@ class VerifiedLoadImaged(LoadImaged):
         label_keys: Sequence[str] | str = ("label", "pred"),
         allow_bad_values: bool = False,
     ) -> None:
-        super().__init__(keys, image_only=image_only, allow_missing_keys=allow_missing_keys)
+        with quiet_readers():
+            super().__init__(keys, image_only=image_only, allow_missing_keys=allow_missing_keys)
         settings = (reader, image_only, dtype, ensure_channel_first)
         self._loader = VerifiedLoadImage(*settings, allow_bad_values=allow_bad_values)
         self._label_loader = VerifiedLoadImage(*settings, is_label=True)
@@ -186,6 +200,9 @@ class VerifiedLoadImaged(LoadImaged):
             path, loader = sample[key], self._label_loader if key in self.label_keys else self._loader
             loaded = loader(path, reader)
             volume, *rest = (loaded,) if loader.image_only else loaded
+            if "case" in sample and isinstance(volume, MetaTensor):
+                # Whoever saves what was made of the volume names it by its case.
+                volume.meta["case"] = sample["case"]
             headers.append(_header(path, volume, loader.ensure_channel_first))
             sample |= {key: volume, **{meta_key or f"{key}_{postfix}": meta for meta in rest}}
         for header in headers[1:]:

@@ -13,9 +13,10 @@ from monai.data.utils import orientation_ras_lps
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 from nibabel.volumeutils import apply_read_scaling
 
-from medssl.scans.dicom import damaged_slice, series_files
+from medssl.scans.dicom_files import is_dicom
+from medssl.scans.dicom_voxels import read_dicom
 from medssl.scans.memory import ScanTooLargeError, itk_bytes, naming_memory, require_memory
-from medssl.scans.pictures import Kind, is_picture, read_picture
+from medssl.scans.pictures import PICTURE_ENDINGS, Kind, is_picture, read_picture
 from medssl.scans.streams import whole_nifti
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
@@ -25,7 +26,7 @@ ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
 class SimpleITKReader(ImageReader):
     """Read arrays with axes x, y, z and affines to RAS mm like MONAI's ``ITKReader``, without the package itk.
 
-    It reads NRRD, MetaImage and DICOM: a folder is one series, a ``.dcm`` file is one scan. Free text of a header,
+    It reads NRRD, MetaImage and DICOM: a folder is one series, and a file stands for its series. Free text of a header,
     which may contain the name of a patient, is dropped.
 
     Example:
@@ -46,7 +47,7 @@ class SimpleITKReader(ImageReader):
             filename: one path or several.
         """
         paths = [Path(name) for name in ensure_tuple(filename)]
-        return all(path.is_dir() or path.name.lower().endswith((*ITK_ENDINGS, ".dcm")) for path in paths)
+        return all(path.name.lower().endswith(ITK_ENDINGS) or is_series(path) for path in paths)
 
     def read(self, data: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], **kwargs: Any) -> sitk.Image:
         """Read the image at a path.
@@ -111,6 +112,18 @@ def is_nifti(path: str | os.PathLike[str]) -> bool:
     return str(path).lower().endswith(NIFTI_ENDINGS) and not Path(path).is_dir()
 
 
+def is_series(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is a DICOM series: a folder, or a DICOM file without the ending of another format.
+
+    Example:
+        >>> is_series("."), is_series("scan.nii.gz")
+        (True, False)
+    """
+    name = str(path).lower()
+    is_other = name.endswith((*NIFTI_ENDINGS, *ITK_ENDINGS, *PICTURE_ENDINGS))
+    return Path(path).is_dir() or name.endswith(".dcm") or (not is_other and is_dicom(path))
+
+
 def scaled_nifti(path: str | os.PathLike[str], stored: np.ndarray) -> np.ndarray:
     """Scale the voxels of a NIfTI file by its header, as nibabel does.
 
@@ -142,14 +155,14 @@ def read_itk(path: Path) -> sitk.Image:
     Raises:
         ValueError: if it cannot be read; the message names the file or, in a series, the slice.
     """
-    files = series_files(path) if path.is_dir() else None
+    if is_series(path):
+        return read_dicom(path)
     try:
         # Once as an image, once as an array.
-        require_memory(path, 2 * itk_bytes(files[0] if files else path) * (len(files) if files else 1))
-        return sitk.ReadImage(files or str(path))
+        require_memory(path, 2 * itk_bytes(path))
+        return sitk.ReadImage(str(path))
     except RuntimeError as error:
-        damaged = (damaged_slice(files) if files else None) or path
-        raise ValueError(f"{damaged} cannot be read as an image; copy or export it again.") from error
+        raise ValueError(f"{path} cannot be read as an image; copy or export it again.") from error
 
 
 def itk_array(image: sitk.Image) -> np.ndarray:
