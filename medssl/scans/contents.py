@@ -12,8 +12,8 @@ from medssl.scans.geometry import Problem
 CT_BODY_HU = -500.0
 # Scanners pad with values down to -3024; no HU exceeds int16.
 CT_RANGE = (-4096.0, 32767.0)
-# What float32 arithmetic leaves of a whole number.
-LABEL_TOLERANCE = 1e-3
+# What scaling and rounding leave of a whole number; a label that was interpolated has values all over the way.
+LABEL_TOLERANCE = 0.01
 _LISTED = 5
 # Of these torch finds both limits at once, in half of NumPy's time.
 _ONE_PASS = (np.uint8, np.int16, np.int32, np.float32, np.float64)
@@ -78,7 +78,7 @@ def label_problems(voxels: np.ndarray, names: Mapping[int, str]) -> list[Problem
     """List the problems of a label's voxels.
 
     Args:
-        voxels: label values; deviations from integers of up to 0.001 are a warning.
+        voxels: label values; deviations from integers of up to 0.01 are a warning.
         names: name of every declared value, including 0 = background.
 
     Example:
@@ -104,7 +104,7 @@ def whole_number_problems(voxels: np.ndarray) -> list[Problem]:
     """List the problems of values that must be whole numbers.
 
     Args:
-        voxels: label values; deviations from integers of up to 0.001 are a warning.
+        voxels: label values; deviations from integers of up to 0.01 are a warning.
 
     Example:
         >>> whole_number_problems(np.array([0.0, 0.5]))[0].text

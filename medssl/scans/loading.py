@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import torch
 from monai.data import ImageReader, MetaTensor
@@ -46,7 +47,7 @@ class VerifiedLoadImage(LoadImage):
     The file is read to its end (`medssl.scans.streams`), for NIfTI in the same pass that reads its voxels, and its
     header must describe a volume with sound geometry. A scan whose voxels `medssl check` calls an error (NaN, Inf, one
     value everywhere, values too large for float32) is refused, and so is a label whose values are not whole numbers;
-    what differs from one by up to 0.001 is rounded. SimpleITK reads NRRD, MetaImage and DICOM series, Pillow reads PNG,
+    what differs from one by up to 0.01 is rounded. SimpleITK reads NRRD, MetaImage and DICOM series, Pillow reads PNG,
     TIFF and BMP, and MONAI anything else.
 
     Args:
@@ -195,7 +196,7 @@ class VerifiedLoadImaged(LoadImaged):
             reader: reader for this call only.
         """
         sample = dict(data)
-        headers = []
+        headers: list[VolumeHeader] = []
         for key, meta_key, postfix in self.key_iterator(sample, self.meta_keys, self.meta_key_postfix):
             path, loader = sample[key], self._label_loader if key in self.label_keys else self._loader
             loaded = loader(path, reader)
@@ -204,9 +205,9 @@ class VerifiedLoadImaged(LoadImaged):
                 # Whoever saves what was made of the volume names it by its case.
                 volume.meta["case"] = sample["case"]
             headers.append(_header(path, volume, loader.ensure_channel_first))
+            if headers[1:]:
+                _join_grid(headers[0], headers[-1], volume)
             sample |= {key: volume, **{meta_key or f"{key}_{postfix}": meta for meta in rest}}
-        for header in headers[1:]:
-            _require_one_grid(headers[0], header)
         return sample
 
 
@@ -216,8 +217,14 @@ def _header(path: Any, volume: Tensor, is_channel_first: bool) -> VolumeHeader:
     return VolumeHeader(Path(path), shape, 1, False, affine)
 
 
-def _require_one_grid(image: VolumeHeader, label: VolumeHeader) -> None:
-    """Compare what was loaded, which costs nothing; `medssl check` compares the headers."""
+def _join_grid(image: VolumeHeader, label: VolumeHeader, volume: Tensor) -> None:
+    """Require the grid of the image, and set a header that differs from it by a rounded spacing.
+
+    This compares what was loaded, which costs nothing; `medssl check` compares the headers.
+    """
     problems = pair_problems(image, label)
     if has_error(problems):
         raise ValueError(f"{label.path} cannot be used with {image.path}: {problems[0].text}")
+    if isinstance(volume, MetaTensor) and np.array_equal(*map(nib.io_orientation, (image.affine, label.affine))):
+        # Otherwise resampling could give label and image another number of voxels.
+        volume.affine = torch.as_tensor(image.affine)
