@@ -41,6 +41,9 @@ def _read_entry(path: Path, place: str, section: str, entry: Any) -> dict[str, s
         raise ValueError(f"{path}: '{place}' has a label; list the case in 'training', or drop the label.")
     if section != "unlabeled" and "label" not in entry:
         raise ValueError(f"{path}: '{place}' has no 'label'; list the case in 'unlabeled'.")
+    if isinstance(entry.get("image"), list):
+        text = f"{path}: '{place}' lists {len(entry['image'])} images, and a case is one; list the channel to use"
+        raise ValueError(f"{text}, or each channel as a case with its patient as 'group'.")
     if "case" not in entry and isinstance(entry.get("image"), str):
         entry = {"case": case_of_file(entry["image"]), **entry}
     if isinstance(entry.get("case"), str):
