@@ -183,6 +183,14 @@ def _require_even(path: Path, series: DicomSeries) -> None:
     usual = float(np.median(gaps))
     if usual < TOLERANCE_MM:
         raise ValueError(f"{path} holds several slices at one position; keep one slice for each position.")
+    sideways = np.diff((series.positions - series.positions[0]) @ series.axes[:, :2], axis=0)
+    drift = np.median(sideways, axis=0)
+    if np.linalg.norm(drift) > usual or np.abs(sideways - drift).max() > TOLERANCE_MM:
+        crooked = int(np.argmax(np.abs(sideways - drift).max(axis=1)))
+        raise ValueError(
+            f"{path}: its slices do not lie on a line, not even a tilted one: look at {_name(series.slices[crooked])} "
+            f"and {_name(series.slices[crooked + 1])}; export the whole series again."
+        )
     worst = int(np.argmax(np.abs(gaps - usual)))
     if abs(gaps[worst] - usual) > TOLERANCE_MM:
         between = [_name(one) for one in series.slices[worst : worst + 2]]

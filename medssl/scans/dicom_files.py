@@ -1,6 +1,8 @@
 """The DICOM files below a folder, sorted into series; pydicom reads their headers."""
 
+import mmap
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +37,8 @@ _TAGS = [
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 ]
+# Pixels in a byte, more than any codec of DICOM packs into it beside the header of a slice.
+_MOST_PACKED = 10_000
 _INDEX = "1.2.840.10008.1.3.10"
 # Objects with rows and columns that are not scans.
 _NOT_SCANS = ("SEG", "RTDOSE", "RTSTRUCT", "SR", "PR", "KO", "REG", "OT", "DOC")
@@ -130,23 +134,18 @@ def find_series(path: str | os.PathLike[str]) -> tuple[list[FoundSeries], list[s
     aside: Counter[str] = Counter()
     wanted = None
     if path.is_file():
-        header = _header(path)
-        wanted = str(header.get("SeriesInstanceUID", ""))
-        files: Sequence[Path] = [path] if int(header.get("NumberOfFrames") or 1) > 1 else _files(path.parent, False)
+        _, wanted, _, frames = _described(path)
+        files: Sequence[Path] = [path] if len(frames) > 1 else _files(path.parent, False)
     else:
         files = _files(path, True)
     for file in files:
-        header = _header(file)
-        kind = _kind(file, header)
-        uid = str(header.get("SeriesInstanceUID", ""))
+        kind, uid, names, slices = _described(file)
         if wanted is not None and uid != wanted:
             continue
         if kind not in ("slice", "scout"):
             aside[kind] += 1
             continue
-        names = (str(header.get("SeriesNumber") or ""), str(header.get("SeriesDescription") or ""))
-        series = found.setdefault((uid, kind == "scout"), FoundSeries(uid, *names))
-        series.slices.extend(_slices(file, header))
+        found.setdefault((uid, kind == "scout"), FoundSeries(uid, *names)).slices.extend(slices)
     scouts = [series for (_, is_scout), series in found.items() if is_scout]
     series = [series for (_, is_scout), series in found.items() if not is_scout]
     if series:
@@ -176,15 +175,36 @@ def _repeats(slices: Sequence[DicomSlice]) -> bool:
 
 def _files(folder: Path, deep: bool) -> list[Path]:
     items = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(item for item in items if not item.name.startswith(".") and item.is_file() and is_dicom(item))
+    files = sorted(item for item in items if not item.name.startswith(".") and item.is_file())
+    found = [file for file in files if is_dicom(file)]
+    # A slice that was cut to nothing has still the name of a slice.
+    patterns = {(file.parent, _pattern(file)) for file in found}
+    for file in set(files) - set(found):
+        if (file.parent, _pattern(file)) in patterns:
+            raise ValueError(
+                f"{file} is damaged: it is named as the DICOM files beside it are; copy it again, or remove it."
+            )
+    return found
 
 
-def _header(file: Path) -> pydicom.Dataset:
+def _pattern(file: Path) -> str:
+    return re.sub(r"\d+", "#", file.name.lower())
+
+
+def _described(file: Path) -> tuple[str, str, tuple[str, str], list[DicomSlice]]:
+    """Return the kind of a file, its series' UID, number and description, and its slices."""
     try:
-        return pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=_TAGS)
+        # A file would allocate what a damaged length promises before it is read; a map of it ends where the file does.
+        with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            header = pydicom.dcmread(content, force=True, stop_before_pixels=True, specific_tags=_TAGS)
+            kind, uid = _kind(file, header), str(header.get("SeriesInstanceUID", ""))
+            names = (str(header.get("SeriesNumber") or ""), str(header.get("SeriesDescription") or ""))
+            return kind, uid, names, list(_slices(file, header)) if kind in ("slice", "scout") else []
+    except MemoryError:
+        raise
     except Exception as error:
-        # pydicom's errors for a damaged file share no base class.
-        raise ValueError(f"{file} is a damaged DICOM file ({error}); copy or export it again.") from error
+        # pydicom decodes a value when it is asked for, and its errors share no base class.
+        raise ValueError(f"{file} is a damaged DICOM file ({error}); copy or export it again, or remove it.") from error
 
 
 def _kind(file: Path, header: pydicom.Dataset) -> str:
@@ -192,23 +212,25 @@ def _kind(file: Path, header: pydicom.Dataset) -> str:
     if sop == _INDEX or file.name.upper() in ("DICOMDIR", "DIRFILE"):
         return "index of the disc"
     if "Rows" not in header and (not sop or "Image Storage" in pydicom.uid.UID(sop).name):
-        raise ValueError(f"{file} is a damaged DICOM file without a size; copy or export it again, or remove it.")
+        raise ValueError("it has no size")
     if header.get("Modality") in _NOT_SCANS or "Rows" not in header:
         return f"file of modality {header.get('Modality', '?')}"
     return "scout" if "LOCALIZER" in (header.get("ImageType") or ()) else "slice"
 
 
 def _slices(file: Path, header: pydicom.Dataset) -> Iterator[DicomSlice]:
-    try:
-        count = int(header.get("NumberOfFrames") or 1)
-        shared = _group(header.get("SharedFunctionalGroupsSequence"))
-        frames = header.get("PerFrameFunctionalGroupsSequence") or []
-        size = (int(header.Columns), int(header.Rows))
-        for index in range(count):
-            layers = [header, *shared, *(_group(frames[index : index + 1]) if frames else [])]
-            yield _slice(str(file), index, size, layers)
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
-        raise ValueError(f"{file} has a damaged DICOM header ({error}); copy or export it again.") from error
+    count, size = int(header.get("NumberOfFrames") or 1), (int(header.Columns), int(header.Rows))
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    is_packed = syntax is not None and (syntax.is_encapsulated or syntax.is_deflated)
+    most = file.stat().st_size * (_MOST_PACKED if is_packed else 1)
+    # Before anything is allocated for what a damaged number promises.
+    if min(count, *size) < 1 or count * size[0] * size[1] > most:
+        raise ValueError(f"its header says {count} frames of {size[0]} x {size[1]}, which it cannot hold")
+    shared = _group(header.get("SharedFunctionalGroupsSequence"))
+    frames = header.get("PerFrameFunctionalGroupsSequence") or []
+    for index in range(count):
+        layers = [header, *shared, *(_group(frames[index : index + 1]) if frames else [])]
+        yield _slice(str(file), index, size, layers)
 
 
 def _group(sequence: Any) -> list[pydicom.Dataset]:

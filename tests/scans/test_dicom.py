@@ -99,3 +99,12 @@ def test_a_tilted_gantry_needs_a_wider_straight_grid(tmp_path):
     # Seven steps of 0.5 mm are 2.8 voxels.
     assert series.shape == (12, 13, 8) and np.allclose(series.spacing, [1.5, 1.25, 2.5])
     assert any("drift sideways by 3.5 mm" in note for note in series.notes)
+
+
+@pytest.mark.parametrize("move", [lambda index: 3.0 * (index == 4), lambda index: 1e5 * index])
+def test_slices_beside_the_line_are_an_error_and_no_wide_grid(tmp_path, move):
+    def shift(data, index):
+        data.ImagePositionPatient = [data.ImagePositionPatient[0] + move(index), *data.ImagePositionPatient[1:]]
+
+    with pytest.raises(ValueError, match="do not lie on a line"):
+        dicom_series(save_slices(tmp_path / "ct", hounsfield(), AFFINE, edit=shift))

@@ -1,6 +1,7 @@
 """What lies below a folder: series, and what is left aside."""
 
 import logging
+import warnings
 
 import numpy as np
 import pydicom
@@ -9,7 +10,7 @@ import pytest
 from medssl.scans.dicom import dicom_series
 from medssl.scans.dicom_files import find_series
 from medssl.scans.readers import read_volume
-from tests.scans.dicom_writer import save_index, save_other, save_slices
+from tests.scans.dicom_writer import save_enhanced, save_index, save_other, save_slices
 from tests.scans.files import AFFINE, hounsfield
 
 
@@ -93,3 +94,39 @@ def test_slices_without_a_preamble_are_read(tmp_path):
         data.preamble, data.file_meta = None, pydicom.dataset.FileMetaDataset()
         pydicom.dcmwrite(file, data, implicit_vr=True, little_endian=True)
     assert np.array_equal(read_volume(folder), hounsfield())
+
+
+@pytest.mark.parametrize("length", [0, 100])
+def test_a_slice_cut_to_nothing_is_known_by_its_name(tmp_path, length):
+    folder = save_slices(tmp_path / "ct", hounsfield(), AFFINE)
+    last = folder / "1.2.3_92"
+    last.write_bytes(last.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"1\.2\.3_92 is damaged"):
+        find_series(folder)
+
+
+def test_a_header_that_promises_more_than_its_file_holds_is_damage(tmp_path):
+    def grow(data, _):
+        data.Rows, data.NumberOfFrames = 60_000, 90_000_000
+
+    with pytest.raises(ValueError, match=r"is a damaged DICOM file \(its header says 90000000 frames of 12 x 60000"):
+        find_series(save_slices(tmp_path / "ct", hounsfield(), AFFINE, edit=grow))
+
+
+def test_no_damage_of_a_header_is_a_traceback_or_unnamed(tmp_path):
+    rng = np.random.default_rng(0)
+    path = save_enhanced(tmp_path / "enhanced", hounsfield(), AFFINE)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        place = int(rng.integers(132, len(whole) - hounsfield().nbytes))
+        damaged[place : place + int(rng.integers(1, 6))] = rng.bytes(int(rng.integers(0, 6)))
+        path.write_bytes(damaged[: int(rng.choice([place, len(damaged), len(damaged)]))])
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                dicom_series(tmp_path)
+        except ValueError as error:
+            assert str(tmp_path) in str(error)
+            refused += 1
+    assert 100 < refused < 300
