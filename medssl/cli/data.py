@@ -30,6 +30,9 @@ def datalist(
     channel: Annotated[
         str | None, typer.Option("--channel", help="Of several: of a dataset.json, or suffix in BIDS such as T1w.")
     ] = None,
+    series: Annotated[
+        str | None, typer.Option("--series", help="Of several DICOM series: UID, number or part of the description.")
+    ] = None,
     num_validation: Annotated[int, typer.Option("--validation", help="Labelled cases (groups) to hold out.")] = 0,
     num_test: Annotated[int, typer.Option("--test", help="Labelled cases (groups) to hold out.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Of the choice of held-out cases.")] = 0,
@@ -40,13 +43,14 @@ def datalist(
     from medssl.data.held_out import draw_datalist
 
     if images.is_file():
-        if any((labels, modality, name, label_names, label_colours)):
+        if any((labels, modality, name, label_names, label_colours, series)):
             raise ValueError(f"{images} says itself which scans and labels there are; leave those options out.")
         made = draw_datalist(images, channel, group, seed, num_validation, num_test)
     else:
         name = name or images.resolve().name
+        drawn = (seed, num_validation, num_test)
         made = build_datalist(
-            images, labels, name, modality, label_names, seed, num_validation, num_test, label_colours, group, channel
+            images, labels, name, modality, label_names, *drawn, label_colours, group, channel, series
         )
     write_datalist(made, out)
     counts = ", ".join(f"{len(made.sections[section])} {section}" for section in SECTIONS)

@@ -91,7 +91,7 @@ def _case_problems(
         faults = image_problems(image.voxels, datalist.modality)
         problems += faults + channel_problems(image.voxels, in_channels, dims)
         if not has_error(faults):
-            problems += _duplicates(content_hash(image.voxels), entry["case"], section, seen)
+            problems += _duplicates(content_hash(image.voxels, image.header.affine), entry["case"], section, seen)
         if patch_size is not None:
             problems += patch_problems(image.header, patch_size, spacing)
     yield from ((file, problem) for problem in problems)

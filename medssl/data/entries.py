@@ -1,11 +1,12 @@
 """The cases that a data list names."""
 
 import os
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medssl.data.names import case_of_file, require_safe_case
+from medssl.data.names import case_of_file, composed, require_safe_case
 
 
 def require_text(path: Path, content: Mapping[str, Any], key: str) -> str:
@@ -40,11 +41,16 @@ def _read_entry(path: Path, place: str, section: str, entry: Any) -> dict[str, s
         raise ValueError(f"{path}: '{place}' has a label; list the case in 'training', or drop the label.")
     if section != "unlabeled" and "label" not in entry:
         raise ValueError(f"{path}: '{place}' has no 'label'; list the case in 'unlabeled'.")
+    if isinstance(entry.get("image"), list):
+        text = f"{path}: '{place}' lists {len(entry['image'])} images, and a case is one; list the channel to use"
+        raise ValueError(f"{text}, or each channel as a case with its patient as 'group'.")
     if "case" not in entry and isinstance(entry.get("image"), str):
         entry = {"case": case_of_file(entry["image"]), **entry}
+    if isinstance(entry.get("case"), str):
+        entry = {**entry, "case": composed(entry["case"])}
     require_safe_case(entry.get("case"), f"{path}, '{place}'")
     files = {
-        key: os.path.abspath(path.parent / require_text(path, {f"{place}.{key}": entry.get(key)}, f"{place}.{key}"))
+        key: _existing(path.parent / require_text(path, {f"{place}.{key}": entry.get(key)}, f"{place}.{key}"))
         for key in keys
     }
     if "position" in entry:
@@ -56,6 +62,15 @@ def _read_entry(path: Path, place: str, section: str, entry: Any) -> dict[str, s
         "group": require_text(path, {f"{place}.group": entry["group"]}, f"{place}.group"),
         **files,
     }
+
+
+def _existing(path: Path) -> str:
+    """Return the absolute path, with its accents as the file system stores them."""
+    absolute = os.path.abspath(path)
+    if not absolute.isascii() and not os.path.exists(absolute):
+        forms = (unicodedata.normalize(form, absolute) for form in ("NFC", "NFD"))
+        return next(filter(os.path.exists, forms), absolute)
+    return absolute
 
 
 def _position(path: Path, place: str, value: Any) -> str:

@@ -13,7 +13,7 @@ from medssl.data.held_out import groups_of, hold_out
 from medssl.data.names import VOLUME_ENDINGS, case_of_file, require_labels, require_safe_case
 from medssl.scans.colours import Colour, parse_label_colours, require_label_colours
 from medssl.scans.contents import label_counts
-from medssl.scans.dicom import series_files
+from medssl.scans.dicom import series_path
 from medssl.scans.headers import read_header
 from medssl.scans.labels import read_label
 from medssl.scans.pictures import is_picture
@@ -34,14 +34,15 @@ def build_datalist(
     label_colours: str | Mapping[int, Colour | str] | None = None,
     group: str | None = None,
     channel: str | None = None,
+    series: str | None = None,
 ) -> Datalist:
     r"""Build a data list of all scans in a folder; those without a label become ``unlabeled``.
 
-    A scan is a file (NIfTI, NRRD, MetaImage; in 2D also PNG, TIFF, BMP) or a sub-folder with one DICOM series; a
-    sub-folder with several is an error, since a case is the path of its folder. A case is named after its file without
-    the ending, or after its sub-folder. Its label is the file of the same name, or with a suffix such as ``_seg``,
-    ``_mask`` or ``-label``. Hidden files and files of other kinds are ignored. A BIDS data set is read by its own rules
-    (`medssl.data.bids`). Validation and test cases are drawn from the labelled ones.
+    A scan is a file (NIfTI, NRRD, MetaImage; in 2D also PNG, TIFF, BMP) or a sub-folder with DICOM files somewhere in
+    it, of which one series is taken. A case is named after its file without the ending, or after its sub-folder. Its
+    label is the file of the same name, or with a suffix such as ``_seg``, ``_mask`` or ``-label``. Hidden files and
+    files of other kinds are ignored. A BIDS data set is read by its own rules (`medssl.data.bids`). Validation and test
+    cases are drawn from the labelled ones.
 
     Args:
         images: folder of the scans.
@@ -59,6 +60,8 @@ def build_datalist(
             ``(patient\d+)_``; cases of one group are never split across sections, and those without a label are left
             out where others of their group are held out. In BIDS, a case's group is its subject.
         channel: suffix of the scans to take from a BIDS data set with several, such as ``T1w``.
+        series: UID, number or a part of the description of the DICOM series to take from each sub-folder; ``None``: the
+            one with most slices.
 
     Raises:
         ValueError: if there is no scan, two scans have the same name, a label fits no scan, several labels fit one, a
@@ -68,6 +71,7 @@ def build_datalist(
         cases, found, groups = bids_cases(images, labels, channel)
     else:
         cases, found = _scans_and_labels(images, labels)
+        cases = {case: series_path(path, series) if path.is_dir() else path for case, path in cases.items()}
         groups = {}
     if group is not None or not groups:
         groups = groups_of(cases, group)
@@ -126,12 +130,9 @@ def _volumes(folder: Path, apart: Path | None) -> list[Path]:
     items = sorted(item for item in folder.iterdir() if not item.name.startswith("."))
     volumes = [item for item in items if item.is_file() and item.name.lower().endswith(VOLUME_ENDINGS)]
     series = [item for item in items if item.is_dir() and (apart is None or item.resolve() != apart.resolve())]
-    for item in series:
-        series_files(item)
     if not volumes and not series and any(item.is_file() for item in items):
         if all(item.suffix.lower() in (".jpg", ".jpeg") for item in items):
             raise ValueError(f"{folder} holds JPEG files, whose compression changes pixels; save them as PNG or TIFF.")
-        series_files(folder)
         return [folder]
     return volumes + series
 

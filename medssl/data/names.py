@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,8 +55,20 @@ def require_safe_case(case: Any, source: str | os.PathLike[str]) -> None:
         )
 
 
+def composed(text: str) -> str:
+    """Return a text with its accents composed (Unicode NFC); macOS stores names of files with them apart.
+
+    Example:
+        >>> len("Mu\u0308ller"), len(composed("Mu\u0308ller"))
+        (7, 6)
+    """
+    return unicodedata.normalize("NFC", text)
+
+
 def case_of_file(path: str | os.PathLike[str]) -> str:
     """Return the name of a scan's file without folder and ending, which serves as the id of its case.
+
+    Accents are composed (NFC), whichever way the file system stores them, so that names of scan and label meet.
 
     Args:
         path: file of a scan, or folder of a DICOM series, whose name is kept whole.
@@ -64,7 +77,7 @@ def case_of_file(path: str | os.PathLike[str]) -> str:
         >>> case_of_file("scans/liver_1.2.nii.gz"), case_of_file("scans/patient.7")
         ('liver_1.2', 'patient.7')
     """
-    name = Path(path).name
+    name = composed(Path(path).name)
     endings = () if Path(path).is_dir() else VOLUME_ENDINGS
     ending = next((ending for ending in endings if name.lower().endswith(ending)), "")
     return name[: len(name) - len(ending)]

@@ -17,6 +17,8 @@ from monai.data import Dataset
 
 from medssl.data.volumes import FORMAT, StoredVolume, is_undamaged, map_volume, read_record
 from medssl.files import file_sha256, write_json
+from medssl.scans.dicom import dicom_series
+from medssl.scans.readers import is_series
 
 MANIFEST = "store.json"
 _MANIFEST_KEYS = ("format", "recipe", "preprocessing", "preprocessing_sha256", "cases")
@@ -155,7 +157,7 @@ def case_key(source_sha256: str, preprocessing: str) -> str:
 
 
 def describe_source(path: Path) -> dict[str, Any]:
-    """Return the ``name``, ``sha256``, ``bytes`` and time of change of a scan: a file or a DICOM folder.
+    """Return the ``name``, ``sha256``, ``bytes`` and time of change of a scan: a file or a DICOM series.
 
     The detached data of a ``.nhdr`` or ``.mhd`` header count too.
 
@@ -175,7 +177,9 @@ def source_stamp(path: Path) -> dict[str, int]:
 
 def _source_files(path: Path) -> list[Path]:
     if path.is_dir():
-        return sorted(file for file in path.iterdir() if file.is_file())
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    if is_series(path):
+        return [Path(file) for file in dicom_series(path).files]
     if not path.name.lower().endswith((".nhdr", ".mhd")):
         return [path]
     with path.open("rb") as handle:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 
+import nibabel as nib
 import numpy as np
 import torch
 
@@ -12,8 +13,8 @@ from medssl.scans.geometry import Problem
 CT_BODY_HU = -500.0
 # Scanners pad with values down to -3024; no HU exceeds int16.
 CT_RANGE = (-4096.0, 32767.0)
-# What float32 arithmetic leaves of a whole number.
-LABEL_TOLERANCE = 1e-3
+# What scaling and rounding leave of a whole number; a label that was interpolated has values all over the way.
+LABEL_TOLERANCE = 0.01
 _LISTED = 5
 # Of these torch finds both limits at once, in half of NumPy's time.
 _ONE_PASS = (np.uint8, np.int16, np.int32, np.float32, np.float64)
@@ -78,7 +79,7 @@ def label_problems(voxels: np.ndarray, names: Mapping[int, str]) -> list[Problem
     """List the problems of a label's voxels.
 
     Args:
-        voxels: label values; deviations from integers of up to 0.001 are a warning.
+        voxels: label values; deviations from integers of up to 0.01 are a warning.
         names: name of every declared value, including 0 = background.
 
     Example:
@@ -104,7 +105,7 @@ def whole_number_problems(voxels: np.ndarray) -> list[Problem]:
     """List the problems of values that must be whole numbers.
 
     Args:
-        voxels: label values; deviations from integers of up to 0.001 are a warning.
+        voxels: label values; deviations from integers of up to 0.01 are a warning.
 
     Example:
         >>> whole_number_problems(np.array([0.0, 0.5]))[0].text
@@ -141,16 +142,24 @@ def label_counts(voxels: np.ndarray) -> dict[int, int]:
     return {low + int(offset): int(counts[offset]) for offset in np.flatnonzero(counts)}
 
 
-def content_hash(voxels: np.ndarray) -> str:
+def content_hash(voxels: np.ndarray, affine: np.ndarray | None = None) -> str:
     """SHA-256 of shape and values, which does not depend on header, voxel type, compression or file format.
+
+    With an affine it does not depend on the order and direction of the stored axes either: the DICOM series and the
+    NIfTI file of a scan have one hash.
 
     Args:
         voxels: values scaled by the header, axes x, y, z.
+        affine: voxel index to RAS mm, shape ``(4, 4)``; the volume is turned to RAS.
 
     Example:
-        >>> content_hash(np.ones((2, 3), np.int16)) == content_hash(np.ones((2, 3), np.float32))
+        >>> voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+        >>> left = content_hash(voxels[::-1].astype(np.float32), np.diag([-1, 1, 1, 1]))
+        >>> left == content_hash(voxels, np.eye(4)) != content_hash(voxels[::-1], np.eye(4))
         True
     """
+    if affine is not None and voxels.ndim == 3:
+        voxels = nib.apply_orientation(voxels, nib.io_orientation(affine))
     # Adding 0.0 turns -0.0 into 0.0.
     values = np.asarray(voxels, dtype="<f4", order="F") + np.float32(0.0)
     digest = hashlib.sha256(repr(values.shape).encode())

@@ -11,6 +11,8 @@ from medssl.scans.headers import VolumeHeader
 
 SMALLEST_SPACING, LARGEST_SPACING = 0.05, 20.0
 TOLERANCE_MM = 0.1
+# Part of a voxel by which a label's corners may lie apart and the label still mean the grid of its image.
+SAME_GRID = 0.25
 
 
 class Problem(NamedTuple):
@@ -51,9 +53,11 @@ def pair_problems(image: VolumeHeader, label: VolumeHeader) -> list[Problem]:
         text = f"its label is {_sizes(label_shape)} but the image is {_sizes(image_shape)} (axes turned to RAS)"
         return [Problem("error", f"{text}; resample the label onto the grid of the image.")]
     distance = corner_distance((*image_shape, 1)[:3], image_affine, label_affine)
-    if distance > TOLERANCE_MM * min(1.0, image.spacing.min()):
-        text = f"the corners of the label lie up to {distance:.2f} mm from those of the image"
+    text = f"the corners of the label lie up to {distance:.2f} mm from those of the image"
+    if distance > SAME_GRID * image.spacing.min():
         return [Problem("error", f"{text}; resample the label onto the image, or correct its header.")]
+    if distance > TOLERANCE_MM * min(1.0, image.spacing.min()):
+        return [Problem("warning", f"{text}, as if the spacing had been rounded; the grid of the image is used.")]
     codes = ["".join(nib.aff2axcodes(header.affine)[: header.spatial_dims]) for header in (image, label)]
     if codes[0] != codes[1] and image.is_nifti and label.is_nifti:
         text = f"the label is stored as {codes[1]} but the image as {codes[0]}"
@@ -179,9 +183,7 @@ def _grid_warnings(header: VolumeHeader) -> list[Problem]:
     if shear > 1e-3:
         angle = 90 - np.degrees(np.arcsin(np.clip(shear, 0, 1)))
         problems.append(_warning(f"its axes are sheared ({angle:.1f} degrees instead of 90); resample it to a grid"))
-    if header.gantry_drift > TOLERANCE_MM:
-        text = f"its slices drift sideways by {header.gantry_drift:.1f} mm (tilted gantry), which readers ignore"
-        problems.append(_warning(f"{text}; resample it to a straight grid"))
+    problems += [_warning(note) for note in header.notes]
     if min(header.shape[:3]) == 1:
         problems.append(_warning("it is a single slice, which teaches a network nothing about depth"))
     if header.spacing.max() > 10 * header.spacing.min():

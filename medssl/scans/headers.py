@@ -8,12 +8,10 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
-from medssl.scans.dicom import series_files, slice_geometry
+from medssl.scans.dicom import dicom_series
 from medssl.scans.pictures import PICTURE_AFFINE, is_picture, read_picture
-from medssl.scans.readers import NIFTI_ENDINGS, itk_affine
+from medssl.scans.readers import NIFTI_ENDINGS, is_series, itk_affine
 from medssl.scans.streams import nifti_dtype, nifti_header
-
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +27,7 @@ class VolumeHeader:
         sform: affine of the NIfTI sform, ``None`` without one.
         qform: affine of the NIfTI qform, ``None`` without one.
         scaling: slope and intercept of NIfTI, ``(1, 0)`` elsewhere.
-        gantry_drift: distance in mm of the last DICOM slice from the normal through the first.
+        notes: what a user should know of a DICOM series.
     """
 
     path: Path
@@ -40,7 +38,7 @@ class VolumeHeader:
     sform: np.ndarray | None = None
     qform: np.ndarray | None = None
     scaling: tuple[float, float] = (1.0, 0.0)
-    gantry_drift: float = 0.0
+    notes: tuple[str, ...] = ()
 
     @property
     def spatial_dims(self) -> int:
@@ -67,16 +65,16 @@ def read_header(path: str | os.PathLike[str]) -> VolumeHeader:
     """Read the header of a scan without its voxels; only pictures are read whole.
 
     Args:
-        path: NIfTI, NRRD, MetaImage, PNG, TIFF or BMP file, or folder of a DICOM series.
+        path: NIfTI, NRRD, MetaImage, PNG, TIFF or BMP file, or folder or file of a DICOM series.
 
     Raises:
         ValueError: if the header cannot be read; the message names the file.
     """
     path = Path(path)
-    if path.is_dir():
-        return _dicom_header(path)
     if is_picture(path):
         return _picture(path)
+    if is_series(path):
+        return _dicom_header(path)
     try:
         return _nifti(path) if path.name.lower().endswith(NIFTI_ENDINGS) else _itk(path)
     except Exception as error:
@@ -153,16 +151,6 @@ def _itk(path: Path) -> VolumeHeader:
     )
 
 
-def _dicom_header(folder: Path) -> VolumeHeader:
-    files = series_files(folder)
-    first = _itk(Path(files[0]))
-    if len(files) == 1:
-        return VolumeHeader(folder, first.shape, first.components, first.is_complex, first.affine)
-    slices = slice_geometry(files)
-    affine = np.eye(4)
-    affine[:3, :3] = slices.axes * [*slices.spacing, slices.gaps.mean()]
-    affine[:3, 3] = slices.positions[0]
-    shape = (*slices.size, len(files))
-    return VolumeHeader(
-        folder, shape, first.components, first.is_complex, _LPS_TO_RAS @ affine, gantry_drift=slices.drift
-    )
+def _dicom_header(path: Path) -> VolumeHeader:
+    series = dicom_series(path)
+    return VolumeHeader(path, series.shape, series.slices[0].channels, False, series.affine, notes=series.notes)

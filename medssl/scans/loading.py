@@ -2,10 +2,13 @@
 
 import logging
 import os
-from collections.abc import Hashable, Mapping, Sequence
+import warnings
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import torch
 from monai.data import ImageReader, MetaTensor
@@ -21,12 +24,22 @@ from medssl.scans.memory import ScanTooLargeError, naming_memory
 from medssl.scans.monai_readers import PictureReader, SimpleITKReader
 from medssl.scans.nifti import LoadedNifti
 from medssl.scans.pictures import PICTURE_ENDINGS
-from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS
+from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS, is_series
 from medssl.scans.streams import require_whole
 
 _KEPT = (torch.int8, torch.uint8, torch.int16, torch.int32)
 
+_GPU_DECODER = logging.getLogger("monai.data.nvimgcodec_pydicom_plugin")
 logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def quiet_readers() -> Iterator[None]:
+    """Silence MONAI's two warnings of a decoder on the GPU, which it gives for every loader if pydicom is installed."""
+    _GPU_DECODER.disabled = True
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "NvImgCodecPydicomReader")
+        yield
 
 
 class VerifiedLoadImage(LoadImage):
@@ -35,7 +48,7 @@ class VerifiedLoadImage(LoadImage):
     The file is read to its end (`medssl.scans.streams`), for NIfTI in the same pass that reads its voxels, and its
     header must describe a volume with sound geometry. A scan whose voxels `medssl check` calls an error (NaN, Inf, one
     value everywhere, values too large for float32) is refused, and so is a label whose values are not whole numbers;
-    what differs from one by up to 0.001 is rounded. SimpleITK reads NRRD, MetaImage and DICOM series, Pillow reads PNG,
+    what differs from one by up to 0.01 is rounded. SimpleITK reads NRRD, MetaImage and DICOM series, Pillow reads PNG,
     TIFF and BMP, and MONAI anything else.
 
     Args:
@@ -58,7 +71,8 @@ class VerifiedLoadImage(LoadImage):
         is_label: bool = False,
         allow_bad_values: bool = False,
     ) -> None:
-        super().__init__(reader, image_only=image_only, dtype=dtype, ensure_channel_first=ensure_channel_first)
+        with quiet_readers():
+            super().__init__(reader, image_only=image_only, dtype=dtype, ensure_channel_first=ensure_channel_first)
         self.has_own_reader = reader is not None
         self.spatial_dims = spatial_dims
         self.is_label = is_label
@@ -115,7 +129,7 @@ class VerifiedLoadImage(LoadImage):
 
 def _verify(paths: Sequence[str | os.PathLike[str]], spatial_dims: int | None) -> None:
     for path in paths:
-        if os.path.isdir(path) or _ends(path, (*NIFTI_ENDINGS, *ITK_ENDINGS, *PICTURE_ENDINGS)):
+        if is_series(path) or _ends(path, (*NIFTI_ENDINGS, *ITK_ENDINGS, *PICTURE_ENDINGS)):
             verified_header(path, spatial_dims)
         else:
             require_whole(path)
@@ -168,7 +182,8 @@ class VerifiedLoadImaged(LoadImaged):
         label_keys: Sequence[str] | str = ("label", "pred"),
         allow_bad_values: bool = False,
     ) -> None:
-        super().__init__(keys, image_only=image_only, allow_missing_keys=allow_missing_keys)
+        with quiet_readers():
+            super().__init__(keys, image_only=image_only, allow_missing_keys=allow_missing_keys)
         settings = (reader, image_only, dtype, ensure_channel_first)
         self._loader = VerifiedLoadImage(*settings, allow_bad_values=allow_bad_values)
         self._label_loader = VerifiedLoadImage(*settings, is_label=True)
@@ -182,15 +197,18 @@ class VerifiedLoadImaged(LoadImaged):
             reader: reader for this call only.
         """
         sample = dict(data)
-        headers = []
+        headers: list[VolumeHeader] = []
         for key, meta_key, postfix in self.key_iterator(sample, self.meta_keys, self.meta_key_postfix):
             path, loader = sample[key], self._label_loader if key in self.label_keys else self._loader
             loaded = loader(path, reader)
             volume, *rest = (loaded,) if loader.image_only else loaded
+            if "case" in sample and isinstance(volume, MetaTensor):
+                # Whoever saves what was made of the volume names it by its case.
+                volume.meta["case"] = sample["case"]
             headers.append(_header(path, volume, loader.ensure_channel_first))
+            if headers[1:]:
+                _join_grid(headers[0], headers[-1], volume)
             sample |= {key: volume, **{meta_key or f"{key}_{postfix}": meta for meta in rest}}
-        for header in headers[1:]:
-            _require_one_grid(headers[0], header)
         return sample
 
 
@@ -200,8 +218,14 @@ def _header(path: Any, volume: Tensor, is_channel_first: bool) -> VolumeHeader:
     return VolumeHeader(Path(path), shape, 1, False, affine)
 
 
-def _require_one_grid(image: VolumeHeader, label: VolumeHeader) -> None:
-    """Compare what was loaded, which costs nothing; `medssl check` compares the headers."""
+def _join_grid(image: VolumeHeader, label: VolumeHeader, volume: Tensor) -> None:
+    """Require the grid of the image, and set a header that differs from it by a rounded spacing.
+
+    This compares what was loaded, which costs nothing; `medssl check` compares the headers.
+    """
     problems = pair_problems(image, label)
     if has_error(problems):
         raise ValueError(f"{label.path} cannot be used with {image.path}: {problems[0].text}")
+    if isinstance(volume, MetaTensor) and np.array_equal(*map(nib.io_orientation, (image.affine, label.affine))):
+        # Otherwise resampling could give label and image another number of voxels.
+        volume.affine = torch.as_tensor(image.affine)

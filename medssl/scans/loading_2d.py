@@ -15,7 +15,7 @@ from torch import Tensor
 from medssl.scans.colours import parse_label_colours
 from medssl.scans.contents import channel_problems
 from medssl.scans.labels import read_label
-from medssl.scans.loading import VerifiedLoadImage
+from medssl.scans.loading import VerifiedLoadImage, quiet_readers
 from medssl.scans.pictures import PICTURE_AFFINE, is_picture
 
 
@@ -58,7 +58,8 @@ class LoadImages2Dd(LoadImaged):
         allow_missing_keys: bool = False,
         allow_bad_values: bool = False,
     ) -> None:
-        super().__init__(keys, allow_missing_keys=allow_missing_keys)
+        with quiet_readers():
+            super().__init__(keys, allow_missing_keys=allow_missing_keys)
         self.in_channels = in_channels
         self.label_key = label_key
         self._loader = VerifiedLoadImage(
@@ -78,6 +79,8 @@ class LoadImages2Dd(LoadImaged):
         for key in self.key_iterator(sample):
             path = sample[key]
             sample[key] = load_label(path, colours, 2) if key == self.label_key else self._image(path, reader)
+            if "case" in sample:
+                sample[key].meta["case"] = sample["case"]
             shapes[key] = (path, tuple(sample[key].shape[1:]))
         _require_one_size(shapes)
         return sample

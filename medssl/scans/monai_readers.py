@@ -15,13 +15,13 @@ from monai.data import ImageReader, PILReader
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
 from medssl.scans.pictures import PICTURE_AFFINE, Kind, is_picture, read_picture
-from medssl.scans.readers import ITK_ENDINGS, itk_affine, itk_array, read_itk
+from medssl.scans.readers import ITK_ENDINGS, is_series, itk_affine, itk_array, read_itk
 
 
 class SimpleITKReader(ImageReader):
     """Read arrays with axes x, y, z and affines to RAS mm like MONAI's ``ITKReader``, without the package itk.
 
-    It reads NRRD, MetaImage and DICOM: a folder is one series, a ``.dcm`` file is one scan. Free text of a header,
+    It reads NRRD, MetaImage and DICOM: a folder is one series, and a file stands for its series. Free text of a header,
     which may contain the name of a patient, is dropped.
 
     Example:
@@ -42,7 +42,7 @@ class SimpleITKReader(ImageReader):
             filename: one path or several.
         """
         paths = [Path(name) for name in ensure_tuple(filename)]
-        return all(path.is_dir() or path.name.lower().endswith((*ITK_ENDINGS, ".dcm")) for path in paths)
+        return all(path.name.lower().endswith(ITK_ENDINGS) or is_series(path) for path in paths)
 
     def read(self, data: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], **kwargs: Any) -> sitk.Image:
         """Read the image at a path.

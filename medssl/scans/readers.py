@@ -8,9 +8,10 @@ import numpy as np
 import SimpleITK as sitk
 from nibabel.volumeutils import apply_read_scaling
 
-from medssl.scans.dicom import damaged_slice, series_files
+from medssl.scans.dicom_files import is_dicom
+from medssl.scans.dicom_voxels import read_dicom
 from medssl.scans.memory import ScanTooLargeError, itk_bytes, naming_memory, require_memory
-from medssl.scans.pictures import Kind, is_picture, read_picture
+from medssl.scans.pictures import PICTURE_ENDINGS, Kind, is_picture, read_picture
 from medssl.scans.streams import whole_nifti
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
@@ -46,6 +47,18 @@ def is_nifti(path: str | os.PathLike[str]) -> bool:
     return str(path).lower().endswith(NIFTI_ENDINGS) and not Path(path).is_dir()
 
 
+def is_series(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is a DICOM series: a folder, or a DICOM file without the ending of another format.
+
+    Example:
+        >>> is_series("."), is_series("scan.nii.gz")
+        (True, False)
+    """
+    name = str(path).lower()
+    is_other = name.endswith((*NIFTI_ENDINGS, *ITK_ENDINGS, *PICTURE_ENDINGS))
+    return Path(path).is_dir() or name.endswith(".dcm") or (not is_other and is_dicom(path))
+
+
 def scaled_nifti(path: str | os.PathLike[str], stored: np.ndarray) -> np.ndarray:
     """Scale the voxels of a NIfTI file by its header, as nibabel does.
 
@@ -77,14 +90,14 @@ def read_itk(path: Path) -> sitk.Image:
     Raises:
         ValueError: if it cannot be read; the message names the file or, in a series, the slice.
     """
-    files = series_files(path) if path.is_dir() else None
+    if is_series(path):
+        return read_dicom(path)
     try:
         # Once as an image, once as an array.
-        require_memory(path, 2 * itk_bytes(files[0] if files else path) * (len(files) if files else 1))
-        return sitk.ReadImage(files or str(path))
+        require_memory(path, 2 * itk_bytes(path))
+        return sitk.ReadImage(str(path))
     except RuntimeError as error:
-        damaged = (damaged_slice(files) if files else None) or path
-        raise ValueError(f"{damaged} cannot be read as an image; copy or export it again.") from error
+        raise ValueError(f"{path} cannot be read as an image; copy or export it again.") from error
 
 
 def itk_array(image: sitk.Image) -> np.ndarray:

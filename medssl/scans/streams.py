@@ -17,7 +17,7 @@ import nibabel as nib
 import numpy as np
 from isal import igzip, isal_zlib
 
-from medssl.scans.dicom import require_one_series
+from medssl.scans.dicom import dicom_series
 from medssl.scans.memory import ScanTooLargeError, itk_bytes, naming_memory, require_memory
 
 _PIECE = 1 << 20
@@ -53,7 +53,7 @@ def require_whole(path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     if path.is_dir():
-        require_one_series(path)
+        dicom_series(path)
         return
     with _opened(path) as handle:
         name = path.name.lower()

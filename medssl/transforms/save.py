@@ -8,6 +8,7 @@ import nrrd
 import numpy as np
 from monai.config import KeysCollection
 from monai.data import ImageWriter
+from monai.data.folder_layout import default_name_formatter
 from monai.data.utils import to_affine_nd
 from monai.transforms import SaveImaged
 from numpy.typing import NDArray
@@ -93,6 +94,24 @@ def segmentation_header(shape: tuple[int, ...], affine: NDArray[np.float64], lab
     return header
 
 
+def name_by_case(metadata: Mapping[str, Any] | None, saver: Any) -> dict[str, Any]:
+    """The name of an output for MONAI's savers: that of the case if the loader kept it, else that of the file.
+
+    MONAI cuts off all behind the last dot, which would make two folders of DICOM slices named by UIDs one file.
+
+    Args:
+        metadata: of the volume to save.
+        saver: the saver, which numbers volumes without metadata.
+
+    Example:
+        >>> name_by_case({"filename_or_obj": "scans/1.2.840.7", "case": "1.2.840.7"}, None)["subject"]
+        '1.2.840.7.dcm'
+    """
+    name = default_name_formatter(metadata, saver)
+    case = (metadata or {}).get("case")
+    return name if case is None else {**name, "subject": f"{case}.dcm"}
+
+
 class SegmentationNrrdWriter(ImageWriter):
     """Write one label map as a ``.seg.nrrd`` file, on behalf of `SaveImageSegmentationd`.
 
@@ -175,6 +194,7 @@ class SaveImageSegmentationd(SaveImaged):
             allow_missing_keys=allow_missing_keys,
             separate_folder=separate_folder,
             writer=SegmentationNrrdWriter,
+            output_name_formatter=name_by_case,
         )
         self.set_options(init_kwargs={"labels": self.labels})
 

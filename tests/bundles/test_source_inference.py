@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from monai.bundle import ConfigParser
 from monai.inferers import SlidingWindowInferer
@@ -10,6 +11,8 @@ from medssl.evaluation.inferer import PlannedInferer
 from medssl.networks.heads import LinearHead, NonLinearHead
 from medssl.packaging.metadata import REQUIRED_KEYS, SCHEMA
 from medssl.packaging.sources import source_bundles
+from medssl.scans.loading import VerifiedLoadImaged
+from tests.scans.files import hounsfield, save_nifti
 
 ROOT = source_bundles()
 SETTINGS = {"num_classes": 2, "class_names": {"1": "liver", "2": "spleen"}, "base_channels": 4, "num_levels": 2}
@@ -63,3 +66,20 @@ def test_metadata_have_the_keys_of_their_schema(bundle):
 @pytest.mark.parametrize("name", ["LICENSE", "docs/README.md", "configs/logging.conf"])
 def test_a_bundle_has_the_files_monai_expects(bundle, name):
     assert (ROOT / bundle / name).is_file()
+
+
+@pytest.mark.parametrize("bundle", ["segmentation", "pretrain"])
+def test_a_scan_with_nan_is_refused_by_name_unless_the_switch_allows_it(bundle, tmp_path):
+    voxels = hounsfield().astype(np.float32)
+    voxels[:, :, 3] = np.nan
+    path = save_nifti(tmp_path / "scan.nii.gz", voxels)
+    parser = parser_of(f"{bundle}/configs/inference.yaml", "data/ct.yaml")
+    parser["input"] = str(path)
+    with pytest.raises(RuntimeError) as refused:
+        parser.get_parsed_content("dataset")[0]
+    assert f"{path} cannot be used: 120 of its voxels are NaN" in str(refused.value.__cause__)
+    allowing = parser_of(f"{bundle}/configs/inference.yaml", "data/ct.yaml")
+    allowing.update({"input": str(path), "allow_bad_values": True})
+    steps = allowing.get_parsed_content("preprocessing").transforms
+    load = next(step for step in steps if isinstance(step, VerifiedLoadImaged))
+    assert np.isnan(load({"image": str(path)})["image"].numpy()).sum() == 120

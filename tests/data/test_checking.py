@@ -158,3 +158,13 @@ def test_no_fault_of_one_case_ends_the_check(tmp_path, write_list, monkeypatch, 
     path = write_list(unlabeled=[{"case": name, "image": f"{name}.nii.gz"} for name in "ab"])
     (finding,) = check_datalist(path)
     assert (finding.case, finding.severity, finding.file) == ("a", "error", str(tmp_path / "a.nii.gz"))
+
+
+def test_the_dicom_series_of_a_scan_in_another_section_is_a_leak(tmp_path, write_list):
+    series, label = save_series(tmp_path / "ct", hounsfield()), save_nifti(tmp_path / "label.nii.gz", organs())
+    flipped = save_nifti(tmp_path / "a.nii.gz", hounsfield()[::-1], affine_with(a00=-1.5, a03=-20 + 1.5 * 11))
+    entries = [{"case": path.name, "image": str(path), "label": str(label)} for path in (series, flipped)]
+    findings = check_datalist(write_list(training=entries[:1], test=entries[1:]))
+    assert [finding.severity for finding in findings if "same voxels as case ct in training" in finding.problem] == [
+        "error"
+    ]

@@ -64,6 +64,7 @@ def test_a_list_without_labels_needs_no_names(tmp_path):
         ({"training": {"case": "a"}}, "'training' must be a list"),
         ({"training": ["a.nii.gz"]}, r"'training\[0\]' must be an object"),
         ({"training": [{"image": "/", "label": "b"}]}, r"'training\[0\]': case ''"),
+        ({"training": [{"case": "a", "image": ["b", "c"], "label": "d"}]}, r"'training\[0\]' lists 2 images"),
         ({"training": [{"case": "a", "label": "b"}]}, r"'training\[0\].image' must be text"),
         ({"training": [{"case": "a", "image": "b"}]}, r"'training\[0\]' has no 'label'"),
         ({"unlabeled": [ENTRY]}, r"'unlabeled\[0\]' has a label"),

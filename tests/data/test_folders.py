@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from medssl.data.datalist import read_datalist, write_datalist
 from medssl.data.folders import build_datalist, parse_label_names
+from medssl.scans.headers import read_header
 from tests.scans.files import hounsfield, organs, save_itk, save_nifti, save_series
 
 
@@ -86,11 +89,24 @@ def test_a_folder_that_cannot_be_listed_is_an_error(folders, images, labels, mes
         build(folders)
 
 
-def test_two_series_in_a_sub_folder_are_an_error(folders):
-    for uid in ("1.2.3", "1.2.4"):
-        save_series(folders[0] / "study", hounsfield(), uid=uid)
-    with pytest.raises(ValueError, match="study holds 2 DICOM series"):
-        build(folders)
+def test_of_two_series_in_a_sub_folder_one_is_taken_and_named(folders, caplog):
+    save_series(folders[0] / "study", hounsfield(), uid="1.2.3", skip=range(4, 8))
+    save_series(folders[0] / "study", hounsfield(), uid="1.2.4")
+    (longest,) = build(folders).sections["unlabeled"]
+    assert (longest["case"], Path(longest["image"]).name[:5]) == ("study", "1.2.4")
+    assert "holds 2 DICOM series" in caplog.text
+    (chosen,) = build(folders, series="1.2.3").sections["unlabeled"]
+    assert Path(chosen["image"]).name[:5] == "1.2.3" and read_header(chosen["image"]).shape == (12, 10, 4)
+    with pytest.raises(ValueError, match=r"study has no series 'lung'; it holds series \(8 slices, 1\.2\.4\); series"):
+        build(folders, series="lung")
+
+
+def test_series_in_folders_of_their_own_are_listed_by_folder(folders):
+    for uid, skip in (("1.2.3", range(4, 8)), ("1.2.4", ())):
+        (folders[0] / "patient").mkdir(exist_ok=True)
+        save_series(folders[0] / "patient" / uid, hounsfield(), uid=uid, skip=skip)
+    (case,) = build(folders).sections["unlabeled"]
+    assert (case["case"], case["image"]) == ("patient", str(folders[0] / "patient" / "1.2.4"))
 
 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path):

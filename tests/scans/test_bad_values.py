@@ -72,7 +72,7 @@ def test_a_label_between_two_values_is_refused(tmp_path, value):
         load_label(path)
 
 
-@pytest.mark.parametrize("factor", [0.9997, 1.0003])
+@pytest.mark.parametrize("factor", [0.9999, 0.996, 1.0003])
 def test_a_label_a_little_off_whole_numbers_is_rounded_not_cut(tmp_path, factor):
     path = save_nifti(tmp_path / "label.nii.gz", organs() * np.float32(factor))
     label = VerifiedLoadImage(is_label=True)(path)
@@ -91,3 +91,16 @@ def test_a_label_on_another_grid_is_refused(tmp_path, voxels, affine, reason):
     label = save_nifti(tmp_path / "label.nii.gz", voxels, affine)
     with pytest.raises(ValueError, match=rf"label\.nii\.gz cannot be used with .*/scan\.nii\.gz: .*{reason}"):
         VerifiedLoadImaged(["image", "label"])({"image": image, "label": label})
+
+
+def test_a_label_whose_spacing_was_rounded_gets_the_grid_of_its_scan(tmp_path):
+    shape = (200, 10, 8)
+    voxels = np.broadcast_to(np.arange(200, dtype=np.int16)[:, None, None], shape)
+    image = save_nifti(tmp_path / "scan.nii.gz", voxels, affine_with(a00=1.5))
+    spacing = {"pixdim": [1, 1.501, 1.25, 2.5, 0, 0, 0, 0]}
+    label = save_nifti(tmp_path / "label.nii.gz", (voxels > 50).astype(np.uint8), affine_with(a00=1.501), **spacing)
+    found = VerifiedLoadImaged(["image", "label"])({"image": image, "label": label})
+    assert np.array_equal(found["label"].affine, found["image"].affine)
+    wide = save_nifti(tmp_path / "wide.nii.gz", (voxels > 50).astype(np.uint8), affine_with(a00=1.505))
+    with pytest.raises(ValueError, match=r"wide\.nii\.gz cannot be used with .* lie up to 0\.99 mm"):
+        VerifiedLoadImaged(["image", "label"])({"image": image, "label": wide})

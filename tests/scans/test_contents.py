@@ -1,10 +1,11 @@
 """The tables of voxels: each is refused, warned of or accepted."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from medssl.scans.contents import content_hash, image_problems, label_counts, label_problems
-from tests.scans.files import SHAPE, assert_judged, hounsfield, organs
+from tests.scans.files import AFFINE, SHAPE, assert_judged, hounsfield, organs
 
 NAMES = {0: "background", 1: "liver", 2: "spleen"}
 
@@ -81,3 +82,13 @@ def test_the_hash_does_not_depend_on_how_voxels_are_stored():
         voxels * -0.0 + voxels,
     )
     assert len({content_hash(item) for item in stored}) == 1
+
+
+@pytest.mark.parametrize("codes", ["LPS", "PIR", "SAL", "RAI"])
+@pytest.mark.parametrize("dtype", [np.int16, np.float64])
+def test_a_scan_has_one_hash_however_its_axes_are_stored(codes, dtype):
+    turn = nib.orientations.axcodes2ornt(codes)
+    stored = nib.apply_orientation(hounsfield(), turn).astype(dtype)
+    affine = AFFINE @ nib.orientations.inv_ornt_aff(turn, SHAPE)
+    assert content_hash(stored, affine) == content_hash(hounsfield(), AFFINE)
+    assert content_hash(stored, affine) != content_hash(stored, AFFINE)

@@ -1,6 +1,8 @@
 import pytest
 
 from medssl.scans.inputs import input_cases
+from tests.scans.dicom_writer import save_index, save_slices
+from tests.scans.files import AFFINE, hounsfield
 
 
 def test_a_file_is_one_scan(tmp_path):
@@ -15,9 +17,27 @@ def test_a_folder_of_volumes_is_one_scan_a_file(tmp_path):
 
 
 def test_a_folder_of_slices_is_one_scan(tmp_path):
-    for name in ("IM0001", "IM0002.dcm"):
-        (tmp_path / name).touch()
+    save_slices(tmp_path, hounsfield(), AFFINE)
     assert input_cases(tmp_path) == [{"case": tmp_path.name, "image": str(tmp_path)}]
+
+
+def test_a_folder_of_dicom_folders_is_one_scan_each_beside_their_index(tmp_path):
+    for patient in ("1.2.840.1", "1.2.840.2"):
+        save_slices(tmp_path / patient / "SE1", hounsfield(), AFFINE)
+    save_slices(tmp_path / "1.2.840.2" / "SE2", hounsfield(), AFFINE, uid="1.2.4", keep=range(3))
+    save_index(tmp_path / "DICOMDIR")
+    cases = input_cases(tmp_path)
+    assert [case["case"] for case in cases] == ["1.2.840.1", "1.2.840.2"]
+    assert [case["image"] for case in cases] == [str(tmp_path / "1.2.840.1"), str(tmp_path / "1.2.840.2" / "SE1")]
+
+
+def test_two_files_with_one_output_are_an_error(tmp_path):
+    for name in ("a.nii.gz", "a.nrrd", "b.1.nii.gz", "b.2.nii.gz"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"a\.nii\.gz and .*a\.nrrd would have one output, a; rename"):
+        input_cases(tmp_path)
+    (tmp_path / "a.nrrd").unlink()
+    assert [case["case"] for case in input_cases(tmp_path)] == ["a", "b.1", "b.2"]
 
 
 def test_a_missing_scan_is_named(tmp_path):

@@ -7,7 +7,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import SaveImaged
 
-from medssl.transforms.save import SaveImageSegmentationd, check_labels
+from medssl.transforms.save import SaveImageSegmentationd, check_labels, name_by_case
 
 LABELS = {1: "liver", 2: "left kidney", 3: "phantom part"}
 
@@ -98,6 +98,18 @@ def test_files_are_named_as_by_monai(tmp_path):
     SaveImageSegmentationd("pred", tmp_path, LABELS)({"pred": volume})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["case_7_seg.nii.gz", "case_7_seg.seg.nrrd"]
     assert nib.load(tmp_path / "case_7_seg.nii.gz").shape == (7, 6, 5)
+
+
+def test_cases_that_differ_behind_their_last_dot_get_files_of_their_own(tmp_path):
+    for case in ("1.2.840.1", "1.2.840.2"):
+        volume = label_map(oblique_affine())
+        volume.meta |= {"filename_or_obj": f"scans/{case}", "case": case}
+        SaveImageSegmentationd("pred", tmp_path, LABELS)({"pred": volume})
+        SaveImaged(
+            "pred", output_dir=tmp_path, output_postfix="seg", separate_folder=False, output_name_formatter=name_by_case
+        )({"pred": volume})
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == [f"1.2.840.{n}_seg.{ending}" for n in (1, 2) for ending in ("nii.gz", "seg.nrrd")]
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(written, monkeypatch):

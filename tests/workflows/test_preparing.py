@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
@@ -14,11 +15,13 @@ from medssl.data.datalist import load_section
 from medssl.data.sampling import StepBatches
 from medssl.data.store import StoreDataset, read_manifest
 from medssl.files import STAGING
+from medssl.scans import memory
 from medssl.transforms.patches import RandOverlappingPatchesd
 from medssl.workflows.preparing import prepare
 from medssl.workflows.preprocessing import preprocessing_transform
 from medssl.workflows.recipes import find_recipe, merge
 from medssl.workflows.training import pretrain
+from tests.scans.files import write_bomb
 from tests.tiny import PRETRAINING, SIZES, files_of, start
 
 SPACING = {"spacing": SIZES["spacing"]}
@@ -289,3 +292,17 @@ def test_a_killed_command_leaves_nothing_half_and_is_continued(ct_list, tmp_path
     assert sorted(result.made + result.kept) == NAMES
     assert leftovers(store) == []
     assert not list(store.glob(f"cases/*/{STAGING}*"))
+
+
+def test_scans_that_are_too_large_or_hold_nan_do_not_stop_the_others(own_list, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda: 200 << 20)
+    first, second, last = (own_list.parent / "images" / f"{name}.nii.gz" for name in NAMES)
+    write_bomb(first)
+    scan = nib.load(second)
+    voxels = scan.get_fdata(dtype=np.float32)
+    voxels[3] = np.nan
+    nib.save(nib.Nifti1Image(voxels, scan.affine), second)
+    found = prepared(own_list, tmp_path / "store")
+    assert found.made == NAMES[2:] and list(found.failed) == NAMES[:2] and last.exists()
+    assert f"{first} needs 0.27 GiB of memory" in found.failed[NAMES[0]]
+    assert f"{second} cannot be used: " in found.failed[NAMES[1]] and "NaN" in found.failed[NAMES[1]]
