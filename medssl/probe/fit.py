@@ -20,7 +20,7 @@ L2_CANDIDATES = (1e-4, 1e-3, 1e-2, 1e-1)
 L2_OF_ONE_CASE = 1e-3
 # Bounds of the search for L2, whose fits need no more than to tell the candidates apart.
 _LEFT_OUT_CASES = 3
-_VOXELS_OF_SEARCH = 15_000
+_FEWER_VOXELS = 15_000
 _TOLERANCE_OF_SEARCH = 1e-3
 _EVALUATIONS_OF_SEARCH = 60
 # A logit so far below 0 that its class is never predicted.
@@ -86,7 +86,11 @@ def fit_head(
     if l2 is None:
         dice = left_out_dice(voxels, len(class_names), L2_CANDIDATES, unknown) if len(cases) > 1 else {}
         l2 = max(dice, key=lambda candidate: dice[candidate]) if dice else L2_OF_ONE_CASE
-    solution = solve(voxels, len(class_names), l2, None, max_evaluations, tolerance, watch, unknown)
+    start, fewer = None, _thinned(voxels)
+    if fewer is not voxels:
+        # From the solution for fewer voxels, which is cheap, it needs a half to four fifths of the evaluations.
+        start = solve(fewer, len(class_names), l2, None, max_evaluations, tolerance, unknown=unknown).weights
+    solution = solve(voxels, len(class_names), l2, start, max_evaluations, tolerance, watch, unknown)
     if not solution.converged:
         logger.warning(
             "The probe is not solved: after %d evaluations its gradient is %.1e, above %.1e; raise max_evaluations.",
@@ -160,7 +164,7 @@ def left_out_dice(
 
 
 def _thinned(voxels: Voxels) -> Voxels:
-    share = _VOXELS_OF_SEARCH / len(voxels.labels)
+    share = _FEWER_VOXELS / len(voxels.labels)
     if share >= 1:
         return voxels
     draw = torch.rand(len(voxels.labels), generator=torch.Generator().manual_seed(0))
