@@ -38,6 +38,7 @@ FREE_SETTINGS = {
     "cache_rate": "how much is kept in memory",
     "checkpoint_every": "how often the state is written",
     "panel_every": "how often pictures are written",
+    "allow_bad_values": "what it refuses is refused with an error, and never left out",
     "probe_every": "how often the features are probed",
 }
 _NONE = "(none)"
@@ -170,12 +171,17 @@ def changed_settings(
     """
     before, after = (_flat(config) for config in (stored, json.loads(json.dumps(given))))
     for key in [*before, *(key for key in after if key not in before)]:
-        if key.split("::")[0] not in FREE_SETTINGS and before.get(key, _NONE) != after.get(key, _NONE):
+        if not _is_free(key) and before.get(key, _NONE) != after.get(key, _NONE):
             yield f"{key}: {before.get(key, _NONE)} -> {after.get(key, _NONE)}"
     sums = [(r["datalist"]["sha256"], r["backbone_sha256"]) for r in (stored_record, record)]
     for name, old, new in zip(("data list", "backbone"), *sums, strict=True):
         if old != new:
             yield f"{name}: SHA-256 {old} -> {new}"
+
+
+def _is_free(key: str) -> bool:
+    names = key.split("::")
+    return names[0] in FREE_SETTINGS or names[-1] == "allow_bad_values"
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:

@@ -4,7 +4,6 @@ import os
 
 import numpy as np
 import SimpleITK as sitk
-from scipy import ndimage
 
 from medssl.scans.dicom import DicomSeries, damaged_slice, dicom_series
 from medssl.scans.memory import itk_bytes, require_memory
@@ -64,6 +63,9 @@ def _frames(series: DicomSeries, differs: bool) -> sitk.Image:
 
 def _straightened(slices: np.ndarray, series: DicomSeries) -> np.ndarray:
     """Shift every slice to where it lies; axes z, y, x."""
+    # Few series are tilted, and every command that reads scans would wait for it.
+    from scipy import ndimage
+
     before, _ = series.margins
     columns, rows, count = series.shape
     lowest = slices.min()

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from medssl.files import write_json
 from medssl.scans.contents import content_hash, image_problems, label_counts, whole_number_problems
-from medssl.scans.dicom import series_files
+from medssl.scans.dicom import dicom_series
 from medssl.scans.geometry import pair_problems
 from medssl.scans.headers import VolumeHeader, read_header
 from medssl.scans.integrity import has_error, read_whole
@@ -164,7 +164,7 @@ def _read_mask(path: Path, scan: Path) -> MaskFacts:
 def _modality(path: Path, low: float) -> str:
     if path.is_dir():
         reader = sitk.ImageFileReader()
-        reader.SetFileName(series_files(path)[0])
+        reader.SetFileName(dicom_series(path).files[0])
         reader.ReadImageInformation()
         if reader.HasMetaDataKey(_MODALITY) and reader.GetMetaData(_MODALITY).strip() in ("CT", "MR"):
             return reader.GetMetaData(_MODALITY).strip()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medssl.data.names import require_safe_case
-from medssl.scans.dicom import series_files
+from medssl.scans.dicom import dicom_series
 from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS
 
 # Longest first, so that `.nii.gz` and `.seg.nrrd` go as a whole.
@@ -87,7 +87,7 @@ def _named(folder: Path, apart: tuple[Path, ...], found: Listing) -> Iterator[tu
         try:
             require_safe_case(case, path.name)
             if path.is_dir():
-                series_files(path)
+                dicom_series(path)
         except ValueError as error:
             # The name stands before every problem already.
             found.problems[path.name] = str(error).removeprefix(f"{path.name}: ")
