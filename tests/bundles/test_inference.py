@@ -139,7 +139,10 @@ def test_the_fast_inference_segments_the_same(bundle, segmented, tmp_path):
 
 @pytest.mark.slow
 def test_a_scan_smaller_than_the_windows_is_segmented_on_its_grid(bundle, tmp_path):
-    scan = nib.Nifti1Image(scan_and_label()[0][20:29, 28:38, 6:12], oblique_affine())
+    voxels = scan_and_label()[0][20:29, 28:38, 6:12].copy()
+    # One value everywhere would be refused.
+    voxels[0, 0, 0] -= 1
+    scan = nib.Nifti1Image(voxels, oblique_affine())
     nib.save(scan, tmp_path / "small.nii.gz")
     result = run_bundle(bundle, tmp_path, input=tmp_path / "small.nii.gz", output_dir=tmp_path / "out")
     assert result.returncode == 0, result.stdout + result.stderr
