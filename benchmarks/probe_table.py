@@ -31,6 +31,10 @@ from medssl.workflows.recipes import find_recipe
 
 # What `medssl probe` has by default.
 MAX_VOXELS, OVERLAP = 100_000, 0.25
+FPN_16X4 = {
+    "_target_": "medssl.networks.fpn.FPN",
+    **{"spatial_dims": 3, "in_channels": 1, "base_channels": 16, "num_levels": 4},
+}
 
 
 class Task(NamedTuple):
@@ -61,15 +65,13 @@ def task_of(datalist: Path, data: Sequence[str], settings: Mapping[str, Any]) ->
     return Task(datalist, preprocessing, *sizes, names)
 
 
-def backbone_of(name: str, like: str | None, network: Mapping[str, Any]) -> nn.Module:
-    """Give a run's or shipped backbone; ``random`` or ``random:SEED`` is the network of ``like`` untrained."""
+def backbone_of(name: str, like: str | None) -> nn.Module:
+    """Give a run's or shipped backbone; ``random`` or ``random:SEED`` is that of `like`, or `FPN_16X4`, untrained."""
     if not name.startswith("random"):
         return load_backbone(name)
     torch.manual_seed(int(name.partition(":")[2] or 0))
-    settings = {"spatial_dims": 3, "in_channels": 1, **network}
-    if like is not None:
-        settings["backbone_def"] = backbone_settings(like)["backbone_def"]
-    backbone: nn.Module = ConfigParser(settings).get_parsed_content("backbone_def")
+    network = FPN_16X4 if like is None else backbone_settings(like)["backbone_def"]
+    backbone: nn.Module = ConfigParser({"backbone_def": network}).get_parsed_content("backbone_def")
     return backbone.eval()
 
 
@@ -124,12 +126,6 @@ def main(options: argparse.Namespace) -> None:
     """Judge all backbones, and write their rows and the report."""
     task = task_of(options.datalist, options.data, yaml.safe_load(options.settings))
     trained = next((name for name in options.backbones if not name.startswith("random")), None)
-    network = {
-        "backbone_def": {
-            "_target_": "medssl.networks.fpn.FPN",
-            **{"spatial_dims": 3, "in_channels": 1, "base_channels": 16, "num_levels": 4},
-        }
-    }
     files = []
     for name in options.backbones:
         title = Path(name).name
@@ -138,7 +134,7 @@ def main(options: argparse.Namespace) -> None:
         if file.exists():
             continue
         print(title, flush=True)
-        backbone = backbone_of(name, trained, network)
+        backbone = backbone_of(name, trained)
         probes = fitted_probes(task, backbone, options.labels, options.draws, options.out)
         write_rows(file, list(judged(task, backbone, probes, title)))
     print(f"Report: {report(files, options.out / 'report')}")

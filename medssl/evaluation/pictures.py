@@ -133,3 +133,22 @@ def letter_sides(axes: Axes, left: str, right: str) -> None:
     for x, letter, alignment in ((0.02, left, "left"), (0.98, right, "right")):
         text = axes.text(x, 0.5, letter, color="white", ha=alignment, va="center", transform=axes.transAxes)
         text.set_path_effects([withStroke(linewidth=2, foreground="black")])
+
+
+def draw_outlines(axes: Axes, values: np.ndarray, palette: Mapping[int, Any], width: float) -> None:
+    """Draw the outline of every class of a slice, and bring the limits of the axes back to those of the slice.
+
+    Args:
+        axes: show the slice, rows downwards.
+        values: classes, shape ``(rows, columns)``.
+        palette: colour of each class; others are not drawn.
+        width: of the lines, in points.
+    """
+    # A frame of background closes outlines at the border of the slice.
+    padded = np.pad(values, 1)
+    rows, columns = (np.arange(-1, length + 1) for length in values.shape)
+    for value, colour in palette.items():
+        if (values == value).any():
+            axes.contour(columns, rows, padded == value, levels=[0.5], colors=[colour], linewidths=width)
+    axes.set_xlim(-0.5, values.shape[1] - 0.5)
+    axes.set_ylim(values.shape[0] - 0.5, -0.5)

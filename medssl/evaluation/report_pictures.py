@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from medssl.evaluation.case_slices import CaseSlice, read_slice, slices_folder
 from medssl.evaluation.figures import colours, words
+from medssl.evaluation.pictures import draw_outlines
 from medssl.evaluation.summary import Row, case_means, competitors
 from medssl.files import replacing
 
@@ -96,20 +96,9 @@ def picture(cases: Mapping[str, CaseSlice]) -> Figure:
             axes.set_title(name, fontsize=8)
             axes.set_axis_off()
             if values is not None:
-                _outline(axes, values, palette)
+                draw_outlines(axes, values, palette, width=1.2)
     handles = [Line2D([], [], color=palette[value], label=name, linewidth=2) for value, name in names.items()]
     rows[-1, 0].legend(
         handles=handles, loc="outside lower center", ncols=min(len(handles), 5) or 1, frameon=False, fontsize=8
     )
     return figure
-
-
-def _outline(axes: Axes, values: np.ndarray, palette: Mapping[int, object]) -> None:
-    # A frame of background closes outlines at the border of the slice.
-    padded = np.pad(values, 1)
-    rows, columns = (np.arange(-1, length + 1) for length in values.shape)
-    for value, colour in palette.items():
-        if (values == value).any():
-            axes.contour(columns, rows, padded == value, levels=[0.5], colors=[colour], linewidths=1.2)
-    axes.set_xlim(-0.5, values.shape[1] - 0.5)
-    axes.set_ylim(values.shape[0] - 0.5, -0.5)

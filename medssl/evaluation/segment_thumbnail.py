@@ -5,10 +5,9 @@ import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medssl.evaluation.pictures import PLANES, fullest_slice, letter_sides, plane_aspect, plane_slice
+from medssl.evaluation.pictures import PLANES, draw_outlines, fullest_slice, letter_sides, plane_aspect, plane_slice
 
 _HEIGHT, _DPI = 2.6, 100
 _GREYS = (1, 99)
@@ -69,7 +68,7 @@ def thumbnail(scan: np.ndarray, label: np.ndarray, spacing: tuple[float, ...], c
     figure.subplots_adjust(top=1, bottom=0)
     for axes, (grey, values, axis, left, right) in zip(grid, views, strict=True):
         axes.imshow(grey, cmap="gray", vmin=low, vmax=high, aspect=plane_aspect(spacing, axis))
-        _outline(axes, values, colours)
+        draw_outlines(axes, values, colours, width=1.0)
         letter_sides(axes, left, right)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor=_BACKGROUND)
@@ -86,14 +85,3 @@ def _grey_range(scan: np.ndarray, label: np.ndarray) -> tuple[float, float]:
         )
     low, high = np.percentile(scan[box], _GREYS)
     return float(low), float(max(high, low + 1e-6))
-
-
-def _outline(axes: Axes, values: np.ndarray, colours: Mapping[int, str]) -> None:
-    # A frame of background closes outlines at the border of the slice.
-    padded = np.pad(values, 1)
-    rows, columns = (np.arange(-1, length + 1) for length in values.shape)
-    for value, colour in colours.items():
-        if (values == value).any():
-            axes.contour(columns, rows, padded == value, levels=[0.5], colors=[colour], linewidths=1.0)
-    axes.set_xlim(-0.5, values.shape[1] - 0.5)
-    axes.set_ylim(values.shape[0] - 0.5, -0.5)
