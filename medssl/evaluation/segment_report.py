@@ -113,7 +113,7 @@ def write_segment_report(report: SegmentReport, path: Path) -> Path:
 
 def _overview(report: SegmentReport, flagged: int) -> str:
     numbers = {
-        "scans segmented": len(report.segmented),
+        "segmented": len(report.segmented),
         "with something to look at": flagged,
         "labelled by you": len(report.labelled),
         "left out": len(report.left_out),

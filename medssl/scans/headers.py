@@ -79,7 +79,9 @@ def read_header(path: str | os.PathLike[str]) -> VolumeHeader:
         return _nifti(path) if path.name.lower().endswith(NIFTI_ENDINGS) else _itk(path)
     except Exception as error:
         # nibabel's errors share no base class.
-        raise ValueError(f"{path} has no readable header ({error}); save or download it again.") from error
+        # SimpleITK puts places in its own source before the reason.
+        reason = str(error).rpartition("sitk::ERROR: ")[2]
+        raise ValueError(f"{path} has no readable header ({reason}); save or download it again.") from error
 
 
 def _picture(path: Path) -> VolumeHeader:

@@ -23,24 +23,24 @@ def test_the_rows_of_a_report_make_the_same_report_again(tmp_path):
     write_rows(tmp_path / "rows.jsonl", rows)
     first = report([tmp_path / "rows.jsonl"], tmp_path / "first")
     again = report([first.parent / "rows.csv"], tmp_path / "again")
-    assert again.read_text() == first.read_text()
+    assert again.read_text(encoding="utf-8") == first.read_text(encoding="utf-8")
 
 
 def test_another_table_is_refused(tmp_path):
-    (tmp_path / "rows.csv").write_text("method,dice\nkats,0.5\n")
+    (tmp_path / "rows.csv").write_text("method,dice\nkats,0.5\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"rows.csv does not have the columns method, setting.*medssl report"):
         read_rows_csv(tmp_path / "rows.csv")
 
 
 def test_a_value_that_is_not_a_number_is_named_with_its_line(tmp_path):
     write_rows_csv(tmp_path / "rows.csv", [row_of(), row_of(case="b")])
-    text = (tmp_path / "rows.csv").read_text().splitlines()
+    text = (tmp_path / "rows.csv").read_text(encoding="utf-8").splitlines()
     text[2] = text[2].replace("0.5", "half")
-    (tmp_path / "rows.csv").write_text("\n".join(text) + "\n")
+    (tmp_path / "rows.csv").write_text("\n".join(text) + "\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"rows.csv, line 3 holds .*'half'"):
         read_rows_csv(tmp_path / "rows.csv")
 
 
 def test_the_columns_are_those_of_the_rows(tmp_path):
     write_rows_csv(tmp_path / "rows.csv", [])
-    assert (tmp_path / "rows.csv").read_text() == ",".join(FIELDS) + "\n"
+    assert (tmp_path / "rows.csv").read_text(encoding="utf-8") == ",".join(FIELDS) + "\n"

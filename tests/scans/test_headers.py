@@ -42,5 +42,5 @@ def test_big_endian_nifti_2_is_read(tmp_path):
 @pytest.mark.parametrize("name", ["a.nii", "a.nrrd", "a.mha"])
 def test_no_header_is_an_error_that_names_the_file(tmp_path, name):
     (tmp_path / name).write_text("nothing here")
-    with pytest.raises(ValueError, match=f"{name} has no readable header"):
+    with pytest.raises(ValueError, match=rf"{name} has no readable header \((?!Exception)"):
         read_header(tmp_path / name)
