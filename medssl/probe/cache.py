@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,7 +141,9 @@ class FeatureCache:
             label: see `patches`.
             num_voxels: the most that are returned; None takes `rows_per_volume`.
         """
-        plan = plan_windows(image.shape[1:], self.patch_size, self.overlap, stride=self.stride)
+        plan = plan_windows(
+            *(image.shape[1:], self.patch_size, self.overlap), stride=self.stride, largest_growth=math.inf
+        )
         padded, labels = self._padded(image, label, plan.roi_size)
         windows = (plan.roi_size, plan.overlap)
         key = self._key(["volume", windows, padded.shape], padded.numpy())

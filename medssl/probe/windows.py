@@ -1,5 +1,6 @@
 """Features of chosen voxels of an image: those that sliding-window inference sees."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from medssl.ops.pyramid import interpolate_voxels
+from medssl.ops.windows import VOXELS_AT_ONCE
 
 
 def central_features(
@@ -54,7 +56,8 @@ def central_features(
     bounds = [*np.unique(window_of[order], return_index=True)[1], len(order)]
     result: np.ndarray | None = None
     with tqdm(total=len(bounds) - 1, desc=title, leave=False, disable=title is None, unit="window") as bar:
-        for batch in _pairs([order[first:last] for first, last in pairwise(bounds)]):
+        owned = [order[first:last] for first, last in pairwise(bounds)]
+        for batch in _pairs(owned) if 2 * math.prod(window_size) <= VOXELS_AT_ONCE else ([rows] for rows in owned):
             corners = [[int(start[o[rows[0]]]) for start, o in zip(starts, owners, strict=True)] for rows in batch]
             windows, local = _cut(image, window_size, corners, [voxels[rows] for rows in batch])
             features = window_features(backbone, windows, local, device)

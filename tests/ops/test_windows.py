@@ -48,10 +48,10 @@ def test_windows_grow_where_that_computes_less():
     assert all(size % 16 == 0 for size in grown.roi_size)
 
 
-def test_without_a_limit_a_forward_pass_has_at_most_a_million_voxels_or_one_patch():
+def test_without_a_limit_a_forward_pass_has_at_most_four_million_voxels_or_one_patch():
     grown = plan_windows(PAPER_VOLUME, PAPER_PATCH, stride=16, sw_batch_size=4)
     assert math.prod(grown.roi_size) * grown.sw_batch_size <= VOXELS_AT_ONCE
-    assert plan_windows(PAPER_VOLUME, (256, 256, 64)).roi_size == (256, 256, 64)
+    assert plan_windows(PAPER_VOLUME, (256, 256, 128)).roi_size == (256, 256, 128)
 
 
 def test_windows_do_not_grow_where_a_patch_holds_two_coarsest_cells():
@@ -59,9 +59,9 @@ def test_windows_do_not_grow_where_a_patch_holds_two_coarsest_cells():
     assert plan_windows(PAPER_VOLUME, (32, 32, 32), stride=16).roi_size == (32, 32, 32)
 
 
-def test_windows_grow_to_at_most_twice_the_patch():
-    plan = plan_windows((500, 500), (32, 32), stride=8)
-    assert max(plan.roi_size) <= 64
+def test_windows_grow_to_at_most_twice_the_patch_unless_more_is_allowed():
+    assert max(plan_windows((500, 500), (32, 32), stride=8).roi_size) <= 64
+    assert plan_windows((500, 500), (32, 32), stride=8, largest_growth=math.inf).roi_size == (504, 504)
 
 
 def test_windows_do_not_grow_beyond_the_volume():
