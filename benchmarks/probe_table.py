@@ -79,7 +79,10 @@ def fitted_probes(task: Task, backbone: nn.Module, labels: Sequence[int], draws:
     """Give the probes of all draws and numbers of labels."""
     names = list(task.class_names.values())
     cache = FeatureCache(
-        *(folder / "features", backbone, task.patch_size, len(names)), overlap=OVERLAP, stride=backbone.strides[-1]
+        *(folder / "features", backbone, task.patch_size, len(names)),
+        overlap=OVERLAP,
+        stride=backbone.strides[-1],
+        upsampling="linear",
     )
     probes = []
     for draw in range(draws):
@@ -89,7 +92,8 @@ def fitted_probes(task: Task, backbone: nn.Module, labels: Sequence[int], draws:
                 sample = task.preprocessing(dict(case))
                 voxels = (sample["image"].as_tensor(), sample["label"].as_tensor())
                 rows[case["case"]] = cache.volume(case["case"], *voxels, num_voxels=MAX_VOXELS // number)
-            head = LinearHead(backbone.spatial_dims, backbone.level_channels, len(names), standardize=True).eval()
+            channels = backbone.level_channels
+            head = LinearHead(backbone.spatial_dims, channels, len(names), standardize=True, upsampling="linear").eval()
             fit = fit_head(head, rows, names)
             print(
                 f"  {number} labelled, draw {draw}: L2 {fit.l2:g}, {fit.solution.num_evaluations} evaluations",

@@ -68,8 +68,8 @@ class RestorationHead(nn.Sequential):
 class LinearHead(nn.Module):
     """Logits of shape ``(B, num_classes, *spatial)`` as a linear map of every voxel's embedding.
 
-    One 1-wide convolution a level (a bias at the finest only); coarser logits are upsampled to the next finer level
-    (nearest) and added: Kats et al. (2024), section 3.2.
+    One 1-wide convolution a level (a bias at the finest only); coarser logits are upsampled to the finest level and
+    added: Kats et al. (2024), section 3.2.
 
     Args:
         spatial_dims: 2 or 3.
@@ -78,6 +78,10 @@ class LinearHead(nn.Module):
         standardize: True puts a batch norm without parameters before each level (after He et al., 2022,
             https://arxiv.org/abs/2111.06377, section 4.2): still a linear map, but one that a short training fits
             whatever the scale of the features. False is the paper's head.
+        upsampling: ``nearest``, or ``linear`` between the centres of the cells.
+
+    Raises:
+        ValueError: if `upsampling` is something else.
 
     Example:
         >>> import torch
@@ -87,9 +91,18 @@ class LinearHead(nn.Module):
     """
 
     def __init__(
-        self, spatial_dims: int, level_channels: Sequence[int], num_classes: int, standardize: bool = False
+        self,
+        spatial_dims: int,
+        level_channels: Sequence[int],
+        num_classes: int,
+        standardize: bool = False,
+        upsampling: str = "nearest",
     ) -> None:
         super().__init__()
+        if upsampling not in ("nearest", "linear"):
+            raise ValueError(f"upsampling is {upsampling!r}; set it to nearest or linear.")
+        linear = "trilinear" if spatial_dims == 3 else "bilinear"
+        self.upsampling = linear if upsampling == "linear" else upsampling
         conv, norm = Conv[Conv.CONV, spatial_dims], Norm[Norm.BATCH, spatial_dims]
         # Coarsest first: the order in which the logits are added up.
         self.norms = nn.ModuleList(
@@ -106,11 +119,11 @@ class LinearHead(nn.Module):
         levels = pyramid[::-1]
         logits = levels[0]
         for i, (norm, conv) in enumerate(zip(self.norms, self.convs)):  # noqa: B905
-            finer = conv(norm(levels[i]))
-            if i == 0:
-                logits = finer
-            else:
-                logits = finer + crop_like(F.interpolate(logits, scale_factor=2.0, mode="nearest"), finer)
+            part = conv(norm(levels[i]))
+            if i < len(levels) - 1:
+                upsampled = F.interpolate(part, scale_factor=2.0 ** (len(levels) - 1 - i), mode=self.upsampling)
+                part = crop_like(upsampled, pyramid[0])
+            logits = part if i == 0 else logits + part
         return logits
 
 

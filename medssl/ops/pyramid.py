@@ -1,7 +1,7 @@
 """Read feature pyramids: lists of feature maps, finest first."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -82,40 +82,66 @@ def gather_voxels(pyramid: Sequence[Tensor], voxels: Tensor, strides: Sequence[i
     return torch.cat(gather_levels(pyramid, voxels, strides), dim=1)
 
 
-def interpolate_voxels(pyramid: Sequence[Tensor], voxels: Tensor, size: Sequence[int]) -> Tensor:
+def interpolate_voxels(
+    pyramid: Sequence[Tensor], voxels: Tensor, size: Sequence[int], upsampling: str = "nearest"
+) -> Tensor:
     """Concatenate the features of every pyramid level at voxels of an image that may be finer than the pyramid.
 
-    Coarser levels are read as in `gather_voxels`, and the finest level is interpolated to the image as by
+    Coarser levels are read at the cells of the finest level, and the result is interpolated to the image as by
     ``interpolate(align_corners=False)``: what `medssl.networks.segmentation.SegmentationNetwork` does with the logits
-    of a linear head. If the finest level is as large as the image, the result is that of `gather_voxels`.
+    of a linear head. If the finest level is as large as the image, its cells are the voxels.
 
     Args:
         pyramid: feature maps of a batch, finest first, each level half as large as the one before (rounded up).
         voxels: integer indices of shape ``(N, 1 + spatial_dims)``: position in the batch, then the voxel of the image.
         size: voxels of the image along each axis.
+        upsampling: how a coarser level is read: ``nearest``: as in `gather_voxels`; ``linear``: interpolated between
+            the centres of its cells.
 
     Returns:
         Tensor of shape ``(N, C_0 + C_1 + ...)``, rows in the order of ``voxels``.
+
+    Raises:
+        ValueError: if `upsampling` is something else.
 
     Example:
         >>> interpolate_voxels([torch.tensor([[[0.0, 4.0]]])], torch.tensor([[0, 0], [0, 1], [0, 2], [0, 3]]), (4,)).T
         tensor([[0., 1., 3., 4.]])
     """
+    if upsampling not in ("nearest", "linear"):
+        raise ValueError(f"upsampling is {upsampling!r}; set it to nearest or linear.")
+
+    def at_cells(cells: Tensor) -> Tensor:
+        if upsampling == "nearest":
+            return gather_voxels(pyramid, cells)
+        coarser = (_between(level, cells, [0.5**i] * (level.dim() - 2)) for i, level in enumerate(pyramid[1:], start=1))
+        return torch.cat([gather_voxels(pyramid[:1], cells), *coarser], dim=1)
+
     finest = pyramid[0].shape[2:]
     if tuple(finest) == tuple(size):
-        return gather_voxels(pyramid, voxels)
-    ratio = torch.tensor([cells / width for cells, width in zip(finest, size, strict=True)], device=voxels.device)
-    place = ((voxels[:, 1:] + 0.5) * ratio - 0.5).clamp(min=0)
-    lower = place.floor().long()
-    upper = torch.minimum(lower + 1, torch.tensor(finest, device=voxels.device) - 1)
-    ends = torch.stack([lower, upper])
+        return at_cells(voxels)
+    return _interpolated(at_cells, voxels, finest, [cells / width for cells, width in zip(finest, size, strict=True)])
+
+
+def _between(level: Tensor, voxels: Tensor, ratio: Sequence[float]) -> Tensor:
+    return _interpolated(lambda cells: gather_voxels([level], cells), voxels, level.shape[2:], ratio)
+
+
+def _interpolated(
+    read: Callable[[Tensor], Tensor], voxels: Tensor, size: Sequence[int], ratio: Sequence[float]
+) -> Tensor:
+    """Interpolate between the cells of a map of some size, `ratio` cells to a voxel, whose rows `read` returns."""
+    place = ((voxels[:, 1:] + 0.5) * torch.tensor(ratio, device=voxels.device) - 0.5).clamp(min=0)
+    last = torch.tensor(size, device=voxels.device) - 1
+    lower = torch.minimum(place.floor().long(), last)
+    ends = torch.stack([lower, torch.minimum(lower + 1, last)])
     weights = torch.stack([1 - (place - lower), place - lower])
-    axes = torch.arange(len(finest), device=voxels.device)
+    axes = torch.arange(len(size), device=voxels.device)
     rows: Tensor | int = 0
-    for corner in itertools.product((0, 1), repeat=len(finest)):
+    for corner in itertools.product((0, 1), repeat=len(size)):
         chosen = torch.tensor(corner, device=voxels.device)
         cells = torch.cat([voxels[:, :1], ends[chosen, :, axes].T], dim=1)
-        rows = rows + gather_voxels(pyramid, cells) * weights[chosen, :, axes].prod(dim=0)[:, None]
+        rows = rows + read(cells) * weights[chosen, :, axes].prod(dim=0)[:, None]
     return rows
 
 

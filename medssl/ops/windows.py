@@ -71,7 +71,7 @@ def plan_windows(
         >>> plan_windows((326, 245, 250), (128, 128, 32), overlap=0.5).num_windows
         225
         >>> plan_windows((326, 245, 250), (128, 128, 32), stride=16).roi_size
-        (128, 256, 32)
+        (208, 256, 32)
     """
     limit = max(VOXELS_AT_ONCE, math.prod(patch_size)) if max_voxels is None else max_voxels
     if math.prod(patch_size) > limit:

@@ -55,6 +55,7 @@ class FeatureCache:
         overlap: of the windows of `volume`, at least.
         stride: voxels per cell of the backbone's coarsest level: these windows then grow in its steps, see
             `medssl.ops.windows.plan_windows`. None keeps `patch_size`.
+        upsampling: how the head reads coarser levels, see `medssl.ops.pyramid.interpolate_voxels`.
         rows_per_volume: voxels that `volume` returns.
         device: where features are computed.
 
@@ -86,6 +87,7 @@ class FeatureCache:
         overlap: float = 0.5,
         rows_per_volume: int = 32768,
         stride: int | None = None,
+        upsampling: str = "nearest",
         device: torch.device | str = "cpu",
     ) -> None:
         self.folder = Path(folder)
@@ -97,6 +99,7 @@ class FeatureCache:
         self.overlap = overlap
         self.rows_per_volume = rows_per_volume
         self.stride = stride
+        self.upsampling = upsampling
         self.device = torch.device(device)
         self.computed = 0
         self._backbone_hash = module_digest(self.backbone)
@@ -119,7 +122,10 @@ class FeatureCache:
         found = read_arrays(self.folder, key, case)
         if found is None:
             title = f"Features of {case}"
-            rows = random_patch_rows(self.backbone, padded, labels, *settings, int(key, 16), self.device, title)
+            seed = int(key, 16)
+            rows = random_patch_rows(
+                self.backbone, padded, labels, *settings, seed, self.device, title, self.upsampling
+            )
             _require_finite(rows.features, case)
             write_arrays(self.folder, key, case, {**rows._asdict(), "features": smallest_float(rows.features)})
             found = read_arrays(self.folder, key, case)
@@ -160,7 +166,7 @@ class FeatureCache:
 
     def _key(self, settings: Sequence[Any], *arrays: np.ndarray) -> str:
         digest = self._backbone_hash.copy()
-        digest.update(json.dumps([VERSION, *settings]).encode())
+        digest.update(json.dumps([VERSION, self.upsampling, *settings]).encode())
         for array in arrays:
             digest.update(np.ascontiguousarray(array))
         return digest.hexdigest()
@@ -173,7 +179,8 @@ class FeatureCache:
         missing = np.setdiff1d(voxels, known, assume_unique=True)
         if len(missing):
             indices = np.stack(np.unravel_index(missing, image.shape[1:]), axis=1)
-            new = central_features(self.backbone, image, indices, *windows, self.device, f"Features of {case}")
+            title = f"Features of {case}"
+            new = central_features(self.backbone, image, indices, *windows, self.device, title, self.upsampling)
             _require_finite(new, case)
             self.computed += len(missing)
             features = new if found is None else np.concatenate([found["features"], new])

@@ -122,7 +122,7 @@ class OnlineProbe(TensorBoardHandler):
     def _dice(self) -> dict[str, float | None]:
         device = next(self.backbone.parameters()).device
         channels = self.backbone.level_channels
-        head = LinearHead(self.backbone.spatial_dims, channels, len(self.class_names)).to(device)
+        head = LinearHead(self.backbone.spatial_dims, channels, len(self.class_names), upsampling="linear").to(device)
         fit_head(head, {case["case"]: self._rows(case, device) for case in self.training}, self.class_names, self.l2)
         return head_dice(head, [self._rows(case, device) for case in self.validation], self.class_names)
 
@@ -130,7 +130,9 @@ class OnlineProbe(TensorBoardHandler):
         image, label = self._preprocessed(case)
         voxels, weights = choose_voxels(label, self.rows_per_volume, steadily(label.size, seed=0))
         places = np.stack(np.unravel_index(voxels, label.shape), axis=1)
-        features = central_features(self.backbone, image, places, self.patch_size, self.overlap, device)
+        features = central_features(
+            self.backbone, image, places, self.patch_size, self.overlap, device, upsampling="linear"
+        )
         if not np.isfinite(features).all():
             raise FloatingPointError(f"The backbone gives features of case {case['case']} that are not finite.")
         return VoxelRows(features, label.ravel()[voxels], weights, np.array([len(voxels)]))

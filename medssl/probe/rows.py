@@ -41,6 +41,7 @@ def random_patch_rows(
     seed: int,
     device: torch.device | str = "cpu",
     title: str | None = None,
+    upsampling: str = "nearest",
 ) -> VoxelRows:
     """Compute rows of random patches: those that training on images draws, half centred on background, half on a class.
 
@@ -55,6 +56,7 @@ def random_patch_rows(
         seed: of patches and voxels.
         device: where features are computed.
         title: of a progress bar over the patches; None shows none.
+        upsampling: of coarser levels, see `medssl.ops.pyramid.interpolate_voxels`.
     """
     rng = np.random.default_rng(seed)
     parts = []
@@ -63,7 +65,7 @@ def random_patch_rows(
         patch = tuple(slice(first, first + size) for first, size in zip(corner, patch_size, strict=True))
         flat, weights = choose_voxels(label[patch], rows_per_patch, at_random(rng))
         voxels = np.stack([np.zeros_like(flat), *np.unravel_index(flat, tuple(patch_size))], axis=1)
-        features = window_features(backbone, image[(None, slice(None), *patch)], voxels, device)
+        features = window_features(backbone, image[(None, slice(None), *patch)], voxels, device, upsampling)
         parts.append((features, label[patch].ravel()[flat], weights, [len(flat)]))
     return VoxelRows(*map(np.concatenate, zip(*parts, strict=True)))
 

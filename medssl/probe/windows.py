@@ -22,6 +22,7 @@ def central_features(
     overlap: float | Sequence[float] = 0.5,
     device: torch.device | str = "cpu",
     title: str | None = None,
+    upsampling: str = "nearest",
 ) -> np.ndarray:
     """Compute the features of some voxels of an image, each from the window in which it is most central.
 
@@ -35,6 +36,7 @@ def central_features(
         overlap: of neighbouring windows, as a part of their size; one for all axes, or one an axis.
         device: where features are computed.
         title: of a progress bar over the windows; None shows none.
+        upsampling: of coarser levels, see `medssl.ops.pyramid.interpolate_voxels`.
 
     Returns:
         Float32 array of shape ``(N, sum of the level channels)``, rows in the order of `voxels`.
@@ -60,7 +62,7 @@ def central_features(
         for batch in _pairs(owned) if 2 * math.prod(window_size) <= VOXELS_AT_ONCE else ([rows] for rows in owned):
             corners = [[int(start[o[rows[0]]]) for start, o in zip(starts, owners, strict=True)] for rows in batch]
             windows, local = _cut(image, window_size, corners, [voxels[rows] for rows in batch])
-            features = window_features(backbone, windows, local, device)
+            features = window_features(backbone, windows, local, device, upsampling)
             result = np.empty((len(voxels), features.shape[1]), dtype=np.float32) if result is None else result
             result[np.concatenate(batch)] = features
             bar.update(len(batch))
@@ -90,7 +92,13 @@ def _window_starts(size: int, window: int, overlap: float) -> np.ndarray:
 
 
 @torch.inference_mode()
-def window_features(backbone: nn.Module, windows: Tensor, voxels: np.ndarray, device: torch.device | str) -> np.ndarray:
+def window_features(
+    backbone: nn.Module,
+    windows: Tensor,
+    voxels: np.ndarray,
+    device: torch.device | str,
+    upsampling: str = "nearest",
+) -> np.ndarray:
     """Compute the features of some voxels of windows of one size.
 
     Args:
@@ -98,10 +106,11 @@ def window_features(backbone: nn.Module, windows: Tensor, voxels: np.ndarray, de
         windows: shape ``(B, C, *spatial)``.
         voxels: integers of shape ``(N, 1 + spatial_dims)``: the window, then the indices into it.
         device: where they are computed.
+        upsampling: of coarser levels, see `medssl.ops.pyramid.interpolate_voxels`.
 
     Returns:
         Float32 array of shape ``(N, sum of the level channels)``, rows in the order of `voxels`.
     """
     pyramid = backbone(windows.to(device))
-    rows = interpolate_voxels(pyramid, torch.from_numpy(voxels).to(device), windows.shape[2:])
+    rows = interpolate_voxels(pyramid, torch.from_numpy(voxels).to(device), windows.shape[2:], upsampling)
     return rows.float().cpu().numpy()

@@ -157,13 +157,14 @@ class Labelling:
 
     def _head(self) -> LinearHead:
         channels = self.backbone.level_channels
-        return LinearHead(self.backbone.spatial_dims, channels, len(self.labels), standardize=True)
+        return LinearHead(self.backbone.spatial_dims, channels, len(self.labels), standardize=True, upsampling="linear")
 
     def _rows(self, scans: Sequence[LabelledScan], device: str) -> tuple[dict[str, VoxelRows], int]:
         cache = FeatureCache(
             *(self.folder / "features", self.backbone, self.bundle.patch_size, len(self.labels)),
             overlap=self.bundle.overlap,
             stride=self.backbone.strides[-1],
+            upsampling="linear",
             rows_per_volume=max(MAX_VOXELS // len(scans), 1),
             device=device,
         )

@@ -14,6 +14,18 @@ def random_pyramid(level_channels, shape):
     return [torch.rand(2, c, *(-(-s // 2**i) for s in shape)) for i, c in enumerate(level_channels)]
 
 
+HEADS = {
+    "linear": LinearHead(3, (4, 8), 2),
+    "linear, interpolated": LinearHead(3, (4, 8), 2, upsampling="linear"),
+    "non-linear": NonLinearHead(2, (4, 8), 2),
+}
+
+
+def test_an_unknown_upsampling_is_refused():
+    with pytest.raises(ValueError, match="upsampling is 'cubic'; set it to nearest or linear"):
+        LinearHead(3, (4, 8), 2, upsampling="cubic")
+
+
 def test_published_sizes_for_13_classes():
     assert count(LinearHead(3, KATS_LEVELS, 13)) == 992 * 13 + 13
     assert count(NonLinearHead(3, KATS_LEVELS, 13)) == 966_829
@@ -51,7 +63,7 @@ def test_non_linear_head_mixes_no_neighbours():
     assert difference.max() == 0
 
 
-@pytest.mark.parametrize("head", [LinearHead(3, (4, 8), 2), NonLinearHead(2, (4, 8), 2)], ids=["linear", "non-linear"])
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
 def test_scripted_heads_give_the_same_logits(head):
     pyramid = random_pyramid((4, 8), (6, 5, 4)[: 3 if isinstance(head, LinearHead) else 2])
     head.eval()

@@ -3,7 +3,7 @@ import torch
 
 from medssl.networks.heads import LinearHead
 from medssl.networks.rows import LinearHeadOnRows, set_map_of_rows
-from medssl.ops.pyramid import gather_voxels
+from medssl.ops.pyramid import gather_voxels, interpolate_voxels
 
 LEVELS = (3, 5, 7)
 SHAPE = (5, 8, 3)
@@ -23,9 +23,9 @@ def at(logits, voxels):
     return logits.movedim(1, -1)[tuple(voxels.unbind(1))]
 
 
-def randomised(standardize):
+def randomised(standardize, upsampling="nearest"):
     torch.manual_seed(0)
-    head = LinearHead(3, LEVELS, num_classes=4, standardize=standardize)
+    head = LinearHead(3, LEVELS, num_classes=4, standardize=standardize, upsampling=upsampling)
     for norm in head.norms:
         if standardize:
             norm.running_mean.normal_()
@@ -33,11 +33,12 @@ def randomised(standardize):
     return head
 
 
+@pytest.mark.parametrize("upsampling", ["nearest", "linear"])
 @pytest.mark.parametrize("standardize", [False, True])
-def test_rows_get_the_logits_of_the_head_at_their_voxels(standardize):
-    head = randomised(standardize).eval()
+def test_rows_get_the_logits_of_the_head_at_their_voxels(standardize, upsampling):
+    head = randomised(standardize, upsampling).eval()
     pyramid, voxels = pyramid_and_voxels()
-    rows = LinearHeadOnRows(head)(gather_voxels(pyramid, voxels))
+    rows = LinearHeadOnRows(head)(interpolate_voxels(pyramid, voxels, SHAPE, upsampling))
     torch.testing.assert_close(rows, at(head(pyramid), voxels), rtol=1e-5, atol=2e-6)
 
 

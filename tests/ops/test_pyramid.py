@@ -61,6 +61,23 @@ def test_crop_keeps_the_leading_corner():
 
 
 @pytest.mark.parametrize(("size", "mode"), [((11, 8), "bilinear"), ((7, 6, 5), "trilinear")])
+def test_coarser_levels_are_interpolated_as_pytorch_interpolates_maps(size, mode):
+    torch.manual_seed(0)
+    pyramid = [torch.randn(2, 3 + i, *(-(-s // 2**i) for s in size)) for i in range(3)]
+    voxels = torch.cartesian_prod(torch.arange(2), *(torch.arange(s) for s in size))
+    maps = [pyramid[0]]
+    for i, level in enumerate(pyramid[1:], start=1):
+        maps.append(crop_like(interpolate(level, scale_factor=2**i, mode=mode, align_corners=False), pyramid[0]))
+    expected = torch.cat(maps, dim=1).movedim(1, -1).flatten(0, -2)
+    torch.testing.assert_close(interpolate_voxels(pyramid, voxels, size, "linear"), expected)
+
+
+def test_an_unknown_upsampling_is_refused():
+    with pytest.raises(ValueError, match="upsampling is 'cubic'; set it to nearest or linear"):
+        interpolate_voxels([torch.zeros(1, 1, 2)], torch.zeros(1, 2, dtype=torch.long), (2,), "cubic")
+
+
+@pytest.mark.parametrize(("size", "mode"), [((11, 8), "bilinear"), ((7, 6, 5), "trilinear")])
 def test_a_pyramid_coarser_than_its_image_is_interpolated_as_pytorch_interpolates_maps(size, mode):
     torch.manual_seed(0)
     level = torch.randn(2, 3, *(-(-s // 2) for s in size))
