@@ -2,7 +2,8 @@
 
 monailabel start_server --app THIS_FOLDER --studies SCANS --conf bundle BUNDLE --conf labels "1=liver,2=spleen"
 
-BUNDLE is the folder of a bundle that `medssl pack` or `medssl weights import` made. What is learned is kept in
+BUNDLE is the folder of a bundle that `medssl pack` or `medssl weights import` made, or the name of weights that come
+with medssl (`medssl weights list`). What is learned is kept in
 SCANS/medssl. This file runs in the environment of the MONAI Label server; the work is done in `medssl.workflows`.
 """
 
@@ -22,6 +23,7 @@ from monailabel.tasks.activelearning.random import Random
 from monailabel.transform.writer import Writer
 from monailabel.utils.others.generic import device_list, name_to_device
 
+from medssl.packaging.shipped_weights import bundle_folder
 from medssl.workflows.clicks import similar_region
 from medssl.workflows.labelling import LabelledScan, Labelling
 from medssl.workflows.segments import parse_labels
@@ -126,11 +128,11 @@ class LabelApp(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         if not conf.get("bundle"):
-            raise ValueError("Give the folder of a bundle that medssl packed: --conf bundle FOLDER")
+            raise ValueError("Give the folder of a packed bundle or the name of shipped weights: --conf bundle BUNDLE")
         if "://" in studies:
             raise ValueError(f"This app keeps what it learns beside the scans; give a folder of scans, not {studies}.")
         labels = parse_labels(conf["labels"]) if conf.get("labels") else None
-        self.labelling = Labelling(Path(conf["bundle"]), Path(studies) / "medssl", labels)
+        self.labelling = Labelling(bundle_folder(conf["bundle"]), Path(studies) / "medssl", labels)
         names = list(self.labelling.labels.values())
         super().__init__(app_dir, studies, conf, "medssl", "Label a scan, train, segment the next", labels=names)
 

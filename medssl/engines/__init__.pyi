@@ -19,6 +19,7 @@ from .steps import AfterStep as AfterStep
 from .steps import ClipGradients as ClipGradients
 from .timing import DataWait as DataWait
 from .timing import ExpectedTime as ExpectedTime
+from .validation import ValidateLastEpoch as ValidateLastEpoch
 from .weights import LoadBackbone as LoadBackbone
 from .weights import SaveWeights as SaveWeights
 from .weights import read_backbone as read_backbone

@@ -124,7 +124,7 @@ def train_segmentation(
     require_few_labels(listed, "training", num_labels)
     settings = _label_settings(datalist, listed, num_labels, fold) | _backbone_settings(backbone, recipe, overrides)
     config = merge(recipe, settings, overrides)
-    _require_trainable(setting, config, has_validation=bool(listed.sections["validation"]))
+    _require_trainable(setting, config)
     _run(config, recipe, {**settings, **(overrides or {})}, output_dir, resume, allow_changed)
     return output_dir / "model.pt"
 
@@ -231,16 +231,11 @@ def _backbone_settings(
     return settings
 
 
-def _require_trainable(setting: str, config: Mapping[str, Any], has_validation: bool) -> None:
+def _require_trainable(setting: str, config: Mapping[str, Any]) -> None:
     if setting != "from_scratch" and "backbone" not in config["network_def"]:
         raise ValueError(
             f"The network {config['network_def']['_target_']} has no backbone to probe or to start from pretrained "
             "weights; use `medssl finetune` without --backbone."
-        )
-    if has_validation and config["val_interval"] > config["max_epochs"]:
-        raise ValueError(
-            f"val_interval={config['val_interval']} exceeds max_epochs={config['max_epochs']}: the weights would never "
-            "be judged, and none kept. Set --val_interval lower."
         )
 
 

@@ -1,4 +1,5 @@
 import io
+import json
 
 import nibabel as nib
 import numpy as np
@@ -7,7 +8,8 @@ from rich.console import Console
 
 from medssl.data.datalist import read_datalist
 from medssl.evaluation.metrics import read_rows
-from medssl.packaging.loading import load_bundle
+from medssl.files import file_sha256
+from medssl.packaging.shipped_weights import bundle_folder
 from medssl.workflows import demo
 from tests.end_to_end.small_demo import run_small_demo
 
@@ -15,7 +17,7 @@ from tests.end_to_end.small_demo import run_small_demo
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("here") / "demo"
-    return folder, *run_small_demo(folder, probe_steps=2)
+    return folder, *run_small_demo(folder)
 
 
 @pytest.mark.slow
@@ -23,14 +25,6 @@ def test_the_bundle_is_complete(made):
     _, bundle, _ = made
     for name in ("configs/inference.json", "configs/metadata.json", "models/model.pt", "models/model.ts", "LICENSE"):
         assert (bundle / name).is_file(), name
-
-
-@pytest.mark.slow
-def test_the_backbone_is_a_separate_bundle(made):
-    _, bundle, shown = made
-    backbone = bundle.with_name("phantom_mr_pretrain")
-    assert str(backbone) in shown
-    assert load_bundle(backbone).network.backbone.level_channels == load_bundle(bundle).network.backbone.level_channels
 
 
 @pytest.mark.slow
@@ -45,14 +39,21 @@ def test_the_held_out_scan_is_segmented_on_its_own_grid(made):
 
 
 @pytest.mark.slow
-def test_both_probes_are_evaluated_on_the_same_cases_and_classes(made):
+def test_all_networks_are_evaluated_on_the_same_cases_and_classes(made):
     folder, _, shown = made
-    judged = [
-        [(row["case"], row["class"]) for row in read_rows(folder / run / "rows.jsonl")]
-        for run in ("probe", "probe_random")
-    ]
-    assert judged[0] == judged[1] != []
-    assert "pretrained" in shown and "random" in shown and "left kidney" in shown
+    names = ("pretrained", "random", "scratch")
+    judged = [[(row["case"], row["class"]) for row in read_rows(folder / run / "rows.jsonl")] for run in names]
+    assert judged[0] == judged[1] == judged[2] != []
+    assert all(name in shown for name in (*names, "left kidney"))
+
+
+@pytest.mark.slow
+def test_no_phantom_is_among_the_scans_of_the_weights(made):
+    folder, _, _ = made
+    scans = json.loads((bundle_folder(demo.WEIGHTS) / "docs" / "scans.json").read_text(encoding="utf-8"))
+    known = {scan["sha256_file"] for part in scans.values() for scan in part}
+    files = list((folder / "data").rglob("*.nii.gz"))
+    assert files and not known & {file_sha256(file) for file in files}
 
 
 @pytest.mark.slow

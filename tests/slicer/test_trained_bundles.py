@@ -93,7 +93,7 @@ def walk(bundles: Iterable[Path], datalist: Path, environment: Path, work: Path)
 def demo(environment, tmp_path_factory) -> dict[str, Walk]:
     """The probe of the demonstration."""
     folder = tmp_path_factory.mktemp("demo")
-    bundle, _ = run_small_demo(folder / "made", probe_steps=60)
+    bundle, _ = run_small_demo(folder / "made")
     return walk([bundle], folder / "made" / "data" / "datalist.json", environment, folder / "work")
 
 
@@ -115,7 +115,7 @@ def hippocampus(environment, shared_data, tmp_path_factory) -> dict[str, Walk]:
 @pytest.fixture(
     scope="module",
     params=[
-        ("demo", "phantom_mr_linear_probe_segmentation"),
+        ("demo", "phantom_ct_linear_probe_segmentation"),
         pytest.param(("hippocampus", "hippocampus_linear_probe_segmentation"), marks=pytest.mark.real_data),
         pytest.param(("hippocampus", "hippocampus_fine_tune_segmentation"), marks=pytest.mark.real_data),
     ],
@@ -207,14 +207,13 @@ def test_the_plugin_shows_the_result_of_the_server(slicer_sees, walked):
     require_same(seen, np.asarray(found.dataobj), found.affine, names)
 
 
-def test_the_backbone_of_the_demonstration_answers_clicks(environment, demo, slicer_sees, tmp_path):
+def test_weights_that_come_with_medssl_answer_clicks(environment, demo, slicer_sees, tmp_path):
     (probe,) = demo.values()
-    bundle = probe.bundle.with_name("phantom_mr_pretrain")
     studies = shutil.copytree(probe.folder.parent / "scans", tmp_path / "studies")
     scan = studies / f"{probe.uploaded}.nii.gz"
     clicked = [size // 2 for size in nib.load(scan).shape]
     click = json.dumps({"foreground": [clicked]})
-    options = {"bundle": bundle, "labels": "1=liver"}
+    options = {"bundle": "abdomen-ct", "labels": "1=liver"}
     with serving(environment, source_bundles() / "monailabel", studies, options, tmp_path / "server.log") as url:
         asked(environment, CLIENT, url, "similarity", scan, scan, tmp_path, click)
     voxels, _ = nrrd.read(str(tmp_path / "datastore.nrrd"))
