@@ -148,7 +148,17 @@ def _train(setting: str, context: typer.Context, settings: dict[str, Any], **opt
 
     overrides = settings | recipes.parse_overrides(context.args)
     options["layers"] = options["layers"] or ()
+    if setting == "linear_probe" and not {"paper_probe", "cached_probe"} & set(options["layers"]):
+        _say_what_a_solution_ignores(overrides)
     console.print(f"Network: {training.train_segmentation(setting, overrides=overrides, **options)}", soft_wrap=True)
+
+
+def _say_what_a_solution_ignores(overrides: dict[str, Any]) -> None:
+    of_a_training = ("max_epochs", "steps_per_epoch", "learning_rate", "patches_per_batch", "volumes_per_batch")
+    ignored = [f"--{name}" for name in of_a_training if name in overrides]
+    if ignored:
+        what = f"these change nothing: {', '.join(ignored)}"
+        print_line(f"The head is solved, not trained, so {what}. To train it, add --with paper_probe.")
 
 
 def evaluate(

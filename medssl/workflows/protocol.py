@@ -16,7 +16,7 @@ def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes:
     """Train and evaluate every backbone, setting, number of labels and fold of a protocol, and return the report.
 
     Finished runs are kept, so the same call continues a stopped protocol. One bar shows the time left for the whole.
-    The folder gets ``pretrain/NAME``, ``SETTING/NAME/labels=N/fold=K`` and ``report``.
+    The folder gets ``pretrain/NAME``, ``features/NAME``, ``SETTING/NAME/labels=N/fold=K`` and ``report``.
 
     Args:
         protocol: name of a file below ``bundles/protocols``, or a YAML file, with the keys ``data`` (data recipes),
@@ -83,6 +83,9 @@ def _segment(plan: Mapping[str, Any], cell: Cell, datalist: Path, output_dir: Pa
     recipe, layers = choice.get("setting", setting), list(choice.get("layers", ()))
     settings = {**plan["segmentation"], **choice.get("overrides", {}), **backbone.get("segmentation", {}), "name": name}
     pretrained = _weights(backbone, output_dir / "pretrain" / name) if recipe != "from_scratch" else None
+    if recipe == "linear_probe":
+        # A frozen backbone gives a scan the same features whatever is labelled, so all its probes share them.
+        settings = {"features_dir": str(output_dir / "features" / name), **settings}
     if pretrained is None:
         settings |= backbone.get("overrides", {})
         layers = [*backbone.get("layers", ()), *layers]

@@ -56,3 +56,11 @@ def test_a_cached_probe_keeps_its_features_where_it_is_told(medssl, ct_list, tmp
     paper = ("--with", "paper_probe", "--features", features)
     require_error(medssl(*command, "--out", tmp_path / "other", *paper), "add --cached")
     assert not (tmp_path / "other").exists()
+
+
+def test_settings_of_a_training_that_a_solved_probe_ignores_are_said(medssl, ct_list, tmp_path):
+    sizes = {**SEGMENTATION, "base_channels": 4, "num_levels": 2, "max_epochs": 3}
+    command = ("probe", "--datalist", ct_list, "--data", "ct", "--labels", 1, *arguments(sizes))
+    _, out, _ = medssl(*command, "--out", tmp_path / "run")
+    assert out.startswith("The head is solved, not trained, so these change nothing: --max_epochs, --steps_per_epoch")
+    assert "change nothing" not in medssl(*command, "--with", "paper_probe", "--out", tmp_path / "other")[1]

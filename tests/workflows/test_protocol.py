@@ -207,3 +207,13 @@ def test_a_backbone_may_be_shipped_weights(ct_list, tmp_path, in_this_process):
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     assert config["backbone_weights"].endswith("abdomen_ct/models/model.pt") and config["base_channels"] == 16
     assert {row["method"] for row in read_rows(run / "rows.jsonl")} == {"shipped"}
+
+
+def test_probes_of_one_backbone_share_its_features(ct_list, tmp_path, in_this_process):
+    plan = {**PLAN, "labels": [1, 2], "backbones": {"shipped": {"weights": "abdomen-ct"}}}
+    plan["settings"] = {"linear_probe": {"backbones": ["shipped"]}}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    run_protocol(str(tmp_path / "plan.yaml"), ct_list, tmp_path / "runs")
+    # One for each of the two labelled cases and the validation case, which the two probes asked for five times.
+    assert len(list((tmp_path / "runs" / "features" / "shipped").glob("*.json"))) == 3
+    assert not list((tmp_path / "runs" / "linear_probe").rglob("features"))
