@@ -10,6 +10,8 @@ from medssl.scans.contents import channel_problems, content_hash, image_problems
 from medssl.scans.geometry import Problem, pair_problems, patch_problems
 from medssl.scans.integrity import WholeVolume, has_error, read_whole
 from medssl.scans.labels import read_label
+from medssl.scans.structure_labels import whole_structures
+from medssl.scans.structures import structure_path
 
 _HELD_OUT = ("validation", "test")
 
@@ -96,15 +98,20 @@ def _case_problems(
             problems += patch_problems(image.header, patch_size, spacing)
     yield from ((file, problem) for problem in problems)
     if "label" in entry:
-        label = read_whole(entry["label"], dims, lambda path: read_label(path, datalist.label_colours, dims))
+        if structure_path(entry["label"]) is not None:
+            label = whole_structures(entry["label"], file, datalist.labels, dims)
+        else:
+            label = read_whole(entry["label"], dims, lambda path: read_label(path, datalist.label_colours, dims))
         yield from ((entry["label"], problem) for problem in _label_problems(image, label, datalist.labels))
 
 
 def _label_problems(image: WholeVolume, label: WholeVolume, names: Mapping[int, str]) -> list[Problem]:
     if label.voxels is None:
         return label.problems
-    # Oddities of the grid have been reported for the image; the label of a sound image has the same grid.
-    problems = pair_problems(image.header, label.header) if image.voxels is not None else label.problems
+    # Oddities of the grid have been reported for the image; the label of a sound image has the same grid. DICOM
+    # structures are put onto it, and their problems are of another kind.
+    is_placed = image.voxels is None or structure_path(label.header.path) is not None
+    problems = label.problems if is_placed else pair_problems(image.header, label.header)
     return [*problems, *label_problems(label.voxels, names)]
 
 

@@ -15,6 +15,7 @@ from medssl.data.names import require_labels
 from medssl.data.splits import by_group, group_of, nested_few_label_subsets, require_whole_groups
 from medssl.files import replacing
 from medssl.scans.colours import Colour, format_label_colours, require_label_colours
+from medssl.scans.structures import names_as_text, structure_path
 
 SECTIONS = ("training", "validation", "test", "unlabeled")
 MODALITIES = ("CT", "MR", "image")
@@ -135,7 +136,9 @@ def load_section(path: str | os.PathLike[str], section: str) -> list[dict[str, s
     """Load the cases of a section of a data list, with absolute paths.
 
     If any case of the list has a group, every case gets one: by default its own name. If the list has label colours,
-    each case holds them as ``label_colours``, text that `medssl.scans.colours.parse_label_colours` reads.
+    each case holds them as ``label_colours``, text that `medssl.scans.colours.parse_label_colours` reads. If a label is
+    a DICOM SEG or RTSTRUCT, each case holds ``label_names`` (`medssl.scans.structures.names_as_text`) and
+    ``label_scan``, the scan again.
 
     Args:
         path: the JSON file.
@@ -236,10 +239,13 @@ def _loadable(datalist: Datalist, cases: Iterable[Mapping[str, str]]) -> list[di
     listed = [case for section in datalist.sections.values() for case in section]
     has_groups = any("group" in case for case in listed)
     has_positions = all("position" in case for case in listed)
+    has_structures = any("label" in case and structure_path(case["label"]) is not None for case in listed)
     colours = {"label_colours": format_label_colours(datalist.label_colours)} if datalist.label_colours else {}
+    names = names_as_text(datalist.labels)
     return [
         {key: value for key, value in case.items() if key != "position" or has_positions}
         | ({"group": group_of(case)} if has_groups else {})
+        | ({"label_names": names, "label_scan": case["image"]} if has_structures else {})
         | colours
         for case in cases
     ]

@@ -13,6 +13,8 @@ from medssl.data.datalist import SECTIONS, Datalist, write_datalist
 from medssl.data.splits import group_of
 from medssl.files import require_empty_folder, staging_folder
 from medssl.scans.loading import VerifiedLoadImage
+from medssl.scans.structure_loading import load_structures
+from medssl.scans.structures import names_as_text, structure_path
 
 LIST = "datalist.json"
 
@@ -42,16 +44,20 @@ def cut_slices(datalist: Datalist, output_dir: str | os.PathLike[str], axis: int
     require_empty_folder(output, "slices")
     with staging_folder(output, last=LIST) as staging:
         sections = {
-            name: tuple(entry for case in datalist.sections.get(name, ()) for entry in _cut(case, staging, axis))
+            name: tuple(
+                entry
+                for case in datalist.sections.get(name, ())
+                for entry in _cut(case, staging, axis, datalist.labels)
+            )
             for name in SECTIONS
         }
         write_datalist(replace(datalist, sections=sections, path=None, spatial_dims=2), staging / LIST)
     return output / LIST
 
 
-def _cut(case: Mapping[str, str], folder: Path, axis: int) -> Iterator[dict[str, str]]:
+def _cut(case: Mapping[str, str], folder: Path, axis: int, names: Mapping[int, str]) -> Iterator[dict[str, str]]:
     """Write the slices of a case and yield their entries in the data list."""
-    volumes = {key: _in_ras(case[key], key == "label") for key in ("image", "label") if key in case}
+    volumes = {key: _in_ras(case, key, names) for key in ("image", "label") if key in case}
     (image, spacing), *labels = volumes.values()
     for label, _ in labels:
         if label.shape != image.shape:
@@ -74,8 +80,11 @@ def _cut(case: Mapping[str, str], folder: Path, axis: int) -> Iterator[dict[str,
         yield entry
 
 
-def _in_ras(path: str, is_label: bool) -> tuple[np.ndarray, np.ndarray]:
-    volume = VerifiedLoadImage(dtype=None, ensure_channel_first=True, is_label=is_label)(path)
+def _in_ras(case: Mapping[str, str], key: str, labels: Mapping[int, str]) -> tuple[np.ndarray, np.ndarray]:
+    if key == "label" and structure_path(case[key]) is not None:
+        volume = load_structures(case[key], case["image"], names_as_text(labels))
+    else:
+        volume = VerifiedLoadImage(dtype=None, ensure_channel_first=True, is_label=key == "label")(case[key])
     volume = Orientation(axcodes="RAS", labels=None)(volume)
     return volume[0].numpy(), nib.affines.voxel_sizes(np.asarray(volume.affine, float))
 

@@ -26,6 +26,8 @@ from medssl.scans.nifti import LoadedNifti
 from medssl.scans.pictures import PICTURE_ENDINGS
 from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS, is_series
 from medssl.scans.streams import require_whole
+from medssl.scans.structure_loading import load_structures
+from medssl.scans.structures import structure_path
 
 _KEPT = (torch.int8, torch.uint8, torch.int16, torch.int32)
 
@@ -200,7 +202,10 @@ class VerifiedLoadImaged(LoadImaged):
         headers: list[VolumeHeader] = []
         for key, meta_key, postfix in self.key_iterator(sample, self.meta_keys, self.meta_key_postfix):
             path, loader = sample[key], self._label_loader if key in self.label_keys else self._loader
-            loaded = loader(path, reader)
+            if key in self.label_keys and structure_path(path) is not None:
+                loaded = self._structures(path, headers[0].path if headers else None, sample.get("label_names"))
+            else:
+                loaded = loader(path, reader)
             volume, *rest = (loaded,) if loader.image_only else loaded
             if "case" in sample and isinstance(volume, MetaTensor):
                 # Whoever saves what was made of the volume names it by its case.
@@ -210,6 +215,12 @@ class VerifiedLoadImaged(LoadImaged):
                 _join_grid(headers[0], headers[-1], volume)
             sample |= {key: volume, **{meta_key or f"{key}_{postfix}": meta for meta in rest}}
         return sample
+
+    def _structures(self, path: Any, scan: Path | None, names: str | None) -> Any:
+        label = load_structures(path, scan, names)
+        label = label if self._loader.dtype is None else label.to(torch.float32)
+        label = label if self._loader.ensure_channel_first else label[0]
+        return label if self._loader.image_only else (label, dict(label.meta))
 
 
 def _header(path: Any, volume: Tensor, is_channel_first: bool) -> VolumeHeader:

@@ -17,6 +17,8 @@ from medssl.scans.contents import channel_problems
 from medssl.scans.labels import read_label
 from medssl.scans.loading import VerifiedLoadImage, quiet_readers
 from medssl.scans.pictures import PICTURE_AFFINE, is_picture
+from medssl.scans.structure_loading import load_structures
+from medssl.scans.structures import structure_path
 
 
 class LoadImages2Dd(LoadImaged):
@@ -94,17 +96,23 @@ class LoadImages2Dd(LoadImaged):
         return image[:1] if self.in_channels == 1 else image.expand(self.in_channels, -1, -1).contiguous()
 
 
-def load_label(path: Any, colours: str | None = None, spatial_dims: int | None = None) -> MetaTensor:
+def load_label(
+    path: Any, colours: str | None = None, spatial_dims: int | None = None, scan: Any = None, names: str | None = None
+) -> MetaTensor:
     """Load the label map of a file with its affine, float32 of shape ``(1, *spatial)``.
 
     Args:
         path: file of the label.
         colours: colours of the label values as text (`medssl.scans.colours.format_label_colours`), for colour masks.
         spatial_dims: required number of spatial axes, 2 or 3; ``None``: either.
+        scan: what a DICOM SEG or RTSTRUCT belongs to.
+        names: of the label values of a DICOM SEG or RTSTRUCT, as text (`medssl.scans.structures.names_as_text`).
 
     Raises:
         ValueError: if it cannot be read; the message names the file.
     """
+    if structure_path(path) is not None:
+        return load_structures(path, scan, names).to(torch.float32)
     if not is_picture(path):
         load = VerifiedLoadImage(ensure_channel_first=True, spatial_dims=spatial_dims, is_label=True)
         return _in_plane(load(path))
