@@ -12,6 +12,7 @@ from monai.transforms import LoadImaged
 from monai.utils import MetaKeys
 from torch import Tensor
 
+from medssl.scans.channels import image_files
 from medssl.scans.colours import parse_label_colours
 from medssl.scans.contents import channel_problems
 from medssl.scans.labels import read_label
@@ -83,17 +84,32 @@ class LoadImages2Dd(LoadImaged):
             sample[key] = load_label(path, colours, 2) if key == self.label_key else self._image(path, reader)
             if "case" in sample:
                 sample[key].meta["case"] = sample["case"]
-            shapes[key] = (path, tuple(sample[key].shape[1:]))
+            shapes[key] = (image_files(path)[0], tuple(sample[key].shape[1:]))
         _require_one_size(shapes)
         return sample
 
     def _image(self, path: Any, reader: Any) -> Tensor:
+        if isinstance(path, list | tuple):
+            return self._channels(path, reader)
         image = _in_plane(self._loader(path, reader))
         for problem in channel_problems(image.movedim(0, -1).numpy(), self.in_channels, 2):
             raise ValueError(f"{path} cannot be used: {problem.text}")
         if len(image) == self.in_channels:
             return image
         return image[:1] if self.in_channels == 1 else image.expand(self.in_channels, -1, -1).contiguous()
+
+    def _channels(self, paths: Any, reader: Any) -> Tensor:
+        """Load an image of several files, one for each channel."""
+        images = [_in_plane(self._loader(path, reader)) for path in paths]
+        _require_one_size({path: (path, tuple(image.shape[1:])) for path, image in zip(paths, images, strict=True)})
+        several = next((path for path, image in zip(paths, images, strict=True) if len(image) > 1), None)
+        if several is not None:
+            raise ValueError(f"{several} cannot be used: it has several channels itself; list one file for each.")
+        if len(images) != self.in_channels:
+            raise ValueError(f"{paths[0]} is one of {len(images)} channels, but in_channels is {self.in_channels}.")
+        together = MetaTensor(torch.cat([torch.as_tensor(image) for image in images]), meta=dict(images[0].meta))
+        together.affine = images[0].affine
+        return together
 
 
 def load_label(
@@ -138,6 +154,6 @@ def _require_one_size(shapes: Mapping[Hashable, tuple[Any, tuple[int, ...]]]) ->
     for path, other in others:
         if other != size:
             raise ValueError(
-                f"{path} has {other[0]} x {other[1]} pixels, but {first} has {size[0]} x {size[1]}; give a mask of the "
-                "size of its image."
+                f"{path} has {other[0]} x {other[1]} pixels, but {first} has {size[0]} x {size[1]}; give a mask or a "
+                "channel of the size of its image."
             )
