@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from medssl.data.datalist import SECTIONS, Datalist, read_datalist
+from medssl.scans.channels import grid_problems, image_files
 from medssl.scans.contents import channel_problems, content_hash, image_problems, label_problems
 from medssl.scans.geometry import Problem, pair_problems, patch_problems
 from medssl.scans.integrity import WholeVolume, has_error, read_whole
 from medssl.scans.labels import read_label
+from medssl.scans.structure_labels import whole_structures
+from medssl.scans.structures import structure_path
 
 _HELD_OUT = ("validation", "test")
 
@@ -65,7 +68,9 @@ def check_datalist(
                     findings.append(Finding(entry["case"], section, problem.severity, file, problem.text))
             except Exception as error:
                 # One bad case must not end the check of the others.
-                findings.append(Finding(entry["case"], section, "error", entry["image"], _reason(error)))
+                findings.append(
+                    Finding(entry["case"], section, "error", image_files(entry["image"])[0], _reason(error))
+                )
     return findings
 
 
@@ -84,27 +89,40 @@ def _case_problems(
     spacing: Sequence[float] | None,
     in_channels: int | None,
 ) -> Iterator[tuple[str, Problem]]:
-    file, dims = entry["image"], datalist.spatial_dims
+    (file, *others), dims = image_files(entry["image"]), datalist.spatial_dims
     image = read_whole(file, dims)
     problems = list(image.problems)
     if image.voxels is not None:
         faults = image_problems(image.voxels, datalist.modality)
-        problems += faults + channel_problems(image.voxels, in_channels, dims)
+        problems += faults + ([] if others else channel_problems(image.voxels, in_channels, dims))
         if not has_error(faults):
             problems += _duplicates(content_hash(image.voxels, image.header.affine), entry["case"], section, seen)
         if patch_size is not None:
             problems += patch_problems(image.header, patch_size, spacing)
     yield from ((file, problem) for problem in problems)
+    for other in others:
+        yield from ((other, problem) for problem in _other_channel(image, read_whole(other, dims), datalist.modality))
     if "label" in entry:
-        label = read_whole(entry["label"], dims, lambda path: read_label(path, datalist.label_colours, dims))
+        if structure_path(entry["label"]) is not None:
+            label = whole_structures(entry["label"], file, datalist.labels, dims)
+        else:
+            label = read_whole(entry["label"], dims, lambda path: read_label(path, datalist.label_colours, dims))
         yield from ((entry["label"], problem) for problem in _label_problems(image, label, datalist.labels))
+
+
+def _other_channel(first: WholeVolume, other: WholeVolume, modality: str) -> list[Problem]:
+    if first.voxels is None or other.voxels is None:
+        return [problem for problem in other.problems if problem.severity == "error"]
+    return [*grid_problems(first.header, other.header), *image_problems(other.voxels, modality)]
 
 
 def _label_problems(image: WholeVolume, label: WholeVolume, names: Mapping[int, str]) -> list[Problem]:
     if label.voxels is None:
         return label.problems
-    # Oddities of the grid have been reported for the image; the label of a sound image has the same grid.
-    problems = pair_problems(image.header, label.header) if image.voxels is not None else label.problems
+    # Oddities of the grid have been reported for the image; the label of a sound image has the same grid. DICOM
+    # structures are put onto it, and their problems are of another kind.
+    is_placed = image.voxels is None or structure_path(label.header.path) is not None
+    problems = label.problems if is_placed else pair_problems(image.header, label.header)
     return [*problems, *label_problems(label.voxels, names)]
 
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from medssl.data.entries import read_section, require_text, require_unique_cases
+from medssl.data.entries import read_channels, read_section, require_text, require_unique_cases
 from medssl.data.foreign_lists import native_content
 from medssl.data.names import require_labels
 from medssl.data.splits import by_group, group_of, nested_few_label_subsets, require_whole_groups
 from medssl.files import replacing
+from medssl.scans.channels import image_files
 from medssl.scans.colours import Colour, format_label_colours, require_label_colours
+from medssl.scans.structures import names_as_text, structure_path
 
 SECTIONS = ("training", "validation", "test", "unlabeled")
 MODALITIES = ("CT", "MR", "image")
@@ -36,18 +38,20 @@ class Datalist:
         path: the JSON file, if the list was read from one.
         spatial_dims: number of spatial axes of the images, 2 or 3.
         label_colours: colour of each label value, where masks are colour pictures (see `medssl.scans.colours`).
+        channels: names of the channels, where every ``"image"`` is a list of files, one for each; else empty.
     """
 
     name: str
     modality: Literal["CT", "MR", "image"]
     labels: dict[int, str]
-    sections: dict[str, tuple[dict[str, str], ...]]
+    sections: dict[str, tuple[dict[str, Any], ...]]
     licence: str | None = None
     path: Path | None = None
     spatial_dims: Literal[2, 3] = 3
     label_colours: dict[int, Colour | str] | None = None
+    channels: tuple[str, ...] = ()
 
-    def section(self, name: str) -> list[dict[str, str]]:
+    def section(self, name: str) -> list[dict[str, Any]]:
         """Return the cases of a section, or of several joined by ``+``.
 
         Args:
@@ -93,6 +97,7 @@ def read_datalist(path: str | os.PathLike[str], channel: str | None = None) -> D
     require_whole_groups(sections, path)
     labels = _read_labels(path, content, sections)
     licence = content.get("licence", content.get("license"))
+    cases = [case for listed in sections.values() for case in listed]
     return Datalist(
         name=require_text(path, content, "name"),
         modality=_modality(path, content),
@@ -102,6 +107,7 @@ def read_datalist(path: str | os.PathLike[str], channel: str | None = None) -> D
         path=path.absolute(),
         spatial_dims=_spatial_dims(path, content),
         label_colours=_read_colours(path, content, labels),
+        channels=read_channels(path, content.get("channels"), cases),
     )
 
 
@@ -118,6 +124,7 @@ def write_datalist(datalist: Datalist, path: str | os.PathLike[str]) -> Path:
     content: dict[str, Any] = {"name": datalist.name, "modality": datalist.modality}
     content |= {"licence": datalist.licence} if datalist.licence else {}
     content |= {"spatial_dims": datalist.spatial_dims} if datalist.spatial_dims != 3 else {}
+    content |= {"channels": list(datalist.channels)} if datalist.channels else {}
     content["labels"] = {str(value): name for value, name in datalist.labels.items()}
     if datalist.label_colours:
         content["label_colours"] = {str(value): colour for value, colour in datalist.label_colours.items()}
@@ -135,7 +142,9 @@ def load_section(path: str | os.PathLike[str], section: str) -> list[dict[str, s
     """Load the cases of a section of a data list, with absolute paths.
 
     If any case of the list has a group, every case gets one: by default its own name. If the list has label colours,
-    each case holds them as ``label_colours``, text that `medssl.scans.colours.parse_label_colours` reads.
+    each case holds them as ``label_colours``, text that `medssl.scans.colours.parse_label_colours` reads. If a label is
+    a DICOM SEG or RTSTRUCT, each case holds ``label_names`` (`medssl.scans.structures.names_as_text`) and
+    ``label_scan``, the scan again.
 
     Args:
         path: the JSON file.
@@ -236,16 +245,21 @@ def _loadable(datalist: Datalist, cases: Iterable[Mapping[str, str]]) -> list[di
     listed = [case for section in datalist.sections.values() for case in section]
     has_groups = any("group" in case for case in listed)
     has_positions = all("position" in case for case in listed)
+    has_structures = any("label" in case and structure_path(case["label"]) is not None for case in listed)
     colours = {"label_colours": format_label_colours(datalist.label_colours)} if datalist.label_colours else {}
+    names = names_as_text(datalist.labels)
     return [
         {key: value for key, value in case.items() if key != "position" or has_positions}
         | ({"group": group_of(case)} if has_groups else {})
+        | ({"label_names": names, "label_scan": image_files(case["image"])[0]} if has_structures else {})
         | colours
         for case in cases
     ]
 
 
-def _portable(file: str, folder: Path) -> str:
+def _portable(file: str | list[str], folder: Path) -> str | list[str]:
+    if isinstance(file, list):
+        return [_portable(one, folder) for one in file]
     # A reader takes a relative path as relative to the list, so one that is relative to the working folder must go.
     path = Path(os.path.abspath(file))
     return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

@@ -2,11 +2,12 @@
 
 import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from medssl.data.names import case_of_file, composed, require_safe_case
+from medssl.scans.channels import image_files
 
 
 def require_text(path: Path, content: Mapping[str, Any], key: str) -> str:
@@ -41,18 +42,15 @@ def _read_entry(path: Path, place: str, section: str, entry: Any) -> dict[str, s
         raise ValueError(f"{path}: '{place}' has a label; list the case in 'training', or drop the label.")
     if section != "unlabeled" and "label" not in entry:
         raise ValueError(f"{path}: '{place}' has no 'label'; list the case in 'unlabeled'.")
-    if isinstance(entry.get("image"), list):
-        text = f"{path}: '{place}' lists {len(entry['image'])} images, and a case is one; list the channel to use"
-        raise ValueError(f"{text}, or each channel as a case with its patient as 'group'.")
-    if "case" not in entry and isinstance(entry.get("image"), str):
-        entry = {"case": case_of_file(entry["image"]), **entry}
+    first = entry["image"][0] if isinstance(entry.get("image"), list) and entry["image"] else entry.get("image")
+    if "case" not in entry and isinstance(first, str):
+        entry = {"case": case_of_file(first), **entry}
     if isinstance(entry.get("case"), str):
         entry = {**entry, "case": composed(entry["case"])}
     require_safe_case(entry.get("case"), f"{path}, '{place}'")
-    files = {
-        key: _existing(path.parent / require_text(path, {f"{place}.{key}": entry.get(key)}, f"{place}.{key}"))
-        for key in keys
-    }
+    files = {key: _files(path, f"{place}.{key}", entry.get(key)) for key in keys}
+    if isinstance(files.get("label"), list):
+        raise ValueError(f"{path}: '{place}.label' lists several files; a case has one label map.")
     if "position" in entry:
         files["position"] = _position(path, f"{place}.position", entry["position"])
     if "group" not in entry:
@@ -62,6 +60,39 @@ def _read_entry(path: Path, place: str, section: str, entry: Any) -> dict[str, s
         "group": require_text(path, {f"{place}.group": entry["group"]}, f"{place}.group"),
         **files,
     }
+
+
+def _files(path: Path, place: str, value: Any) -> str | list[str]:
+    """Return the absolute path of a file, or those of several channels."""
+    if not isinstance(value, list):
+        return _existing(path.parent / require_text(path, {place: value}, place))
+    found = [_existing(path.parent / require_text(path, {place: one}, place)) for one in value]
+    if len(set(found)) < len(found) or not found:
+        raise ValueError(f"{path}: '{place}' must list one file for each channel, none of them twice.")
+    return found if len(found) > 1 else found[0]
+
+
+def read_channels(path: Path, stored: Any, cases: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the names of the channels where images are lists of files; none where each is one file.
+
+    Args:
+        path: the data list.
+        stored: what it holds as ``channels``; ``None``: they are numbered.
+        cases: all of the list.
+
+    Raises:
+        ValueError: if cases have different numbers of channels, or there are other names than channels.
+    """
+    counts = {len(image_files(case["image"])): case["case"] for case in cases}
+    if len(counts) > 1:
+        listed = ", ".join(f"'{case}' has {count}" for count, case in sorted(counts.items()))
+        raise ValueError(f"{path}: cases have different numbers of channels: {listed}; list the same for all.")
+    count = next(iter(counts), 1)
+    names = [f"channel {index}" for index in range(count)] if stored is None else stored
+    is_text = isinstance(names, list) and all(isinstance(name, str) and name.strip() for name in names)
+    if not is_text or len(names) != count or len(set(names)) != count:
+        raise ValueError(f"{path}: 'channels' must name the {count} file(s) of every 'image', not {stored!r}.")
+    return tuple(names) if count > 1 else ()
 
 
 def _existing(path: Path) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from medssl.data.bids import bids_cases, is_bids
 from medssl.data.datalist import MODALITIES, SECTIONS, Datalist
 from medssl.data.held_out import groups_of, hold_out
-from medssl.data.names import VOLUME_ENDINGS, case_of_file, require_labels, require_safe_case
+from medssl.data.names import STRUCTURE_ENDING, VOLUME_ENDINGS, case_of_file, require_labels, require_safe_case
 from medssl.scans.colours import Colour, parse_label_colours, require_label_colours
 from medssl.scans.contents import label_counts
 from medssl.scans.dicom import series_path
@@ -18,6 +18,7 @@ from medssl.scans.headers import read_header
 from medssl.scans.labels import read_label
 from medssl.scans.pictures import is_picture
 from medssl.scans.streams import require_whole
+from medssl.scans.structures import shared_structures
 
 _LABEL_SUFFIX = re.compile(r"[ ._-](seg|label|labels|mask|segmentation)$", re.IGNORECASE)
 
@@ -40,9 +41,9 @@ def build_datalist(
 
     A scan is a file (NIfTI, NRRD, MetaImage; in 2D also PNG, TIFF, BMP) or a sub-folder with DICOM files somewhere in
     it, of which one series is taken. A case is named after its file without the ending, or after its sub-folder. Its
-    label is the file of the same name, or with a suffix such as ``_seg``, ``_mask`` or ``-label``. Hidden files and
-    files of other kinds are ignored. A BIDS data set is read by its own rules (`medssl.data.bids`). Validation and test
-    cases are drawn from the labelled ones.
+    label is the file of the same name, or with a suffix such as ``_seg``, ``_mask`` or ``-label``; a DICOM SEG or
+    RTSTRUCT is ``CASE.dcm`` or the only file in a sub-folder. Hidden files and files of other kinds are ignored. A BIDS
+    data set is read by its own rules (`medssl.data.bids`). Validation and test cases are drawn from the labelled ones.
 
     Args:
         images: folder of the scans.
@@ -50,7 +51,8 @@ def build_datalist(
         name: name of the data set.
         modality: ``CT``, ``MR`` or ``image``; ``None``: ``image`` for pictures, ``CT`` for anything else.
         label_names: names of the values, as ``{1: "liver"}`` or ``"1=liver,2=spleen"``; ``None``: the values in the
-            labels become ``label_1``, ``label_2``, …
+            labels become ``label_1``, ``label_2``, …, and the structures that every DICOM SEG or RTSTRUCT has keep
+            their names.
         seed: seed of the draw of validation and test cases.
         num_validation: number of labelled cases, or of groups where there are any, that go to ``validation``.
         num_test: number of labelled cases or groups that go to ``test``.
@@ -75,13 +77,16 @@ def build_datalist(
         groups = {}
     if group is not None or not groups:
         groups = groups_of(cases, group)
+    if label_names is None and (structures := shared_structures(found.values())):
+        label_names = {0: "background", **dict(enumerate(structures, start=1))}
     colours = _colours(label_colours)
     chosen = hold_out(found, groups, seed, num_validation, num_test)
     held_out = {groups[case] for section in ("validation", "test") for case in chosen[section]}
     chosen["unlabeled"] = [case for case in cases.keys() - found.keys() if groups[case] not in held_out]
     sections = {section: _entries(sorted(chosen[section]), cases, found, groups) for section in SECTIONS}
     dims = _spatial_dims(cases.values())
-    names = _names(label_names, (_values(file, colours, dims) for file in found.values()), labels, dims)
+    values = (_values(file, colours, dims) for file in found.values())
+    names = _names(label_names, values, labels, dims)
     return Datalist(
         name, _modality(modality, cases.values()), names, sections, spatial_dims=dims, label_colours=colours
     )
@@ -120,15 +125,15 @@ def _scans_and_labels(images: Path, labels: Path | None) -> tuple[dict[str, Path
             f"{images} holds no scan: neither volumes ({', '.join(VOLUME_ENDINGS)}) nor folders of DICOM slices."
         )
     cases = _by_case(scans)
-    return cases, _match(cases, own_labels if is_mixed or labels is None else _volumes(labels, None))
+    return cases, _match(cases, own_labels if is_mixed or labels is None else _volumes(labels, None, STRUCTURE_ENDING))
 
 
-def _volumes(folder: Path, apart: Path | None) -> list[Path]:
-    """List the volume files and DICOM folders in a folder, except the folder ``apart``."""
+def _volumes(folder: Path, apart: Path | None, *endings: str) -> list[Path]:
+    """List the volume files and DICOM folders in a folder, except the folder ``apart``; files may have more endings."""
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; give the folder that holds the scans or labels.")
     items = sorted(item for item in folder.iterdir() if not item.name.startswith("."))
-    volumes = [item for item in items if item.is_file() and item.name.lower().endswith(VOLUME_ENDINGS)]
+    volumes = [item for item in items if item.is_file() and item.name.lower().endswith((*VOLUME_ENDINGS, *endings))]
     series = [item for item in items if item.is_dir() and (apart is None or item.resolve() != apart.resolve())]
     if not volumes and not series and any(item.is_file() for item in items):
         if all(item.suffix.lower() in (".jpg", ".jpeg") for item in items):

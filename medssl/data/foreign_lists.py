@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.data.names import case_of_file
+from medssl.scans.channels import image_files
 from medssl.scans.pictures import is_picture
 
 _SPLIT = "`nnUNetv2_convert_MSD_dataset` splits such files, and medssl reads the folder that it writes"
@@ -20,11 +21,11 @@ def native_content(path: Path, content: Mapping[str, Any], channel: str | None =
     Args:
         path: the JSON file.
         content: what it holds.
-        channel: name or number of the channel to take where there are several.
+        channel: name or number of the channel to take where there are several; ``None``: all.
 
     Raises:
-        ValueError: if there are several channels and none is chosen, a file is missing, or labels are not one value
-            each; names the file and what to do.
+        ValueError: if there is no such channel, several lie in one 4D file, a file is missing, or labels are not one
+            value each; names the file and what to do.
     """
     if isinstance(content.get("channel_names"), dict):
         return _nnunet(path, content, channel)
@@ -50,16 +51,16 @@ def _decathlon(path: Path, content: Mapping[str, Any], channel: str | None) -> d
             item = entry(listed)
             has_label = isinstance(item, dict) and "label" in item
             sections["unlabeled" if section == "test" and not has_label else section].append(item)
-    return {**content, **sections, "modality": _modality(channels, channel, sections["training"])}
+    named = _named(path, channels, channel)
+    return {**content, **sections, **named, "modality": _modality(channels, channel, sections["training"])}
 
 
-def _listed_image(path: Path, item: Mapping[str, Any], channels: Sequence[str], channel: str | None) -> str:
-    """Return the file of an entry: as it is listed or, as nnU-Net 1 names files, with the number of its channel."""
+def _listed_image(path: Path, item: Mapping[str, Any], channels: Sequence[str], channel: str | None) -> str | list[str]:
+    """Return the files of an entry: as it is listed or, as nnU-Net 1 names files, with the numbers of its channels."""
     image = item["image"]
-    number = _chosen(path, channels, channel) if len(channels) > 1 or channel is not None else 0
-    numbered = _numbered(image, number)
-    if not (path.parent / image).exists() and (path.parent / numbered).exists():
-        return numbered
+    numbered = [_numbered(image, number) for number in _chosen(path, channels, channel)]
+    if not (path.parent / image).exists() and all((path.parent / file).exists() for file in numbered):
+        return numbered if len(numbered) > 1 else numbered[0]
     if len(channels) > 1:
         listed = ", ".join(channels)
         raise ValueError(f"{path}: {image} holds {len(channels)} channels ({listed}) in one 4D file; {_SPLIT}.")
@@ -70,9 +71,9 @@ def _nnunet(path: Path, content: Mapping[str, Any], channel: str | None) -> dict
     channels, ending = _channels(path, content["channel_names"]), content.get("file_ending")
     if not isinstance(ending, str) or not ending.startswith("."):
         raise ValueError(f"{path}: 'file_ending' must be text such as '.nii.gz', not {ending!r}.")
-    number = _chosen(path, channels, channel)
-    find = _finder(path, number, len(channels), ending)
-    training = _explicit(path, content, number) or list(find("imagesTr", "labelsTr"))
+    numbers = _chosen(path, channels, channel)
+    find = _finder(path, numbers, len(channels), ending)
+    training = _explicit(path, content, numbers) or list(find("imagesTr", "labelsTr"))
     held_out = list(find("imagesTs", "labelsTs"))
     if not training and not held_out:
         raise ValueError(f"{path}: there is no scan in {path.parent / 'imagesTr'}, such as CASE_0000{ending}.")
@@ -84,15 +85,18 @@ def _nnunet(path: Path, content: Mapping[str, Any], channel: str | None) -> dict
         "training": training,
         "test": [item for item in held_out if "label" in item],
         "unlabeled": [item for item in held_out if "label" not in item],
+        **_named(path, channels, channel),
         **({"spatial_dims": content["spatial_dims"]} if "spatial_dims" in content else {}),
         **({"spatial_dims": 2} if is_picture(f"a{ending}") else {}),
     }
 
 
-def _finder(path: Path, number: int, count: int, ending: str) -> Callable[[str, str], Iterator[dict[str, str]]]:
+def _finder(
+    path: Path, numbers: Sequence[int], count: int, ending: str
+) -> Callable[[str, str], Iterator[dict[str, Any]]]:
     """Return what lists the cases of a folder of scans, each with its label if the other folder holds one."""
 
-    def find(images: str, labels: str) -> Iterator[dict[str, str]]:
+    def find(images: str, labels: str) -> Iterator[dict[str, Any]]:
         folder = path.parent / images
         suffixes = [f"_{index:04d}{ending}" for index in range(count)]
         files = {item.name for item in folder.glob(f"*{ending}") if not item.name.startswith(".")}
@@ -104,18 +108,19 @@ def _finder(path: Path, number: int, count: int, ending: str) -> Callable[[str, 
             is_labelled = label.exists()
             if images == "imagesTr" and not is_labelled:
                 raise ValueError(f"{path}: {label} is missing, the label of case '{case}'; add it or remove the scan.")
-            item = {"case": case, "image": f"{images}/{case}{suffixes[number]}"}
+            item = {"case": case, "image": [f"{images}/{case}{suffixes[number]}" for number in numbers]}
             yield {**item, "label": f"{labels}/{label.name}"} if is_labelled else item
 
     return find
 
 
-def _explicit(path: Path, content: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
+def _explicit(path: Path, content: Mapping[str, Any], numbers: Sequence[int]) -> list[dict[str, Any]]:
     """Return the cases that nnU-Net's optional key ``dataset`` lists with their files."""
     listed = content.get("dataset", {})
     try:
         return [
-            {"case": case, "image": files["images"][number], "label": files["label"]} for case, files in listed.items()
+            {"case": case, "image": [files["images"][number] for number in numbers], "label": files["label"]}
+            for case, files in listed.items()
         ]
     except (AttributeError, KeyError, IndexError, TypeError) as error:
         raise ValueError(
@@ -150,19 +155,26 @@ def _channels(path: Path, stored: Mapping[str, Any]) -> list[str]:
     raise ValueError(f'{path}: channels must be numbered from 0, as in {{"0": "T1", "1": "T2"}}, not {dict(stored)}.')
 
 
-def _chosen(path: Path, channels: Sequence[str], channel: str | None) -> int:
-    """Return the number of the chosen channel, or of the only one."""
-    if channel is None and len(channels) == 1:
-        return 0
+def _named(path: Path, channels: Sequence[str], channel: str | None) -> dict[str, list[str]]:
+    """Return the names of the channels where several are taken."""
+    taken = _chosen(path, channels, channel)
+    names = [channels[number] for number in taken]
+    if len(set(names)) < len(names):
+        names = [f"{name} {number}" for name, number in zip(names, taken, strict=True)]
+    return {"channels": names} if len(taken) > 1 else {}
+
+
+def _chosen(path: Path, channels: Sequence[str], channel: str | None) -> list[int]:
+    """Return the number of the chosen channel, or of all."""
+    if channel is None:
+        return list(range(len(channels)))
     known = {str(number): number for number in range(len(channels))} | {
         name.casefold(): number for number, name in enumerate(channels)
     }
-    if channel is not None and channel.casefold() in known:
-        return known[channel.casefold()]
-    wrong = f"has no channel '{channel}'" if channel is not None else "has several channels"
+    if channel.casefold() in known:
+        return [known[channel.casefold()]]
     raise ValueError(
-        f"{path} {wrong}: {', '.join(channels)}; choose one for a list of your own, as in `medssl datalist {path} "
-        f"--channel {channels[0]} --out list.json`."
+        f"{path} has no channel '{channel}' but {', '.join(channels)}; choose one of them, or none for all."
     )
 
 
@@ -172,11 +184,14 @@ def _numbered(image: str, number: int) -> str:
 
 
 def _modality(channels: Sequence[str], channel: str | None, entries: Sequence[Any]) -> str:
-    """Return CT for CT, else MR, whose scaling needs no unit, as nnU-Net takes its channels; image for pictures."""
-    if any(isinstance(item, dict) and is_picture(str(item.get("image"))) for item in entries[:1]):
+    """Return CT if all channels taken are, else MR; image for pictures.
+
+    The scaling of MR needs no unit, as nnU-Net takes all channels but CT.
+    """
+    if any(isinstance(item, dict) and is_picture(image_files(item.get("image", ""))[0]) for item in entries[:1]):
         return "image"
-    named = channels[int(channel)] if channel is not None and channel.isdecimal() else channel or channels[0]
-    return "CT" if named.upper() == "CT" else "MR"
+    named = channels if channel is None else [channels[int(channel)] if channel.isdecimal() else channel]
+    return "CT" if all(name.upper() == "CT" for name in named) else "MR"
 
 
 def _list(path: Path, content: Mapping[str, Any], section: str) -> list[Any]:

@@ -12,6 +12,8 @@ from medssl.scans.pictures import PICTURE_ENDINGS
 from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS
 
 VOLUME_ENDINGS = (*sorted(NIFTI_ENDINGS, key=len, reverse=True), *ITK_ENDINGS, *PICTURE_ENDINGS)
+# Of a DICOM SEG or RTSTRUCT; scans are folders of slices, whose names say nothing.
+STRUCTURE_ENDING = ".dcm"
 # A case becomes a file name: no separators, no leading dot or dash, nothing that a shell reads.
 _CASE = re.compile(r"\w[\w .,()+=@-]{0,126}[\w)+=@-]|\w")
 
@@ -78,6 +80,6 @@ def case_of_file(path: str | os.PathLike[str]) -> str:
         ('liver_1.2', 'patient.7')
     """
     name = composed(Path(path).name)
-    endings = () if Path(path).is_dir() else VOLUME_ENDINGS
+    endings = () if Path(path).is_dir() else (*VOLUME_ENDINGS, STRUCTURE_ENDING)
     ending = next((ending for ending in endings if name.lower().endswith(ending)), "")
     return name[: len(name) - len(ending)]

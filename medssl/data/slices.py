@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -12,7 +13,10 @@ from monai.transforms import Orientation
 from medssl.data.datalist import SECTIONS, Datalist, write_datalist
 from medssl.data.splits import group_of
 from medssl.files import require_empty_folder, staging_folder
+from medssl.scans.channels import image_files
 from medssl.scans.loading import VerifiedLoadImage
+from medssl.scans.structure_loading import load_structures
+from medssl.scans.structures import names_as_text, structure_path
 
 LIST = "datalist.json"
 
@@ -42,40 +46,54 @@ def cut_slices(datalist: Datalist, output_dir: str | os.PathLike[str], axis: int
     require_empty_folder(output, "slices")
     with staging_folder(output, last=LIST) as staging:
         sections = {
-            name: tuple(entry for case in datalist.sections.get(name, ()) for entry in _cut(case, staging, axis))
+            name: tuple(
+                entry
+                for case in datalist.sections.get(name, ())
+                for entry in _cut(case, staging, axis, datalist.labels)
+            )
             for name in SECTIONS
         }
         write_datalist(replace(datalist, sections=sections, path=None, spatial_dims=2), staging / LIST)
     return output / LIST
 
 
-def _cut(case: Mapping[str, str], folder: Path, axis: int) -> Iterator[dict[str, str]]:
+def _cut(case: Mapping[str, Any], folder: Path, axis: int, names: Mapping[int, str]) -> Iterator[dict[str, Any]]:
     """Write the slices of a case and yield their entries in the data list."""
-    volumes = {key: _in_ras(case[key], key == "label") for key in ("image", "label") if key in case}
-    (image, spacing), *labels = volumes.values()
-    for label, _ in labels:
-        if label.shape != image.shape:
+    volumes = {"image": [_in_ras(file, case, False, names) for file in image_files(case["image"])]}
+    volumes |= {"label": [_in_ras(case["label"], case, True, names)]} if "label" in case else {}
+    channels = [volume for volume, _ in volumes["image"]]
+    (image, *_), spacing = channels, volumes["image"][0][1]
+    for volume, _ in [*volumes["image"], *volumes.get("label", [])]:
+        if volume.shape != image.shape:
             raise ValueError(
-                f"{case['label']} has {label.shape} voxels where the image has {image.shape}; run `medssl check`."
+                f"Case {case['case']}: its label or a channel has {volume.shape} voxels where the image has "
+                f"{image.shape}; run `medssl check`."
             )
     in_plane = np.delete(spacing, axis)
     digits = len(str(image.shape[axis] - 1))
     for index in range(image.shape[axis]):
-        if image.take(index, axis).min() == image.take(index, axis).max():
+        if any(np.ptp(channel.take(index, axis)) == 0 for channel in channels):
             continue
         name = f"{case['case']}_{'xyz'[axis]}{index:0{digits}d}"
         position = f"{(index + 0.5) / image.shape[axis]:.4f}"
         entry = {"case": name, "group": group_of(case), "position": position}
-        for key, (volume, _) in volumes.items():
-            path = folder / f"{key}s" / f"{name}.nii.gz"
-            path.parent.mkdir(exist_ok=True)
-            _save(volume.take(index, axis), in_plane, path)
-            entry[key] = str(path)
+        for key, parts in volumes.items():
+            stems = [name] if len(parts) == 1 else [f"{name}_{channel:04d}" for channel in range(len(parts))]
+            paths = [folder / f"{key}s" / f"{stem}.nii.gz" for stem in stems]
+            paths[0].parent.mkdir(exist_ok=True)
+            for (volume, _), path in zip(parts, paths, strict=True):
+                _save(volume.take(index, axis), in_plane, path)
+            entry[key] = [str(path) for path in paths] if len(paths) > 1 else str(paths[0])
         yield entry
 
 
-def _in_ras(path: str, is_label: bool) -> tuple[np.ndarray, np.ndarray]:
-    volume = VerifiedLoadImage(dtype=None, ensure_channel_first=True, is_label=is_label)(path)
+def _in_ras(
+    file: str, case: Mapping[str, Any], is_label: bool, names: Mapping[int, str]
+) -> tuple[np.ndarray, np.ndarray]:
+    if is_label and structure_path(file) is not None:
+        volume = load_structures(file, image_files(case["image"])[0], names_as_text(names))
+    else:
+        volume = VerifiedLoadImage(dtype=None, ensure_channel_first=True, is_label=is_label)(file)
     volume = Orientation(axcodes="RAS", labels=None)(volume)
     return volume[0].numpy(), nib.affines.voxel_sizes(np.asarray(volume.affine, float))
 

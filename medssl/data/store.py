@@ -17,6 +17,7 @@ from monai.data import Dataset
 
 from medssl.data.volumes import FORMAT, StoredVolume, is_undamaged, map_volume, read_record
 from medssl.files import file_sha256, write_json
+from medssl.scans.channels import ImagePath, image_files
 from medssl.scans.dicom import dicom_series
 from medssl.scans.readers import is_series
 
@@ -156,26 +157,36 @@ def case_key(source_sha256: str, preprocessing: str) -> str:
     return hashlib.sha256(f"{FORMAT} {source_sha256} {preprocessing}".encode()).hexdigest()
 
 
-def describe_source(path: Path) -> dict[str, Any]:
-    """Return the ``name``, ``sha256``, ``bytes`` and time of change of a scan: a file or a DICOM series.
+def describe_source(image: ImagePath | Sequence[ImagePath]) -> dict[str, Any]:
+    """Return the ``name``, ``sha256``, ``bytes`` and time of change of a scan: a file, a DICOM series, or channels.
 
     The detached data of a ``.nhdr`` or ``.mhd`` header count too.
 
     Raises:
         OSError: if a file cannot be read.
     """
-    hashes = [file_sha256(file) for file in _source_files(path)]
+    hashes = [file_sha256(file) for file in _source_files(image)]
     joined = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    return {"name": path.name, "sha256": joined, **source_stamp(path)}
+    name = " + ".join(Path(file).name for file in image_files(image))
+    return {"name": name, "sha256": joined, **source_stamp(image)}
 
 
-def source_stamp(path: Path) -> dict[str, int]:
+def source_stamp(image: ImagePath | Sequence[ImagePath]) -> dict[str, int]:
     """Return the ``bytes`` and the latest time of change of a scan, a cheap sign that it was left alone."""
-    stats = [file.stat() for file in _source_files(path)]
+    stats = [file.stat() for file in _source_files(image)]
     return {"bytes": sum(s.st_size for s in stats), "changed_ns": max((s.st_mtime_ns for s in stats), default=0)}
 
 
-def _source_files(path: Path) -> list[Path]:
+def has_source(image: ImagePath | Sequence[ImagePath]) -> bool:
+    """Tell whether all files of a scan are at hand."""
+    return all(Path(file).exists() for file in image_files(image))
+
+
+def _source_files(image: ImagePath | Sequence[ImagePath]) -> list[Path]:
+    return [file for path in image_files(image) for file in _files_of(Path(path))]
+
+
+def _files_of(path: Path) -> list[Path]:
     if path.is_dir():
         return sorted(file for file in path.rglob("*") if file.is_file())
     if is_series(path):
@@ -196,14 +207,14 @@ def _volumes(store: Path) -> Iterator[StoredVolume]:
 
 
 def _usable(store: Path, case: Mapping[str, str], key: str) -> StoredVolume:
-    folder, image = volume_folder(store, case["case"], key), Path(case["image"])
+    folder, image = volume_folder(store, case["case"], key), case["image"]
     volume = read_record(folder)
     if volume is None or volume.key != key:
         raise ValueError(f"{folder}, which {store / MANIFEST} lists, is missing; run `medssl prepare` again.")
     map_volume(folder, volume)
-    if image.exists() and source_stamp(image) != {name: volume.source[name] for name in ("bytes", "changed_ns")}:
+    if has_source(image) and source_stamp(image) != {name: volume.source[name] for name in ("bytes", "changed_ns")}:
         raise ValueError(
-            f"{image} is not the file that {folder} was made of, or was changed since; run `medssl prepare` again, "
-            "which keeps what is unchanged."
+            f"{image_files(image)[0]} is not the file that {folder} was made of, or was changed since; run "
+            "`medssl prepare` again, which keeps what is unchanged."
         )
     return volume

@@ -19,8 +19,9 @@ class WriteRows:
     """Handler for an evaluator that writes one row per case and class, on the grid of each case's label.
 
     Every batch holds one case with the keys ``case``, ``image`` (preprocessed), ``label``, the path of its reference,
-    ``label_colours`` where it is a colour mask, and perhaps ``group``, which the rows repeat; the output holds the
-    predicted label map ``pred`` on the grid of the scan. Distances are in mm, for pictures in pixels. The rows are
+    what reading it needs (``label_colours``, ``label_scan``, ``label_names``; see
+    `medssl.data.datalist.load_section`), and perhaps ``group``, which the rows repeat; the output holds the predicted
+    label map ``pred`` on the grid of the scan. Distances are in mm, for pictures in pixels. The rows are
     written together when all cases are done, and beside them one slice of the best, the middle and the worst case, for
     the pictures of a report.
 
@@ -61,7 +62,8 @@ class WriteRows:
             ValueError: naming the case, if prediction and label have different grids.
         """
         for sample, output in zip(engine.state.batch, engine.state.output, strict=True):
-            label = load_label(sample["label"], sample.get("label_colours"))
+            place = {"scan": sample.get("label_scan"), "names": sample.get("label_names")}
+            label = load_label(sample["label"], sample.get("label_colours"), **place)
             # A label may store the same voxels in another axis order than its scan.
             prediction = Orientation("".join(nibabel.aff2axcodes(label.affine)), labels=None)(output["pred"])
             if prediction.shape != label.shape or not np.allclose(prediction.affine, label.affine, atol=1e-2):

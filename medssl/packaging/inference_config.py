@@ -12,7 +12,7 @@ from torch import nn
 from medssl.packaging.sources import source_bundles
 
 # Settings of the template that have a default there, but follow the run where it sets them.
-_RUN_DECIDES = ("overlap", "window_mode", "growth_stride")
+_RUN_DECIDES = ("overlap", "window_mode", "growth_stride", "channel_names")
 
 
 def inference_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def bundle_metadata(
     strides: Sequence[int],
     channels: tuple[int, int],
     spatial_dims: int,
+    channel_names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the metadata of a packed bundle, in the schema of 2024-07-25.
 
@@ -46,20 +47,23 @@ def bundle_metadata(
         strides: voxels of the image per cell of each level; sizes are multiples of twice the last.
         channels: input and output channels of the network.
         spatial_dims: 2 or 3.
+        channel_names: of the input, where a scan is several files.
     """
     versions = library_versions()
     modality = record["datalist"]["modality"]
     shape = [f"{2 * strides[-1]}*n"] * spatial_dims
     image = {
         "type": "image",
-        "format": "RGB" if channels[0] == 3 else _FORMATS.get(modality, "magnitude"),
+        "format": "RGB" if channels[0] == 3 and not channel_names else _FORMATS.get(modality, "magnitude"),
         "modality": modality,
         "num_channels": channels[0],
         "spatial_shape": shape,
         "dtype": "float32",
         "value_range": [0, 1],
         "is_patch_data": True,
-        "channel_def": {str(channel): name for channel, name in enumerate(_CHANNELS.get(channels[0], ["image"]))},
+        "channel_def": {
+            str(channel): name for channel, name in enumerate(channel_names or _CHANNELS.get(channels[0], ["image"]))
+        },
     }
     network_io: dict[str, Any] = {
         "inputs": {"image": image},

@@ -117,7 +117,8 @@ def _write_bundle(bundle: Path, run: Path, record: dict[str, Any]) -> None:
     template = _read_json(source / "configs" / "metadata.json")
     strides = _strides(network, config)
     channels = (config["in_channels"], _output_channels(network, config, 2 * strides[-1]))
-    metadata = bundle_metadata(template, bundle.name, record, labels, strides, channels, config["spatial_dims"])
+    of_network = (strides, channels, config["spatial_dims"], config.get("channel_names", ()))
+    metadata = bundle_metadata(template, bundle.name, record, labels, *of_network)
     write_json(bundle / "configs" / "metadata.json", metadata)
     record = without_local_paths(record)
     sha256 = {name: file_sha256(bundle / "models" / name) for name in ("model.pt", "model.ts")}

@@ -50,7 +50,12 @@ def datalist_record(path: str | os.PathLike[str]) -> dict[str, Any]:
         "modality": content.get("modality"),
         "spatial_dims": content.get("spatial_dims", 3),
         "labels": content.get("labels", {}),
-        "counts": {section: len(cases) for section, cases in content.items() if isinstance(cases, list)},
+        "counts": {
+            section: len(cases)
+            for section, cases in content.items()
+            if isinstance(cases, list) and section != "channels"
+        },
+        **({"channels": content["channels"]} if isinstance(content.get("channels"), list) else {}),
         **({"licence": licence} if licence else {}),
     }
 

@@ -226,11 +226,23 @@ def _slices(file: Path, header: pydicom.Dataset) -> Iterator[DicomSlice]:
     # Before anything is allocated for what a damaged number promises.
     if min(count, *size) < 1 or count * size[0] * size[1] > most:
         raise ValueError(f"its header says {count} frames of {size[0]} x {size[1]}, which it cannot hold")
+    yield from frame_slices(str(file), header, count)
+
+
+def frame_slices(file: str, header: pydicom.Dataset, count: int) -> Iterator[DicomSlice]:
+    """Yield what the header of a file says of each of its frames.
+
+    Args:
+        file: its name.
+        header: its dataset.
+        count: number of frames.
+    """
+    size = (int(header.Columns), int(header.Rows))
     shared = _group(header.get("SharedFunctionalGroupsSequence"))
     frames = header.get("PerFrameFunctionalGroupsSequence") or []
     for index in range(count):
         layers = [header, *shared, *(_group(frames[index : index + 1]) if frames else [])]
-        yield _slice(str(file), index, size, layers)
+        yield _slice(file, index, size, layers)
 
 
 def _group(sequence: Any) -> list[pydicom.Dataset]:

@@ -1,7 +1,9 @@
 """The scans at a path that a user gives."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from medssl.scans.dicom import series_path
 from medssl.scans.pictures import PICTURE_ENDINGS
@@ -11,19 +13,23 @@ _INDEX = ("DICOMDIR", "DIRFILE")
 _VOLUMES = (*NIFTI_ENDINGS, *ITK_ENDINGS, *PICTURE_ENDINGS)
 
 
-def input_cases(path: str | os.PathLike[str], series: str = "") -> list[dict[str, str]]:
+def input_cases(path: str | os.PathLike[str], series: str = "", channels: Sequence[str] = ()) -> list[dict[str, Any]]:
     """List every scan at a path as ``{"case", "image"}``.
 
     A file is one scan. A folder of volumes (NIfTI, NRRD, MetaImage) or pictures (PNG, TIFF, BMP) holds one scan per
-    file; any other folder with files in it is one DICOM series, and a folder of folders holds one in each.
+    file; any other folder with files in it is one DICOM series, and a folder of folders holds one in each. A scan of
+    several channels is one file for each, with their numbers as nnU-Net writes them (``CASE_0000``, ``CASE_0001``, …)
+    or their names (``CASE_T1``, ``CASE_T2``, …); the path is a folder of such scans or the first file of one.
 
     Args:
         path: file of a scan, folder of volumes or pictures, folder of a DICOM series, or folder of such folders.
         series: UID, number or a part of the description of the DICOM series to take from a folder with several; empty:
             the one with most slices.
+        channels: names of the channels where a scan is several files.
 
     Raises:
-        ValueError: if a folder of DICOM files has no such series, or two files differ in nothing but their ending.
+        ValueError: if a channel of a scan is missing, a folder of DICOM files has no such series, or two files differ
+            in nothing but their ending.
         FileNotFoundError: if the path does not exist or holds no scan: inference without a scan is an error, not a
             success without output.
 
@@ -39,6 +45,8 @@ def input_cases(path: str | os.PathLike[str], series: str = "") -> list[dict[str
     source = Path(path)
     if not source.exists():
         raise FileNotFoundError(f"There is no scan at {source}.")
+    if len(channels) > 1:
+        return _of_channels(source, channels)
     if source.is_file():
         return [_case(source)]
     files = sorted(item for item in source.iterdir() if item.is_file() and not item.name.startswith("."))
@@ -55,8 +63,35 @@ def input_cases(path: str | os.PathLike[str], series: str = "") -> list[dict[str
     )
 
 
-def _unique(cases: list[dict[str, str]]) -> list[dict[str, str]]:
-    named: dict[str, str] = {}
+def _of_channels(source: Path, channels: Sequence[str]) -> list[dict[str, Any]]:
+    folder = source.parent if source.is_file() else source
+    files = sorted(item for item in folder.iterdir() if item.is_file() and not item.name.startswith("."))
+    stems = {_case(item)["case"].casefold(): item for item in files if item.name.lower().endswith(_VOLUMES)}
+    suffixes = [[f"_{index:04d}", f"_{name.casefold()}"] for index, name in enumerate(channels)]
+    cases = []
+    for stem, file in stems.items():
+        kind = next((kind for kind in (0, 1) if stem.endswith(suffixes[0][kind])), None)
+        if kind is None or (source.is_file() and file != source):
+            continue
+        start = stem.removesuffix(suffixes[0][kind])
+        found = [stems.get(start + suffix[kind]) for suffix in suffixes]
+        if None in found:
+            missing = found.index(None)
+            raise ValueError(
+                f"{file} has no channel {channels[missing]} beside it; name its file as the first one with "
+                f"{suffixes[missing][kind]}."
+            )
+        cases.append({"case": _case(file)["case"][: len(start)], "image": [str(item.absolute()) for item in found]})
+    if not cases:
+        raise FileNotFoundError(
+            f"{source} holds no scan of the channels {', '.join(channels)}; name the files of a scan CASE_0000, "
+            f"CASE_0001, … or CASE_{channels[0]}, CASE_{channels[1]}, …"
+        )
+    return _unique(cases)
+
+
+def _unique(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    named: dict[str, Any] = {}
     for case in cases:
         other = named.setdefault(case["case"].casefold(), case["image"])
         if other != case["image"]:

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 from monai.data import ImageReader, MetaTensor
 from monai.transforms import LoadImage, LoadImaged
-from monai.utils import ensure_tuple
+from monai.utils import MetaKeys, ensure_tuple
 from torch import Tensor
 
+from medssl.scans.channels import grid_problems, image_files
 from medssl.scans.contents import image_problems, whole_number_problems
-from medssl.scans.geometry import pair_problems
+from medssl.scans.geometry import Problem, pair_problems
 from medssl.scans.headers import VolumeHeader
 from medssl.scans.integrity import has_error, verified_header
 from medssl.scans.memory import ScanTooLargeError, naming_memory
@@ -26,6 +27,8 @@ from medssl.scans.nifti import LoadedNifti
 from medssl.scans.pictures import PICTURE_ENDINGS
 from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS, is_series
 from medssl.scans.streams import require_whole
+from medssl.scans.structure_loading import load_structures
+from medssl.scans.structures import structure_path
 
 _KEPT = (torch.int8, torch.uint8, torch.int16, torch.int32)
 
@@ -146,6 +149,9 @@ def _in_kept_type(volume: Tensor) -> Tensor:
 class VerifiedLoadImaged(LoadImaged):
     """Load and verify the volumes of a sample, each with `VerifiedLoadImage`, and require one grid for all.
 
+    A list of files is a scan with as many channels, which come first. A DICOM SEG or RTSTRUCT as a label is put on the
+    grid of its scan (`medssl.scans.structure_labels`) with the ``label_names`` of the sample.
+
     Args:
         keys: keys of the paths in the sample.
         reader: one of MONAI's own readers to use instead.
@@ -200,16 +206,49 @@ class VerifiedLoadImaged(LoadImaged):
         headers: list[VolumeHeader] = []
         for key, meta_key, postfix in self.key_iterator(sample, self.meta_keys, self.meta_key_postfix):
             path, loader = sample[key], self._label_loader if key in self.label_keys else self._loader
-            loaded = loader(path, reader)
+            if isinstance(path, list | tuple):
+                loaded = self._channels(path, reader)
+            elif key in self.label_keys and structure_path(path) is not None:
+                loaded = self._structures(path, headers[0].path if headers else None, sample.get("label_names"))
+            else:
+                loaded = loader(path, reader)
             volume, *rest = (loaded,) if loader.image_only else loaded
             if "case" in sample and isinstance(volume, MetaTensor):
                 # Whoever saves what was made of the volume names it by its case.
                 volume.meta["case"] = sample["case"]
-            headers.append(_header(path, volume, loader.ensure_channel_first))
+            is_channel_first = loader.ensure_channel_first or isinstance(path, list | tuple)
+            headers.append(_header(image_files(path)[0], volume, is_channel_first))
             if headers[1:]:
                 _join_grid(headers[0], headers[-1], volume)
             sample |= {key: volume, **{meta_key or f"{key}_{postfix}": meta for meta in rest}}
         return sample
+
+    def _channels(self, paths: Sequence[Any], reader: ImageReader | None) -> Any:
+        """Load a scan of several files, channels first whatever the loader's setting."""
+        several = [self._loader(path, reader) for path in paths]
+        volumes = several if self._loader.image_only else [volume for volume, _ in several]
+        volumes = volumes if self._loader.ensure_channel_first else [volume[None] for volume in volumes]
+        headers = [_header(path, volume, True) for path, volume in zip(paths, volumes, strict=True)]
+        for header, volume in zip(headers, volumes, strict=True):
+            for problem in [*grid_problems(headers[0], header), *_several(volume)]:
+                raise ValueError(f"{header.path} cannot be used: {problem.text}")
+        together = MetaTensor(torch.cat([torch.as_tensor(volume) for volume in volumes]), meta=dict(volumes[0].meta))
+        together.affine = volumes[0].affine
+        # For MONAI's `EnsureChannelFirstd`, which may follow.
+        together.meta[MetaKeys.ORIGINAL_CHANNEL_DIM] = 0
+        return together if self._loader.image_only else (together, dict(together.meta))
+
+    def _structures(self, path: Any, scan: Path | None, names: str | None) -> Any:
+        label = load_structures(path, scan, names)
+        label = label if self._loader.dtype is None else label.to(torch.float32)
+        label = label if self._loader.ensure_channel_first else label[0]
+        return label if self._loader.image_only else (label, dict(label.meta))
+
+
+def _several(volume: Tensor) -> list[Problem]:
+    if len(volume) == 1:
+        return []
+    return [Problem("error", f"it has {len(volume)} channels itself; list one file for each channel.")]
 
 
 def _header(path: Any, volume: Tensor, is_channel_first: bool) -> VolumeHeader:

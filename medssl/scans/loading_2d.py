@@ -12,11 +12,14 @@ from monai.transforms import LoadImaged
 from monai.utils import MetaKeys
 from torch import Tensor
 
+from medssl.scans.channels import image_files
 from medssl.scans.colours import parse_label_colours
 from medssl.scans.contents import channel_problems
 from medssl.scans.labels import read_label
 from medssl.scans.loading import VerifiedLoadImage, quiet_readers
 from medssl.scans.pictures import PICTURE_AFFINE, is_picture
+from medssl.scans.structure_loading import load_structures
+from medssl.scans.structures import structure_path
 
 
 class LoadImages2Dd(LoadImaged):
@@ -81,11 +84,13 @@ class LoadImages2Dd(LoadImaged):
             sample[key] = load_label(path, colours, 2) if key == self.label_key else self._image(path, reader)
             if "case" in sample:
                 sample[key].meta["case"] = sample["case"]
-            shapes[key] = (path, tuple(sample[key].shape[1:]))
+            shapes[key] = (image_files(path)[0], tuple(sample[key].shape[1:]))
         _require_one_size(shapes)
         return sample
 
     def _image(self, path: Any, reader: Any) -> Tensor:
+        if isinstance(path, list | tuple):
+            return self._channels(path, reader)
         image = _in_plane(self._loader(path, reader))
         for problem in channel_problems(image.movedim(0, -1).numpy(), self.in_channels, 2):
             raise ValueError(f"{path} cannot be used: {problem.text}")
@@ -93,18 +98,37 @@ class LoadImages2Dd(LoadImaged):
             return image
         return image[:1] if self.in_channels == 1 else image.expand(self.in_channels, -1, -1).contiguous()
 
+    def _channels(self, paths: Any, reader: Any) -> Tensor:
+        """Load an image of several files, one for each channel."""
+        images = [_in_plane(self._loader(path, reader)) for path in paths]
+        _require_one_size({path: (path, tuple(image.shape[1:])) for path, image in zip(paths, images, strict=True)})
+        several = next((path for path, image in zip(paths, images, strict=True) if len(image) > 1), None)
+        if several is not None:
+            raise ValueError(f"{several} cannot be used: it has several channels itself; list one file for each.")
+        if len(images) != self.in_channels:
+            raise ValueError(f"{paths[0]} is one of {len(images)} channels, but in_channels is {self.in_channels}.")
+        together = MetaTensor(torch.cat([torch.as_tensor(image) for image in images]), meta=dict(images[0].meta))
+        together.affine = images[0].affine
+        return together
 
-def load_label(path: Any, colours: str | None = None, spatial_dims: int | None = None) -> MetaTensor:
+
+def load_label(
+    path: Any, colours: str | None = None, spatial_dims: int | None = None, scan: Any = None, names: str | None = None
+) -> MetaTensor:
     """Load the label map of a file with its affine, float32 of shape ``(1, *spatial)``.
 
     Args:
         path: file of the label.
         colours: colours of the label values as text (`medssl.scans.colours.format_label_colours`), for colour masks.
         spatial_dims: required number of spatial axes, 2 or 3; ``None``: either.
+        scan: what a DICOM SEG or RTSTRUCT belongs to.
+        names: of the label values of a DICOM SEG or RTSTRUCT, as text (`medssl.scans.structures.names_as_text`).
 
     Raises:
         ValueError: if it cannot be read; the message names the file.
     """
+    if structure_path(path) is not None:
+        return load_structures(path, scan, names).to(torch.float32)
     if not is_picture(path):
         load = VerifiedLoadImage(ensure_channel_first=True, spatial_dims=spatial_dims, is_label=True)
         return _in_plane(load(path))
@@ -130,6 +154,6 @@ def _require_one_size(shapes: Mapping[Hashable, tuple[Any, tuple[int, ...]]]) ->
     for path, other in others:
         if other != size:
             raise ValueError(
-                f"{path} has {other[0]} x {other[1]} pixels, but {first} has {size[0]} x {size[1]}; give a mask of the "
-                "size of its image."
+                f"{path} has {other[0]} x {other[1]} pixels, but {first} has {size[0]} x {size[1]}; give a mask or a "
+                "channel of the size of its image."
             )

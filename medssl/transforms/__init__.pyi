@@ -1,6 +1,7 @@
 from .aligned import RandAlignedPatchesd as RandAlignedPatchesd
 from .aligned import RandGeometry as RandGeometry
 from .aligned import cut_regions as cut_regions
+from .anatomy import anatomy_codes as anatomy_codes
 from .anatomy import anatomy_color as anatomy_color
 from .anatomy import anatomy_term as anatomy_term
 from .body_contrast import BodyContrastd as BodyContrastd
@@ -12,6 +13,9 @@ from .crops import RandResizedCropsd as RandResizedCropsd
 from .crops import RandViewFlipsd as RandViewFlipsd
 from .crops import cut_view as cut_view
 from .crops import with_views as with_views
+from .dicom_segmentation import DicomSegmentationWriter as DicomSegmentationWriter
+from .dicom_segmentation import SaveImageDicomSegmentationd as SaveImageDicomSegmentationd
+from .dicom_segmentation import write_dicom_segmentation as write_dicom_segmentation
 from .foreground import Above as Above
 from .foreground import BodyMaskd as BodyMaskd
 from .foreground import CropBodyd as CropBodyd

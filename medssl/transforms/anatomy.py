@@ -3,6 +3,8 @@
 import colorsys
 
 _CATEGORY = "SCT^123037004^Anatomical Structure"
+# Code, scheme and meaning, in the order of DICOM.
+Code = tuple[str, str, str]
 _SIDES = {"right": "SCT^24028007^Right", "left": "SCT^7771000^Left"}
 
 # Colours (0-255) of 3D Slicer's GenericAnatomyColors table; SNOMED CT codes and meanings of its terminologies.
@@ -59,6 +61,30 @@ def anatomy_color(name: str, label: int) -> tuple[float, float, float]:
         red, green, blue = _ANATOMY[structure][0]
         return red / 255, green / 255, blue / 255
     return colorsys.hsv_to_rgb(label * 0.618034 % 1.0, 0.6, 0.9)
+
+
+def anatomy_codes(name: str) -> tuple[Code, Code, Code | None]:
+    """Return category, type and side of a structure, each as code, scheme and meaning (SNOMED CT).
+
+    The type of a structure that is not known is "Anatomical Structure".
+
+    Args:
+        name: name of the structure, in upper or lower case; a side may come before or after it.
+
+    Example:
+        >>> anatomy_codes("left kidney")[1:]
+        (('64033007', 'SCT', 'Kidney'), ('7771000', 'SCT', 'Left'))
+        >>> anatomy_codes("lesion")[1:]
+        (('123037004', 'SCT', 'Anatomical Structure'), None)
+    """
+    structure, side = _structure(name)
+    known = _ANATOMY[structure][1] if structure in _ANATOMY else _CATEGORY
+    return _code(_CATEGORY), _code(known), _code(_SIDES[side]) if side and structure in _ANATOMY else None
+
+
+def _code(entry: str) -> Code:
+    scheme, value, meaning = entry.split("^")
+    return value, scheme, meaning
 
 
 def anatomy_term(name: str) -> str | None:

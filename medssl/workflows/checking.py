@@ -5,7 +5,7 @@ from pathlib import Path
 
 from medssl.data.checking import check_datalist
 from medssl.data.datalist import SECTIONS, read_datalist
-from medssl.workflows.recipes import find_recipe, merge
+from medssl.workflows.recipes import channel_settings, find_recipe, merge
 
 
 def check_report(datalist: Path, data: Sequence[str] = ()) -> tuple[list[str], int]:
@@ -22,7 +22,7 @@ def check_report(datalist: Path, data: Sequence[str] = ()) -> tuple[list[str], i
     cases = [(section, entry["case"]) for section in SECTIONS for entry in listed.sections[section]]
     if not cases:
         raise ValueError(f"{datalist} lists no cases; add scans to training, validation, test or unlabeled.")
-    sizes = merge([find_recipe("data", name) for name in data], {}) if data else {}
+    sizes = merge([find_recipe("data", name) for name in data], channel_settings(listed)) if data else {}
     findings = check_datalist(datalist, sizes.get("patch_size"), sizes.get("spacing"), sizes.get("in_channels"))
     lines = []
     for section, case in cases:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medssl.data.datalist import load_section
-from medssl.workflows.recipes import find_recipe, merge
+from medssl.data.datalist import load_section, read_datalist
+from medssl.workflows.recipes import channel_settings, find_recipe, merge
 
 
 @dataclass
@@ -49,7 +49,7 @@ def prepare(
         OSError: if the disk has too little space.
     """
     recipe = [find_recipe("pretrain/configs", "train"), *(find_recipe("data", name) for name in data)]
-    config = merge(recipe, {}, overrides)
+    config = merge(recipe, channel_settings(read_datalist(datalist)), overrides)
     if config["sections"] is None:
         raise ValueError("There is nothing to prepare: this data recipe makes its volumes itself.")
     cases = load_section(datalist, sections or config["sections"])

@@ -21,6 +21,7 @@ from medssl.data.store import (
     case_folder,
     case_key,
     describe_source,
+    has_source,
     preprocessing_sha256,
     source_stamp,
     write_manifest,
@@ -28,6 +29,7 @@ from medssl.data.store import (
 from medssl.data.volumes import RECORD, is_undamaged, read_record, write_volume
 from medssl.files import STAGING, staging_folder, sweep_temporary, write_json
 from medssl.runs.ranks import num_ranks, rank
+from medssl.scans.channels import image_files
 from medssl.scans.headers import read_header
 from medssl.workflows.preprocessing import STEPS, preprocessing_of, preprocessing_transform
 
@@ -98,7 +100,7 @@ def _prepare_all(pool: Executor | None, job: _Job, cases: Sequence[Mapping[str, 
 
 def _prepare_case(job: _Job, entry: Mapping[str, str]) -> tuple[str, str]:
     """What became of a case, and its problem if it failed."""
-    folder, image = case_folder(job.store, entry["case"]), Path(entry["image"])
+    folder, image = case_folder(job.store, entry["case"]), entry["image"]
     try:
         with _claimed(folder / _LOCK, job.wait) as mine:
             if not mine:
@@ -127,10 +129,10 @@ def _is_kept(job: _Job, folder: Path, source: Mapping[str, Any]) -> bool:
     return True
 
 
-def _make(job: _Job, folder: Path, image: Path, identity: Mapping[str, Any]) -> None:
+def _make(job: _Job, folder: Path, image: str | list[str], identity: Mapping[str, Any]) -> None:
     name = identity["key"][:16]
     with staging_folder(folder, last=name) as staging:
-        sample = preprocessing_transform(job.config)({"case": identity["case"], "image": str(image)})
+        sample = preprocessing_transform(job.config)({"case": identity["case"], "image": image})
         image, regions = sample["image"], sample.get("regions")
         write_volume(staging / name, image, sample["foreground"], image.affine, identity, regions)
         for former in folder.glob("*/"):
@@ -170,11 +172,12 @@ def _missing_bytes(job: _Job, spacing: Sequence[float] | None, entry: Mapping[st
     if any(record is not None and record.preprocessing == job.preprocessing for record in records):
         return 0
     try:
-        header = read_header(entry["image"])
+        files = image_files(entry["image"])
+        header = read_header(files[0])
     except (ValueError, OSError):
         # It fails, with a message, when its turn comes.
         return 0
-    voxels = np.prod(header.shape[:3], dtype=float)
+    voxels = len(files) * np.prod(header.shape[:3], dtype=float)
     if spacing is not None:
         voxels *= np.prod(header.spacing) / np.prod(spacing)
     has_regions = "Superpixelsd" in str(job.config["foreground_transforms"])
@@ -218,7 +221,7 @@ def _one_thread() -> None:
 
 
 def _default_processes(cases: Sequence[Mapping[str, str]]) -> int:
-    total = sum(source_stamp(Path(case["image"]))["bytes"] for case in cases if Path(case["image"]).exists())
+    total = sum(source_stamp(case["image"])["bytes"] for case in cases if has_source(case["image"]))
     if total < _FEW_BYTES:
         return 1
     return max((os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)

@@ -17,6 +17,8 @@ from medssl.workflows.config_files import change_setting, has_setting, merge_fil
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
 
+    from medssl.data.datalist import Datalist
+
 _EXTENDS = "extends"
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
@@ -113,6 +115,13 @@ def merge(
             raise ValueError(f"The recipe has no setting {parent or name!r}{hint}")
         change_setting(config, key, value)
     return config
+
+
+def channel_settings(datalist: Datalist) -> dict[str, Any]:
+    """The settings that follow from the channels of a data list whose images are lists of files; none for others."""
+    if not datalist.channels:
+        return {}
+    return {"in_channels": len(datalist.channels), "channel_names": list(datalist.channels)}
 
 
 def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from medssl.scans.dicom import dicom_series
 from medssl.scans.geometry import pair_problems
 from medssl.scans.headers import VolumeHeader, read_header
 from medssl.scans.integrity import has_error, read_whole
+from medssl.scans.structure_labels import whole_structures
+from medssl.scans.structures import structure_names, structure_path
 from medssl.workflows.segment_memory import require_memory
 
 # Raised when the same file would give other facts.
@@ -64,14 +66,17 @@ class MaskFacts:
     Attributes:
         content: hash of its voxels.
         counts: voxels of every value but 0, as text, as JSON has it.
-        segments: name of every value, as text, of a segmentation of 3D Slicer; empty elsewhere.
+        segments: name of every value, as text, of a segmentation of 3D Slicer, a DICOM SEG or an RTSTRUCT; empty
+            elsewhere.
         problem: why it cannot be used; empty if it can.
+        warnings: what may be wrong with it.
     """
 
     content: str = ""
     counts: dict[str, int] = field(default_factory=dict)
     segments: dict[str, str] = field(default_factory=dict)
     problem: str = ""
+    warnings: list[str] = field(default_factory=list)
 
 
 def scan_facts(path: Path, kept: Path) -> ScanFacts:
@@ -84,15 +89,19 @@ def scan_facts(path: Path, kept: Path) -> ScanFacts:
     return _kept(kept, fingerprint(path), ScanFacts, lambda: _read_scan(path))
 
 
-def mask_facts(path: Path, scan: Path, kept: Path) -> MaskFacts:
+def mask_facts(path: Path, scan: Path, kept: Path, names: Sequence[str] = ()) -> MaskFacts:
     """Read a mask to its end and compare it with its scan, or find what was kept of it.
 
     Args:
         path: of the mask.
         scan: file, or folder of a DICOM series, that can be used.
         kept: JSON file of the facts.
+        names: the structures to take from a DICOM SEG or RTSTRUCT; empty: all.
     """
-    return _kept(kept, fingerprint(path) + fingerprint(scan), MaskFacts, lambda: _read_mask(path, scan))
+    if structure_path(path) is None:
+        return _kept(kept, fingerprint(path) + fingerprint(scan), MaskFacts, lambda: _read_mask(path, scan))
+    key = f"{fingerprint(path)}{fingerprint(scan)}{sorted(names)}"
+    return _kept(kept, key, MaskFacts, lambda: _read_structures(path, scan, names))
 
 
 def are_known(path: Path, kept: Path) -> bool:
@@ -159,6 +168,25 @@ def _read_mask(path: Path, scan: Path) -> MaskFacts:
     counts = {str(value): count for value, count in label_counts(whole.voxels).items() if value != 0}
     problem = "" if counts else "the mask is empty; its scan is segmented like the others."
     return MaskFacts(content_hash(whole.voxels), counts, _segments(path), problem)
+
+
+def _read_structures(path: Path, scan: Path, names: Sequence[str]) -> MaskFacts:
+    try:
+        own = structure_names(path)
+    except ValueError as error:
+        return MaskFacts(problem=_without_path(error, path))
+    wanted = {name.casefold() for name in names or own}
+    taken = dict(enumerate((name for name in own if name.casefold() in wanted), start=1))
+    if not taken:
+        return MaskFacts(problem=f"it has {', '.join(own)}, none of --label-names; add the names that you want.")
+    whole = whole_structures(path, scan, taken)
+    if whole.voxels is None:
+        return MaskFacts(problem=_first_error(whole.problems, path))
+    counts = {str(value): count for value, count in label_counts(whole.voxels).items() if value != 0}
+    problem = "" if counts else "the mask is empty; its scan is segmented like the others."
+    segments = {str(value): name for value, name in taken.items()}
+    warnings = [note.text for note in whole.problems]
+    return MaskFacts(content_hash(whole.voxels), counts, segments, problem, warnings)
 
 
 def _modality(path: Path, low: float) -> str:

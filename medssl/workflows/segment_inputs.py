@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medssl.data.folders import parse_label_names
 from medssl.workflows.segment_facts import MaskFacts, ScanFacts, are_known, mask_facts, scan_facts
 from medssl.workflows.segment_labels import Structures, find_structures, training_mask
 from medssl.workflows.segment_listing import list_scans
@@ -49,11 +50,14 @@ class Inputs:
             LabelledCase(
                 case,
                 self.scans[case],
-                training_mask(self.masks[case], values, folder / f"{case}.nii"),
+                training_mask(self.masks[case], values, folder / f"{case}.nii", self.scans[case], self._segments(case)),
                 f"{self.facts[case].content} {self.mask_facts[case].content} {sorted(values.items())}",
             )
             for case, values in sorted(self.structures.of_case.items())
         ]
+
+    def _segments(self, case: str) -> dict[int, str]:
+        return {int(value): name for value, name in self.mask_facts[case].segments.items()}
 
     def unlabelled(self) -> list[str]:
         """Return the cases that are to be segmented."""
@@ -82,8 +86,9 @@ def read_inputs(
     facts = {case: _scan_facts(case, path, kept, display) for case, path in listing.scans.items()}
     usable = {case: found for case, found in facts.items() if not found.problem}
     problems |= {listing.scans[case].name: found.problem for case, found in facts.items() if found.problem}
+    names = () if label_names is None else [name for value, name in parse_label_names(label_names).items() if value]
     masks = {
-        case: mask_facts(path, listing.scans[case], kept / f"{case}.mask.json")
+        case: mask_facts(path, listing.scans[case], kept / f"{case}.mask.json", names)
         for case, path in listing.labels.items()
         if case in usable
     }
@@ -104,7 +109,7 @@ def read_inputs(
         modality=chosen,
         modality_reason=reason,
         problems=problems,
-        notes=_notes(usable, list(of_case)),
+        notes=_notes(usable, {case: masks[case].warnings for case in of_case}),
     )
 
 
@@ -134,9 +139,9 @@ def _modality(
     return chosen, reason, others
 
 
-def _notes(facts: Mapping[str, ScanFacts], labelled: list[str]) -> dict[str, list[str]]:
+def _notes(facts: Mapping[str, ScanFacts], labelled: Mapping[str, list[str]]) -> dict[str, list[str]]:
     usual = np.median([facts[case].extent for case in labelled], axis=0)
-    notes = {case: list(found.warnings) for case, found in facts.items()}
+    notes = {case: [*found.warnings, *labelled.get(case, [])] for case, found in facts.items()}
     seen: dict[str, str] = {}
     for case, found in facts.items():
         ratios = np.array(found.extent) / usual

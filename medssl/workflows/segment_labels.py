@@ -11,6 +11,8 @@ import numpy as np
 from medssl.data.folders import parse_label_names
 from medssl.files import replacing
 from medssl.scans.integrity import read_whole
+from medssl.scans.structure_labels import whole_structures
+from medssl.scans.structures import structure_path
 from medssl.workflows.segment_facts import MaskFacts
 
 # What a structure without a name is called, in the segmentations of the command too.
@@ -76,17 +78,20 @@ def find_structures(masks: Mapping[str, MaskFacts], label_names: str | None) -> 
     )
 
 
-def training_mask(path: Path, values: Mapping[int, int], copy: Path) -> Path:
+def training_mask(path: Path, values: Mapping[int, int], copy: Path, scan: Path, segments: Mapping[int, str]) -> Path:
     """Return the file of a mask with the values of training: the mask itself, or a copy that is written.
 
     Args:
         path: of the mask.
         values: value in the mask to value in training.
-        copy: ``.nii`` file to write where they differ.
+        copy: ``.nii`` file to write where they differ, or where the mask is a DICOM SEG or RTSTRUCT.
+        scan: of the mask.
+        segments: names of the values in the mask, where it has names.
     """
-    if all(value == number for value, number in values.items()):
+    is_structures = structure_path(path) is not None
+    if not is_structures and all(value == number for value, number in values.items()):
         return path
-    whole = read_whole(path)
+    whole = whole_structures(path, scan, segments) if is_structures else read_whole(path)
     mask = np.zeros(whole.voxels.shape, np.uint8)
     for value, number in values.items():
         mask[np.rint(whole.voxels) == value] = number

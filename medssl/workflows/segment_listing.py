@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medssl.data.names import require_safe_case
+from medssl.data.names import STRUCTURE_ENDING, require_safe_case
 from medssl.scans.dicom import dicom_series
 from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS
+from medssl.scans.structures import structure_path
 
 # Longest first, so that `.nii.gz` and `.seg.nrrd` go as a whole.
 _ENDINGS = tuple(sorted((".seg.nrrd", *NIFTI_ENDINGS, *ITK_ENDINGS), key=len, reverse=True))
@@ -32,7 +33,8 @@ def list_scans(scans: Path, labels: Path, output_dir: Path) -> Listing:
     """List the scans of a folder and their masks.
 
     A scan is a volume (NIfTI, NRRD, MetaImage) or a sub-folder with one DICOM series, its case the name without the
-    ending. Its mask has the same name, or one with a suffix such as ``_seg`` or ``-label``.
+    ending. Its mask has the same name, or one with a suffix such as ``_seg`` or ``-label``. A DICOM SEG or RTSTRUCT is
+    a mask: a ``.dcm`` file, or the only file in a sub-folder.
 
     Args:
         scans: folder of the scans.
@@ -49,7 +51,7 @@ def list_scans(scans: Path, labels: Path, output_dir: Path) -> Listing:
         masks = [(stem, path) for stem, path in masks if _is_mask(stem, path)]
     paths = [path for _, path in masks]
     for case, path in _named(scans, (output_dir, labels), found):
-        if is_mixed and path in paths:
+        if (is_mixed and path in paths) or (path.is_file() and path.name.lower().endswith(STRUCTURE_ENDING)):
             continue
         if case in found.scans:
             found.problems[path.name] = f"{found.scans[case].name} has the same name; rename one of them."
@@ -81,12 +83,14 @@ def _named(folder: Path, apart: tuple[Path, ...], found: Listing) -> Iterator[tu
         if path.name.startswith(".") or path.resolve() in passed_over:
             continue
         ending = next((ending for ending in _ENDINGS if path.name.lower().endswith(ending)), "")
+        if path.name.lower().endswith(STRUCTURE_ENDING) and structure_path(path) == path:
+            ending = STRUCTURE_ENDING
         if not ending and not path.is_dir():
             continue
         case = path.name if path.is_dir() else path.name[: -len(ending)]
         try:
             require_safe_case(case, path.name)
-            if path.is_dir():
+            if path.is_dir() and structure_path(path) is None:
                 dicom_series(path)
         except ValueError as error:
             # The name stands before every problem already.
@@ -96,7 +100,7 @@ def _named(folder: Path, apart: tuple[Path, ...], found: Listing) -> Iterator[tu
 
 
 def _is_mask(stem: str, path: Path) -> bool:
-    return path.name.lower().endswith(".seg.nrrd") or _without_suffix(stem) != stem
+    return path.name.lower().endswith((".seg.nrrd", STRUCTURE_ENDING)) or _without_suffix(stem) != stem
 
 
 def _without_suffix(stem: str) -> str:

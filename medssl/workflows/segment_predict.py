@@ -16,6 +16,8 @@ from medssl.evaluation.pictures import CANONICAL
 from medssl.files import staging_folder
 from medssl.packaging.loading import LoadedBundle
 from medssl.scans.loading import VerifiedLoadImaged
+from medssl.scans.readers import is_series
+from medssl.transforms.dicom_segmentation import write_dicom_segmentation
 from medssl.transforms.labels import InvertToLabeld
 from medssl.transforms.save import segmentation_header
 from medssl.workflows.running import bare_errors
@@ -86,11 +88,16 @@ def load_volume(path: Path) -> MetaTensor:
     return in_ras(VerifiedLoadImaged("image", ensure_channel_first=True)({"image": str(path)})["image"])
 
 
-def write_prediction(label: MetaTensor, case: str, names: dict[int, str], values: dict[int, int], folder: Path) -> None:
+def write_prediction(
+    label: MetaTensor, scan: Path, case: str, names: dict[int, str], values: dict[int, int], folder: Path
+) -> None:
     """Write a label map as ``CASE.seg.nrrd`` for 3D Slicer and as ``CASE.nii.gz``, both or none.
 
+    That of a DICOM series is also written as ``CASE.seg.dcm``, where its headers allow.
+
     Args:
-        label: shape ``(1, H, W, D)`` with its affine.
+        label: shape ``(1, H, W, D)`` with its affine, on the grid of the scan.
+        scan: file, or folder of a DICOM series.
         case: id of the scan.
         names: of the values.
         values: that stand for them in the NIfTI file: those of the user's masks.
@@ -104,5 +111,7 @@ def write_prediction(label: MetaTensor, case: str, names: dict[int, str], values
         image = nib.Nifti1Image(own.astype(np.uint8) if own.max(initial=0) < 256 else own, affine)
         image.header.set_xyzt_units("mm")
         nib.save(image, staging / f"{case}.nii.gz")
+        if is_series(scan):
+            write_dicom_segmentation(staging / f"{case}.seg.dcm", mask, scan, names)
         header = segmentation_header(mask.shape, affine, names)
         nrrd.write(str(staging / f"{case}.seg.nrrd"), mask, header, index_order="F")

@@ -15,7 +15,8 @@ from medssl.files import file_sha256, replacing, write_json
 from medssl.workflows.segment_labels import Structures
 from medssl.workflows.segment_predict import Predictor, in_ras, load_volume, write_prediction
 
-ENDINGS = (".seg.nrrd", ".nii.gz")
+# The last one for DICOM series alone.
+ENDINGS = (".seg.nrrd", ".nii.gz", ".seg.dcm")
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,10 @@ class Predictions:
         if not corrected:
             # Were the command killed in between, the new files would look like the user's.
             write_json(self.records / f"{case}.json", {"key": "", "files": {}})
-            write_prediction(label, case, self.structures.names, self.structures.values, self.folder)
-            files = {ending: file_sha256(self._path(case, ending)) for ending in ENDINGS}
+            self._path(case, ENDINGS[-1]).unlink(missing_ok=True)
+            write_prediction(label, scan, case, self.structures.names, self.structures.values, self.folder)
+            written = {ending: self._path(case, ending) for ending in ENDINGS}
+            files = {ending: file_sha256(path) for ending, path in written.items() if path.is_file()}
         measures, picture = described(load_volume(scan), in_ras(label), self.structures.names)
         return self._keep(case, key, measures, confidence, picture, files, corrected)
 

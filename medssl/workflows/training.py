@@ -16,7 +16,7 @@ from medssl.runs.record import finish_run_record, read_run_record, run_record
 from medssl.runs.start import begin_run, no_start_left_behind
 from medssl.workflows.backbones import backbone_settings, require_fitting_backbone
 from medssl.workflows.preprocessing import require_same_preprocessing
-from medssl.workflows.recipes import find_recipe, merge, with_bases
+from medssl.workflows.recipes import channel_settings, find_recipe, merge, with_bases
 from medssl.workflows.running import gpu_layers, run_config
 
 
@@ -60,6 +60,7 @@ def pretrain(
     """
     recipe = _pretraining_recipe(method, layers, data)
     settings = {"datalist": None if datalist is None else str(Path(datalist).resolve())}
+    settings |= {} if datalist is None else channel_settings(read_datalist(datalist))
     if store is not None:
         _require(Path(store) / "store.json", "a finished store; make it with `medssl prepare`")
         recipe.append(find_recipe("pretrain/configs", "store"))
@@ -122,7 +123,8 @@ def train_segmentation(
     if not listed.sections["validation"]:
         recipe.append(find_recipe("segmentation/configs", "without_validation"))
     require_few_labels(listed, "training", num_labels)
-    settings = _label_settings(datalist, listed, num_labels, fold) | _backbone_settings(backbone, recipe, overrides)
+    settings = _label_settings(datalist, listed, num_labels, fold)
+    settings |= _backbone_settings(backbone, recipe, {**channel_settings(listed), **(overrides or {})})
     config = merge(recipe, settings, overrides)
     _require_trainable(setting, config)
     _run(config, recipe, {**settings, **(overrides or {})}, output_dir, resume, allow_changed)
@@ -218,6 +220,7 @@ def _label_settings(datalist: Path, listed: Datalist, num_labels: int | None, fo
         "num_labels": num_labels,
         "fold": fold,
         "seed": fold,
+        **channel_settings(listed),
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 import slicerio
@@ -53,7 +54,9 @@ def write_dicom_series(folder: Path) -> None:
     shared = {
         "0008|0008": "ORIGINAL\\PRIMARY\\AXIAL",
         "0008|0060": "CT",
+        "0020|000d": "1.2.826.0.1.3680043.2.1125.1.6",
         "0020|000e": "1.2.826.0.1.3680043.2.1125.1.7",
+        "0020|0052": "1.2.826.0.1.3680043.2.1125.1.8",
         "0020|0037": "\\".join(f"{value:.10g}" for value in (*row, *column)),
     }
     writer = sitk.ImageFileWriter()
@@ -174,6 +177,17 @@ def test_a_dicom_series_is_segmented_in_place(bundle, segmented, tmp_path):
     np.testing.assert_allclose(
         nib.affines.apply_affine(image.affine, index), nib.affines.apply_affine(same.affine, expected), atol=0.3
     )
+    segmentation = pydicom.dcmread(tmp_path / "out" / "series_seg.dcm")
+    assert segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.826.0.1.3680043.2.1125.1.7"
+    assert [segment.SegmentLabel for segment in segmentation.SegmentSequence] == list(LABELS.values())
+    stored = np.zeros(image.shape, np.uint8)
+    inverse = np.linalg.inv(np.diag([-1, -1, 1, 1]) @ image.affine)
+    for pixels, frame in zip(segmentation.pixel_array, segmentation.PerFrameFunctionalGroupsSequence, strict=True):
+        first = inverse @ [*frame.PlanePositionSequence[0].ImagePositionPatient, 1]
+        assert np.allclose(first[:2], 0, atol=1e-3)
+        value = frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        stored[..., round(first[2])][pixels.T == 1] = value
+    assert np.array_equal(stored, image.dataobj)
 
 
 @pytest.mark.slow

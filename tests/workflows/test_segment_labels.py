@@ -2,8 +2,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medssl.workflows.segment_facts import MaskFacts
+from medssl.workflows.segment_facts import MaskFacts, mask_facts
 from medssl.workflows.segment_labels import find_structures, training_mask
+from tests.scans.dicom_writer import save_slices
+from tests.scans.files import AFFINE, hounsfield, organs
+from tests.scans.structure_writer import save_seg
 
 
 def mask(*values, **segments):
@@ -58,6 +61,21 @@ def test_a_mask_with_the_values_of_training_is_used_as_it_is_and_another_is_copi
     values[1], values[2] = 1, 6
     nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "mask.nii.gz")
     path = tmp_path / "mask.nii.gz"
-    assert training_mask(path, {1: 1}, tmp_path / "copy.nii") == path
-    copied = np.asarray(nib.load(training_mask(path, {1: 1, 6: 2}, tmp_path / "copy.nii")).dataobj)
+    assert training_mask(path, {1: 1}, tmp_path / "copy.nii", path, {}) == path
+    copied = np.asarray(nib.load(training_mask(path, {1: 1, 6: 2}, tmp_path / "copy.nii", path, {})).dataobj)
     assert (copied[1] == 1).all() and (copied[2] == 2).all() and copied[3].max() == 0
+
+
+def test_dicom_segmentations_bring_names_and_are_copied_with_the_values_of_training(tmp_path):
+    scan = save_slices(tmp_path / "ct", hounsfield(), AFFINE)
+    masks = {"spleen": organs() == 2, "BODY": np.ones_like(organs(), bool), "Liver": organs() == 1}
+    file = save_seg(tmp_path / "a.dcm", masks, AFFINE)
+    facts = mask_facts(file, scan, tmp_path / "facts.json", ["liver", "spleen"])
+    assert facts.segments == {"1": "spleen", "2": "Liver"} and facts.counts == {"1": 18, "2": 27}
+    assert facts.warnings == ["its structures BODY are not among the labels and are left aside."]
+    found = find_structures({"a": facts}, "1=liver,2=spleen")
+    assert found.of_case == {"a": {1: 2, 2: 1}}
+    segments = {int(value): name for value, name in facts.segments.items()}
+    copied = nib.load(training_mask(file, found.of_case["a"], tmp_path / "copy.nii", scan, segments))
+    assert np.array_equal(copied.dataobj, organs()) and np.allclose(copied.affine, AFFINE)
+    assert "none of --label-names" in mask_facts(file, scan, tmp_path / "facts.json", ["heart"]).problem

@@ -1,6 +1,9 @@
 import pytest
 
 from medssl.workflows.segment_listing import list_scans
+from tests.scans.dicom_writer import save_slices
+from tests.scans.files import AFFINE, hounsfield, organs
+from tests.scans.structure_writer import save_seg
 
 
 def touch(folder, *names):
@@ -51,3 +54,16 @@ def test_results_and_masks_inside_the_folder_of_scans_are_no_scans(tmp_path):
 def test_a_folder_without_a_scan_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="holds no scan"):
         list_scans(touch(tmp_path / "scans", "notes.txt"), touch(tmp_path / "labels"), tmp_path / "out")
+
+
+def test_dicom_segmentations_are_masks_wherever_they_lie(tmp_path):
+    for case in "abc":
+        save_slices(tmp_path / "scans" / case, hounsfield(), AFFINE)
+    save_seg(tmp_path / "labels" / "a.seg.dcm", {"liver": organs() == 1}, AFFINE)
+    save_seg(tmp_path / "labels" / "b" / "1-1.dcm", {"liver": organs() == 1}, AFFINE)
+    found = list_scans(tmp_path / "scans", tmp_path / "labels", tmp_path / "out")
+    assert list(found.scans) == ["a", "b", "c"] and found.problems == {}
+    assert {case: path.name for case, path in found.labels.items()} == {"a": "a.seg.dcm", "b": "b"}
+    (tmp_path / "labels" / "a.seg.dcm").rename(tmp_path / "scans" / "a_seg.dcm")
+    beside = list_scans(tmp_path / "scans", tmp_path / "scans", tmp_path / "out")
+    assert list(beside.scans) == ["a", "b", "c"] and set(beside.labels) == {"a"} and beside.problems == {}

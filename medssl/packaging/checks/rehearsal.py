@@ -128,12 +128,15 @@ def _write_scan(folder: Path, input_shape: Sequence[int]) -> None:
         Image.fromarray(pixels if channels == 3 else pixels[..., 0]).save(folder / "scan.png")
         return
     scan = np.full(_SHAPE, -1000, np.int16)
-    scan[8:40, 8:32, 1:11] = random.integers(-100, 300, (32, 24, 10))
-    nib.save(nib.Nifti1Image(scan, _AFFINE), folder / "scan.nii.gz")
+    for channel in range(channels):
+        scan[8:40, 8:32, 1:11] = random.integers(-100, 300, (32, 24, 10))
+        name = "scan.nii.gz" if channels == 1 else f"scan_{channel:04d}.nii.gz"
+        nib.save(nib.Nifti1Image(scan, _AFFINE), folder / name)
 
 
 def _scan(folder: Path) -> Path:
-    return next(path for path in (folder / "scan.nii.gz", folder / "scan.png") if path.exists())
+    names = ("scan.nii.gz", "scan_0000.nii.gz", "scan.png")
+    return next(path for path in map(folder.joinpath, names) if path.exists())
 
 
 def _bundle_command(command: str, folder: Path, **arguments: object) -> Iterator[str]:
