@@ -54,7 +54,7 @@ def load_backbone(backbone: nn.Module, path: str | os.PathLike[str] | None) -> n
         try:
             backbone.load_state_dict(read_backbone(path), strict=True)
         except RuntimeError as error:
-            raise ValueError(f"{path} does not fit the network: {' '.join(str(error).split())[:500]}") from error
+            raise ValueError(f"{path} does not fit the network: {' '.join(str(error).split())[:500]}") from None
     return backbone
 
 

@@ -1,7 +1,6 @@
 """Files of weights, read safely: state dicts of medssl, and checkpoints of others."""
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,12 +46,12 @@ def _load(path: Path) -> Any:
         raise FileNotFoundError(f"There is no file of weights {path}.")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
-        # The message of torch advises to read the file without its safeguard.
+    except Exception:
+        # The message of torch advises to read the file without its safeguard, so it is not shown as a cause either.
         raise ValueError(
             f"{path} is damaged, or holds objects that could run code, and was not loaded; copy or download it again, "
             "or save one with torch.save(network.state_dict(), PATH)."
-        ) from error
+        ) from None
 
 
 def _require_tensors(content: Any, path: str | os.PathLike[str], what: str) -> dict[str, Tensor]:
