@@ -136,7 +136,7 @@ def read_object(path: str | os.PathLike[str], advice: str = "correct the path") 
     if not path.is_file():
         raise FileNotFoundError(f"{path.parent} holds no {path.name}; {advice}.")
     if path.stat().st_size > _LARGEST_JSON:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes, too many for what it should hold; copy the folder again.")
+        raise ValueError(f"{path} is too large ({path.stat().st_size} bytes); copy the folder again.")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

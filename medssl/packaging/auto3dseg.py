@@ -95,7 +95,9 @@ def export_auto3dseg(
     }
     checkpoint = {
         "config": settings,
-        "state_dict": add_background(build_network(config, file=run / "config.json"), weights, settings["network"]),
+        "state_dict": add_background(
+            build_network(config, file=run / "config.json"), weights, settings["network"], run / "model.pt"
+        ),
         "epoch": int(config["max_epochs"]),
         "best_metric": _mean_dice(run / "rows.jsonl"),
     }
@@ -191,18 +193,21 @@ def preprocessing_settings(transforms: Sequence[Any]) -> dict[str, Any]:
     return settings
 
 
-def add_background(network: nn.Module, weights: Mapping[str, Tensor], wider: Mapping[str, Any]) -> dict[str, Tensor]:
+def add_background(
+    network: nn.Module, weights: Mapping[str, Tensor], wider: Mapping[str, Any], path: Path
+) -> dict[str, Tensor]:
     """Return the weights of a network with one more output, before the others, that is 0 everywhere.
 
     Args:
         network: with K outputs; gets the weights.
         weights: of the network.
         wider: configuration of the same network with K + 1 outputs.
+        path: of the weights, for messages.
 
     Raises:
         ValueError: if the outputs of the two networks differ.
     """
-    load_strictly(network, weights, "the file of the weights")
+    load_strictly(network, weights, path)
     larger: nn.Module = ConfigParser(dict(wider)).get_parsed_content()
     shapes = {name: value.shape for name, value in larger.state_dict().items()}
     state = {}
@@ -211,7 +216,7 @@ def add_background(network: nn.Module, weights: Mapping[str, Tensor], wider: Map
         state[name] = torch.cat([value.new_zeros(gained, *value.shape[1:]), value]) if gained > 0 else value
     problem = f"{wider['_target_']} cannot be given a background output; use SegResNet."
     try:
-        load_strictly(larger, state)
+        load_strictly(larger, state, path)
     except ValueError as error:
         raise ValueError(problem) from error
     image = torch.rand(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -6,13 +6,15 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from medssl.moved import current_name
 from medssl.packaging.data_only import data_only
 from medssl.packaging.inference_config import RUN_DECIDES
 from medssl.packaging.sources import source_bundles
 from medssl.packaging.trust import TRUST
 
-# MONAI's commands run them before anything else.
-_START = ("imports", "initialize")
+# What trainings of medssl start with.
+_STEPS = frozenset({"monai.utils.set_determinism", "medssl.runs.folder.claim_run_folder"})
+_IMPORTS = frozenset({"$import torch"})
 
 
 def require_data(kind: str, config: Mapping[str, Any], inference: Mapping[str, Any], file: Path) -> None:
@@ -27,17 +29,20 @@ def require_data(kind: str, config: Mapping[str, Any], inference: Mapping[str, A
         inference: what `medssl.packaging.inference_config.inference_config` makes of it.
         file: that holds `config`, for messages.
     """
-    template, train = (
-        ConfigParser.load_config_file(str(source_bundles() / kind / "configs" / name))
-        for name in ("inference.yaml", "train.yaml")
-    )
+    template = ConfigParser.load_config_file(str(source_bundles() / kind / "configs" / "inference.yaml"))
     data_only(inference, [name for name in inference if name not in template or name in RUN_DECIDES], file)
-    for name in _START:
-        if name in config and config[name] != train[name]:
-            raise ValueError(f"{file}: {name} is not that of medssl's recipes, and is not run; {TRUST}.")
     for text in _texts(config):
-        if "import" in text and text.startswith("$") and text not in train["imports"]:
+        if "import" in text and text.startswith("$") and text not in _IMPORTS:
             raise ValueError(f"{file} holds {text!r}, which imports code and is not run; {TRUST}.")
+    steps = config.get("initialize", [])
+    if not isinstance(steps, list) or not all(map(_is_own_step, steps)):
+        raise ValueError(f"{file}: initialize is not that of medssl's recipes, and is not run; {TRUST}.")
+    arguments = [{key: value for key, value in step.items() if key != "_target_"} for step in steps]
+    data_only({**config, "initialize": arguments}, ["initialize"], file)
+
+
+def _is_own_step(step: Any) -> bool:
+    return isinstance(step, Mapping) and current_name(str(step.get("_target_"))) in _STEPS
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -118,7 +118,7 @@ def _write_bundle(bundle: Path, run: Path, record: dict[str, Any], trust: bool) 
     write_json(bundle / "configs" / "train.json", train_config(config, inference))
 
     network = build_network(inference, trust, run / "config.json")
-    load_strictly(network, _run_weights(run, record), run)
+    load_strictly(network, _run_weights(run, record), _weights_file(run, record))
     _write_models(bundle / "models", network)
 
     template = read_object(source / "configs" / "metadata.json")
@@ -134,10 +134,13 @@ def _write_bundle(bundle: Path, run: Path, record: dict[str, Any], trust: bool) 
 
 
 def _run_weights(run: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
-    if record["kind"] == "segmentation":
-        return read_weights(run / "model.pt")
-    # Named as in a segmentation network, so that they start one by name.
-    return {f"backbone.{name}": value for name, value in read_weights(run / "backbone.pt").items()}
+    weights = read_weights(_weights_file(run, record))
+    # Those of a backbone are named as in a segmentation network, so that they start one by name.
+    return weights if record["kind"] == "segmentation" else {f"backbone.{name}": v for name, v in weights.items()}
+
+
+def _weights_file(run: Path, record: Mapping[str, Any]) -> Path:
+    return run / ("model.pt" if record["kind"] == "segmentation" else "backbone.pt")
 
 
 def _write_models(folder: Path, network: nn.Module) -> None:

@@ -129,7 +129,8 @@ def test_a_damaged_configuration_is_named(bundle, content):
     ("settings", "message"),
     [
         ({"initialize": [NETWORKS["function"]]}, "initialize is not that of medssl's recipes"),
-        ({"imports": ["$import someones"]}, "imports is not that of medssl's recipes"),
+        ({"imports": ["$import someones"]}, r"\$import someones', which imports code"),
+        ({"seed": NETWORKS["function"]}, r"seed names 'os\.system'"),
         ({"planted": ["$from os import mkdir"]}, "which imports code and is not run"),
         ({"network_def": NETWORKS["function"]}, r"network_def names 'os\.system'"),
         ({"patch_size": NETWORKS["expression"]}, "patch_size is the expression"),
