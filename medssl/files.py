@@ -14,6 +14,7 @@ from typing import Any
 
 # The start of the name of every folder that `staging_folder` makes.
 STAGING = ".staging-"
+_LARGEST_JSON = 64 * 2**20
 # How `replacing` names its temporary files: a dot, the name, eight characters, and the suffix of the name again.
 _TEMPORARY = re.compile(r"\..+(\.[^.]+)\.[a-z0-9_]{8}\1")
 
@@ -118,6 +119,31 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_object(path: str | os.PathLike[str], advice: str = "correct the path") -> dict[str, Any]:
+    """The content of a JSON file that holds one object.
+
+    Args:
+        path: the file, of at most 64 MiB.
+        advice: what to do if it is missing.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, too large, or holds anything else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path.parent} holds no {path.name}; {advice}.")
+    if path.stat().st_size > _LARGEST_JSON:
+        raise ValueError(f"{path} is too large ({path.stat().st_size} bytes); copy the folder again.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}); copy the folder again.") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged (it holds no settings); copy the folder again.")
+    return content
 
 
 def sweep_temporary(folder: str | os.PathLike[str]) -> list[Path]:

@@ -3,7 +3,8 @@
 monailabel start_server --app THIS_FOLDER --studies SCANS --conf bundle BUNDLE --conf labels "1=liver,2=spleen"
 
 BUNDLE is the folder of a bundle that `medssl pack` or `medssl weights import` made, or the name of weights that come
-with medssl (`medssl weights list`). What is learned is kept in
+with medssl (`medssl weights list`). It is read as data; --conf trust true runs whatever its configuration says. What is
+learned is kept in
 SCANS/medssl. This file runs in the environment of the MONAI Label server; the work is done in `medssl.workflows`.
 """
 
@@ -132,7 +133,8 @@ class LabelApp(MONAILabelApp):
         if "://" in studies:
             raise ValueError(f"This app keeps what it learns beside the scans; give a folder of scans, not {studies}.")
         labels = parse_labels(conf["labels"]) if conf.get("labels") else None
-        self.labelling = Labelling(bundle_folder(conf["bundle"]), Path(studies) / "medssl", labels)
+        bundle, trust = bundle_folder(conf["bundle"]), conf.get("trust") == "true"
+        self.labelling = Labelling(bundle, Path(studies) / "medssl", labels, trust)
         names = list(self.labelling.labels.values())
         super().__init__(app_dir, studies, conf, "medssl", "Label a scan, train, segment the next", labels=names)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from medssl.cli.options import DataOption, OutOption, console, print_line, require_path
+from medssl.cli.options import DataOption, OutOption, TrustOption, console, print_line, require_path
 
 bundle_app = typer.Typer(no_args_is_help=True, help="Bundles that others load.")
 weights_app = typer.Typer(
@@ -16,18 +16,21 @@ weights_app = typer.Typer(
 
 @bundle_app.command("check")
 def check_bundle(
-    bundle: Annotated[Path, typer.Argument(help="Folder or zip of a packed bundle. Its configuration is run.")],
-    quick: Annotated[bool, typer.Option("--quick", help="Skip MONAI's commands; takes seconds.")] = False,
+    bundle: Annotated[Path, typer.Argument(help="Folder or zip of a packed bundle.")],
+    quick: Annotated[bool, typer.Option("--quick", help="With --trust: skip MONAI's commands.")] = False,
+    trust: TrustOption = False,
 ) -> None:
-    """Say what is wrong with a bundle, one line per fault; exit status 1 if anything is. Check only those you trust."""
+    """Say what is wrong with a bundle, one line per fault; exit status 1 if anything is. --trust runs it too."""
     require_path(bundle, "bundle")
     from medssl.packaging.checks.checking import check_packed
 
-    faults = check_packed(bundle, quick)
+    faults = check_packed(bundle, quick, trust)
     for line in faults or ["ok"]:
         print_line(line)
     if faults:
         sys.exit(1)
+    if not trust:
+        print_line("Not tried: models/model.ts and MONAI's commands, which run the bundle's code; --trust tries them.")
 
 
 @bundle_app.command("export-auto3dseg")
@@ -92,6 +95,7 @@ def pack(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     name: Annotated[str, typer.Option("--name", help="Name of the bundle.")],
     out: Annotated[Path | None, typer.Option("--out", help="Where the bundle goes; default: RUN/bundle.")] = None,
+    trust: TrustOption = False,
 ) -> None:
     """Make a self-contained MONAI bundle, folder and zip, from a finished run, and try every MONAI command on it."""
     from medssl.runs.record import read_run_record
@@ -99,7 +103,7 @@ def pack(
     read_run_record(run)
     from medssl.packaging.pack import pack as pack_run
 
-    console.print(f"Bundle: {pack_run(run, name, out, rehearsed=True)}", soft_wrap=True)
+    console.print(f"Bundle: {pack_run(run, name, out, rehearsed=True, trust=trust)}", soft_wrap=True)
 
 
 def similarity(
@@ -111,6 +115,7 @@ def similarity(
     ],
     out: OutOption,
     other: Annotated[Path | None, typer.Option("--in", help="Another scan to search; default: the same.")] = None,
+    trust: TrustOption = False,
 ) -> None:
     """Write a heat map (NIfTI) and a picture (PNG) of everything that looks like a point of a scan."""
     from medssl.packaging.shipped_weights import bundle_folder
@@ -120,5 +125,5 @@ def similarity(
         require_path(path, "scan")
     from medssl.workflows.similarity import similarity as write_similarity
 
-    for path in write_similarity(scan, point, bundle, out, other):
+    for path in write_similarity(scan, point, bundle, out, other, trust):
         console.print(f"Similarity: {path}", soft_wrap=True)

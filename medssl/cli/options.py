@@ -31,6 +31,13 @@ BackboneOption = Annotated[
     Path | None,
     typer.Option("--backbone", help="Folder of a pretraining run or bundle, or a name of `medssl weights list`."),
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Run what the bundle or run says, code too; else it is read as data (docs/security.md).",
+    ),
+]
 LabelsOption = Annotated[int | None, typer.Option("--labels", help="Number of labelled cases; default: all.")]
 FoldOption = Annotated[int, typer.Option("--fold", help="Which seeded subset of the labelled cases.")]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medssl.cli.options import OutOption, console, print_line
+from medssl.cli.options import OutOption, TrustOption, console, print_line
 
 
 class Modality(StrEnum):
@@ -39,6 +39,7 @@ def segment(
         Absent, typer.Option("--absent", help="A structure that only some masks show: unknown elsewhere, or not there.")
     ] = Absent.ignore,
     label_names: Annotated[str | None, typer.Option("--label-names", help='As in "1=liver,2=spleen".')] = None,
+    trust: TrustOption = False,
 ) -> None:
     """Segment all scans from the few that are labelled, with a report. Settings can follow, as in --spacing [2,2,3]."""
     from medssl.workflows import recipes
@@ -48,6 +49,7 @@ def segment(
         *(scans, labels, out, minutes, backbone, modality and modality.value, absent.value, label_names),
         recipes.parse_overrides(context.args),
         console,
+        trust,
     )
     for name, problem in made.problems.items():
         print_line(f"Left out: {name}: {problem}")

@@ -18,6 +18,7 @@ from medssl.cli.options import (
     OutOption,
     ResumeOption,
     ScansOption,
+    TrustOption,
     console,
     print_line,
     print_once,
@@ -84,6 +85,7 @@ def probe(
     data: DataOption,
     out: OutOption,
     backbone: BackboneOption = None,
+    trust: TrustOption = False,
     labels: LabelsOption = None,
     fold: FoldOption = 0,
     layers: LayerOption = None,
@@ -105,6 +107,7 @@ def probe(
         data=data,
         output_dir=out,
         backbone=backbone,
+        trust=trust,
         num_labels=labels,
         fold=fold,
         layers=["cached_probe", *(layers or ())] if cached else layers,
@@ -119,6 +122,7 @@ def finetune(
     data: DataOption,
     out: OutOption,
     backbone: BackboneOption = None,
+    trust: TrustOption = False,
     labels: LabelsOption = None,
     fold: FoldOption = 0,
     layers: LayerOption = None,
@@ -134,6 +138,7 @@ def finetune(
         data=data,
         output_dir=out,
         backbone=backbone,
+        trust=trust,
         num_labels=labels,
         fold=fold,
         layers=layers,
@@ -167,11 +172,12 @@ def evaluate(
     datalist: Annotated[Path | None, typer.Option("--datalist", help="Another data list than the run's.")] = None,
     section: Annotated[str, typer.Option("--section", help="Section of the data list.")] = "test",
     layers: LayerOption = None,
+    trust: TrustOption = False,
 ) -> None:
     """Write one row of Dice, HD95, surface Dice and volumes per case and class, and print their means."""
     from medssl.workflows import recipes, training
 
-    rows = training.evaluate(run, datalist, section, recipes.parse_overrides(context.args), layers or ())
+    rows = training.evaluate(run, datalist, section, recipes.parse_overrides(context.args), layers or (), trust)
     from medssl.cli.results_table import results_table
     from medssl.evaluation.metrics import read_rows
 
@@ -201,11 +207,12 @@ def protocol(
     datalist: DatalistOption,
     out: OutOption,
     processes: Annotated[int, typer.Option("--processes", help="Runs at a time.")] = 1,
+    trust: TrustOption = False,
 ) -> None:
     """Run methods x settings x labels x folds under one budget and report them; the same command continues."""
     from medssl.workflows.protocol import run_protocol
 
-    console.print(f"Report: {run_protocol(name, datalist, out, processes)}", soft_wrap=True)
+    console.print(f"Report: {run_protocol(name, datalist, out, processes, trust)}", soft_wrap=True)
 
 
 def demo(

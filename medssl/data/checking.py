@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from medssl.data.datalist import SECTIONS, Datalist, read_datalist
+from medssl.data.near_duplicates import ListedScan, NearDuplicates
 from medssl.scans.channels import grid_problems, image_files
 from medssl.scans.contents import channel_problems, content_hash, image_problems, label_problems
 from medssl.scans.geometry import Problem, pair_problems, patch_problems
@@ -46,7 +47,7 @@ def check_datalist(
 
     Every file is read to its end. Checked are its stream, header, geometry and voxels, each label against its image and
     the declared values, and whether the same voxels are listed twice, which is a leak across training, validation and
-    test.
+    test; an altered copy of a held-out scan (noise, other intensities, a crop, another grid) is a warning.
 
     Args:
         path: the data list.
@@ -60,18 +61,22 @@ def check_datalist(
     datalist = read_datalist(path)
     findings: list[Finding] = []
     seen: dict[str, tuple[str, str]] = {}
+    alike = NearDuplicates(_HELD_OUT)
     for section in SECTIONS:
         for entry in datalist.sections[section]:
             settings = (patch_size, spacing, in_channels)
             try:
-                for file, problem in _case_problems(entry, section, datalist, seen, *settings):
+                for file, problem in _case_problems(entry, section, datalist, seen, alike, *settings):
                     findings.append(Finding(entry["case"], section, problem.severity, file, problem.text))
             except Exception as error:
                 # One bad case must not end the check of the others.
                 findings.append(
                     Finding(entry["case"], section, "error", image_files(entry["image"])[0], _reason(error))
                 )
-    return findings
+    findings += _near_duplicates(alike)
+    cases = [(section, entry["case"]) for section in SECTIONS for entry in datalist.sections[section]]
+    order = {case: place for place, case in enumerate(cases)}
+    return sorted(findings, key=lambda finding: order[finding.section, finding.case])
 
 
 def _reason(error: Exception) -> str:
@@ -85,6 +90,7 @@ def _case_problems(
     section: str,
     datalist: Datalist,
     seen: dict[str, tuple[str, str]],
+    alike: NearDuplicates,
     patch_size: Sequence[int] | None,
     spacing: Sequence[float] | None,
     in_channels: int | None,
@@ -96,7 +102,10 @@ def _case_problems(
         faults = image_problems(image.voxels, datalist.modality)
         problems += faults + ([] if others else channel_problems(image.voxels, in_channels, dims))
         if not has_error(faults):
-            problems += _duplicates(content_hash(image.voxels, image.header.affine), entry["case"], section, seen)
+            content = content_hash(image.voxels, image.header.affine)
+            problems += _duplicates(content, entry["case"], section, seen)
+            if dims == 3:
+                alike.add(ListedScan(entry["case"], section, file, content), image.voxels, image.header.affine)
         if patch_size is not None:
             problems += patch_problems(image.header, patch_size, spacing)
     yield from ((file, problem) for problem in problems)
@@ -138,3 +147,12 @@ def _duplicates(digest: str, case: str, section: str, seen: dict[str, tuple[str,
         if leaks
         else Problem("warning", f"{text}.")
     ]
+
+
+def _near_duplicates(alike: NearDuplicates) -> Iterator[Finding]:
+    for scan, other, likeness in alike.pairs():
+        text = (
+            f"it is {likeness:.0%} like {other.file} (case {other.case} in {other.section}), as an altered copy is; "
+            "look at both, and keep the scans of a patient in one section."
+        )
+        yield Finding(scan.case, scan.section, "warning", scan.file, text)

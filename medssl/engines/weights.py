@@ -51,11 +51,15 @@ def load_backbone(backbone: nn.Module, path: str | os.PathLike[str] | None) -> n
         ValueError: if the weights are those of another network.
     """
     if path is not None:
-        try:
-            backbone.load_state_dict(read_backbone(path), strict=True)
-        except RuntimeError as error:
-            raise ValueError(f"{path} does not fit the network: {' '.join(str(error).split())[:500]}") from error
+        _load(backbone, read_backbone(path), path)
     return backbone
+
+
+def _load(network: nn.Module, weights: dict[str, Tensor], path: str | os.PathLike[str]) -> None:
+    try:
+        network.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit the network: {' '.join(str(error).split())[:500]}") from None
 
 
 class LoadBackbone:
@@ -77,6 +81,29 @@ class LoadBackbone:
     def __call__(self, engine: Engine) -> None:
         """Load the weights."""
         load_backbone(self.backbone, self.path)
+
+
+class LoadWeights:
+    """Handler that loads the weights of a whole network when an engine starts.
+
+    It replaces MONAI's CheckpointLoader, whose errors do not name the file and advise to read it without its safeguard.
+
+    Args:
+        network: whose weights are replaced.
+        path: file with a raw state dict of that network.
+    """
+
+    def __init__(self, network: nn.Module, path: str) -> None:
+        self.network = network
+        self.path = path
+
+    def attach(self, engine: Engine) -> None:
+        """Load before the first step."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Load the weights."""
+        _load(self.network, read_weights(self.path), self.path)
 
 
 class SaveWeights:

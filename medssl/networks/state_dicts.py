@@ -1,7 +1,6 @@
 """Files of weights, read safely: state dicts of medssl, and checkpoints of others."""
 
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, holds other objects, or is not a raw state dict.
     """
-    return _require_tensors(_load(Path(path)), path, "raw state dict (names to tensors)")
+    return _require_tensors(load_plain(Path(path)), path, "raw state dict (names to tensors)")
 
 
 def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
@@ -35,24 +34,33 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, or holds objects other than tensors and plain values.
     """
-    content = _load(Path(path))
+    content = load_plain(Path(path))
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     tensors = _require_tensors(content, path, "state dict, bare or under 'state_dict'")
     return {_without_prefixes(name): value for name, value in tensors.items()}
 
 
-def _load(path: Path) -> Any:
+def load_plain(path: Path) -> Any:
+    """The content of a file that ``torch.save`` wrote, on the CPU: tensors, numbers, texts and containers of them.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged or holds other objects, which are not read.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of weights {path}.")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
-        # The message of torch advises to read the file without its safeguard.
+    except Exception:
+        # The message of torch advises to read the file without its safeguard, so it is not shown as a cause either.
         raise ValueError(
             f"{path} is damaged, or holds objects that could run code, and was not loaded; copy or download it again, "
             "or save one with torch.save(network.state_dict(), PATH)."
-        ) from error
+        ) from None
 
 
 def _require_tensors(content: Any, path: str | os.PathLike[str], what: str) -> dict[str, Tensor]:

@@ -25,8 +25,9 @@ from monai.transforms import (
 )
 from torch import Tensor, nn
 
-from medssl.files import replacing
+from medssl.files import read_object, replacing
 from medssl.networks.state_dicts import read_weights
+from medssl.packaging.data_only import data_only
 from medssl.packaging.inference_config import build_network
 from medssl.packaging.weights import load_strictly
 from medssl.runs.record import read_run_record
@@ -80,7 +81,8 @@ def export_auto3dseg(
     target = Path(output_dir) / f"{name}-v{version}.zip"
     if target.exists():
         raise FileExistsError(f"{target} exists; choose another version or name.")
-    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    config = read_object(run / "config.json")
+    image_transforms = data_only(config, ["image_transforms"], run / "config.json")
     labels = check_labels(config["class_names"])
     weights = read_weights(run / "model.pt")
     network = stock_network(config)
@@ -89,11 +91,13 @@ def export_auto3dseg(
         "network": {**network, "out_channels": len(labels) + 1},
         "roi_size": list(config["patch_size"]),
         "sigmoid": False,
-        **preprocessing_settings(ConfigParser(config).get_parsed_content("image_transforms")),
+        **preprocessing_settings(ConfigParser(image_transforms).get_parsed_content("image_transforms")),
     }
     checkpoint = {
         "config": settings,
-        "state_dict": add_background(build_network(config), weights, settings["network"]),
+        "state_dict": add_background(
+            build_network(config, file=run / "config.json"), weights, settings["network"], run / "model.pt"
+        ),
         "epoch": int(config["max_epochs"]),
         "best_metric": _mean_dice(run / "rows.jsonl"),
     }
@@ -129,7 +133,7 @@ def stock_network(config: Mapping[str, Any]) -> dict[str, Any]:
         ...     "out_channels": "@k", "channels": [4, 8], "strides": [2]}})["out_channels"]
         2
     """
-    parser = ConfigParser(dict(config))
+    parser = ConfigParser(data_only(config, ["network_def"], Path("config.json")))
     network = {
         key: value if key == "_target_" else parser.get_parsed_content(f"network_def::{key}")
         for key, value in config["network_def"].items()
@@ -189,18 +193,21 @@ def preprocessing_settings(transforms: Sequence[Any]) -> dict[str, Any]:
     return settings
 
 
-def add_background(network: nn.Module, weights: Mapping[str, Tensor], wider: Mapping[str, Any]) -> dict[str, Tensor]:
+def add_background(
+    network: nn.Module, weights: Mapping[str, Tensor], wider: Mapping[str, Any], path: Path
+) -> dict[str, Tensor]:
     """Return the weights of a network with one more output, before the others, that is 0 everywhere.
 
     Args:
         network: with K outputs; gets the weights.
         weights: of the network.
         wider: configuration of the same network with K + 1 outputs.
+        path: of the weights, for messages.
 
     Raises:
         ValueError: if the outputs of the two networks differ.
     """
-    load_strictly(network, weights)
+    load_strictly(network, weights, path)
     larger: nn.Module = ConfigParser(dict(wider)).get_parsed_content()
     shapes = {name: value.shape for name, value in larger.state_dict().items()}
     state = {}
@@ -209,7 +216,7 @@ def add_background(network: nn.Module, weights: Mapping[str, Tensor], wider: Map
         state[name] = torch.cat([value.new_zeros(gained, *value.shape[1:]), value]) if gained > 0 else value
     problem = f"{wider['_target_']} cannot be given a background output; use SegResNet."
     try:
-        load_strictly(larger, state)
+        load_strictly(larger, state, path)
     except ValueError as error:
         raise ValueError(problem) from error
     image = torch.rand(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(0))

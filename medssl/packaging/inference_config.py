@@ -1,18 +1,20 @@
 """The inference.json of a packed bundle: the source bundle's template with what the run decides."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from monai.bundle import ConfigParser
-from monai.bundle.reference_resolver import ReferenceResolver
 from torch import nn
 
+from medssl.files import read_object
+from medssl.packaging.data_only import data_only
+from medssl.packaging.references import references
 from medssl.packaging.sources import source_bundles
 
 # Settings of the template that have a default there, but follow the run where it sets them.
-_RUN_DECIDES = ("overlap", "window_mode", "growth_stride", "channel_names")
+RUN_DECIDES = ("overlap", "window_mode", "growth_stride", "channel_names")
 
 
 def inference_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def inference_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """
     path = source_bundles() / kind / "configs" / "inference.yaml"
     merged: dict[str, Any] = dict(ConfigParser.load_config_file(str(path)))
-    merged.update({key: config[key] for key in _RUN_DECIDES if key in config})
+    merged.update({key: config[key] for key in RUN_DECIDES if key in config})
     waiting = list(references(merged))
     while waiting:
         key = waiting.pop()
@@ -43,30 +45,35 @@ def inference_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def references(value: Any) -> Iterator[str]:
-    """Yield the top-level keys that a part of a configuration refers to.
-
-    Example:
-        >>> list(references({"pixdim": "@spacing", "window": ["$@range[0]"]}))
-        ['spacing', 'range']
-    """
-    if isinstance(value, Mapping):
-        for item in value.values():
-            yield from references(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from references(item)
-    elif isinstance(value, str):
-        for reference in ReferenceResolver.match_refs_pattern(value):
-            yield reference.split("::")[0]
-
-
-def build_network(config: str | os.PathLike[str] | Mapping[str, Any]) -> nn.Module:
+def build_network(
+    config: str | os.PathLike[str] | Mapping[str, Any], trust: bool = False, file: Path = Path("config.json")
+) -> nn.Module:
     """Return the network of an inference configuration, with random weights, in evaluation mode.
 
     Args:
         config: the configuration or the path of its file.
+        trust: True builds whatever the configuration says; else it is read as data, see
+            `medssl.packaging.data_only.data_only`.
+        file: that holds a configuration given by its content, for messages.
+
+    Raises:
+        ValueError: if it is no network, cannot be built, or is made of anything but known classes and plain values.
     """
-    content = config if isinstance(config, Mapping) else ConfigParser.load_config_file(str(Path(config)))
-    network: nn.Module = ConfigParser(dict(content)).get_parsed_content("network_def")
+    if not isinstance(config, Mapping):
+        file, config = Path(config), read_object(config)
+    parser = ConfigParser(data_only(config, ["network_def"], file, trust))
+    try:
+        network = parser.get_parsed_content("network_def")
+    except Exception as error:  # a foreign configuration can raise anything
+        raise ValueError(f"{file}: network_def cannot be built: {innermost(error)}") from error
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"{file}: network_def is no network, but {type(network).__name__}.")
     return network.eval()
+
+
+def innermost(error: BaseException) -> str:
+    """Return the first line of the error at the bottom of a chain, which MONAI's own errors hide."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".") + "."

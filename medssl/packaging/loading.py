@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +9,16 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose
 from torch import nn
 
+from medssl.files import read_object
 from medssl.networks.state_dicts import read_weights
+from medssl.packaging.data_only import data_only
 from medssl.packaging.inference_config import build_network
 from medssl.packaging.shipped_weights import bundle_folder
 from medssl.packaging.weights import load_strictly
+
+# What of a configuration is built or read, besides the network.
+_RESOLVED = ("image_transforms", "patch_size", "overlap", "growth_stride")
+_ADVICE = "give the folder of a bundle that medssl packed"
 
 
 class LoadedBundle(NamedTuple):
@@ -23,11 +28,13 @@ class LoadedBundle(NamedTuple):
         folder: of the bundle.
         config: its inference configuration, unresolved.
         network: with the trained weights, in evaluation mode.
+        trust: whether transforms and sizes may be whatever the configuration says; else they are read as data.
     """
 
     folder: Path
     config: Mapping[str, Any]
     network: nn.Module
+    trust: bool = False
 
     def preprocessing(self, labelled: bool = False) -> Compose:
         """Return the transforms from ``{"image": path}`` to the input of the network.
@@ -58,27 +65,35 @@ class LoadedBundle(NamedTuple):
         return self._parser().get_parsed_content("growth_stride") if "growth_stride" in self.config else None
 
     def _parser(self) -> ConfigParser:
-        return ConfigParser(deepcopy(dict(self.config)))
+        names = [name for name in _RESOLVED if name in self.config]
+        return ConfigParser(data_only(self.config, names, _config_file(self.folder), self.trust))
 
 
-def load_bundle(folder: str | os.PathLike[str]) -> LoadedBundle:
+def load_bundle(folder: str | os.PathLike[str], trust: bool = False) -> LoadedBundle:
     """Return a bundle that medssl packed, of a pretraining or of a segmentation.
+
+    Its configuration is read as data: networks and transforms of MONAI, torch and medssl are built from plain values,
+    and nothing else in it runs.
 
     Args:
         folder: of the bundle, or the name of weights that come with medssl.
+        trust: True runs whatever the configuration says, classes of other packages and expressions too.
 
     Raises:
         FileNotFoundError: if there is no such bundle, or it lacks a file.
-        ValueError: if its weights are not those of its network.
+        ValueError: if its configuration holds code, a file is damaged, or its weights are not those of its network.
     """
     root = bundle_folder(folder)
-    config = ConfigParser.load_config_file(str(_require(root / "configs" / "inference.json")))
-    network = build_network(config)
-    load_strictly(network, read_weights(_require(root / "models" / "model.pt")))
-    return LoadedBundle(root, config, network)
+    path = _config_file(root)
+    config = read_object(path, _ADVICE)
+    data_only(config, [name for name in _RESOLVED if name in config], path, trust)
+    network = build_network(config, trust, path)
+    weights = root / "models" / "model.pt"
+    load_strictly(network, read_weights(weights), weights)
+    return LoadedBundle(root, config, network, trust)
 
 
-def _require(path: Path) -> Path:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; give the folder of a bundle that medssl packed.")
-    return path
+def _config_file(folder: Path) -> Path:
+    """Return where a bundle, or a run, keeps its configuration."""
+    packed = folder / "configs" / "inference.json"
+    return packed if packed.parent.is_dir() else folder / "config.json"

@@ -11,7 +11,7 @@ import torch
 from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
-from medssl.files import file_sha256, staging_folder, write_json
+from medssl.files import file_sha256, read_object, staging_folder, write_json
 from medssl.networks.backbone import backbone_of
 from medssl.networks.state_dicts import read_weights
 from medssl.packaging.checks.preflight import check_bundle
@@ -19,6 +19,7 @@ from medssl.packaging.checks.rehearsal import rehearse
 from medssl.packaging.inference_config import build_network, inference_config
 from medssl.packaging.metadata import bundle_metadata
 from medssl.packaging.model_card import model_card
+from medssl.packaging.own_config import require_data
 from medssl.packaging.sources import source_bundles
 from medssl.packaging.train_config import train_config
 from medssl.packaging.weights import load_strictly, script_network
@@ -55,6 +56,7 @@ def pack(
     output_dir: str | os.PathLike[str] | None = None,
     zip_bundle: bool = True,
     rehearsed: bool = False,
+    trust: bool = False,
 ) -> Path:
     """Return the folder of a self-contained bundle made from a finished run.
 
@@ -67,11 +69,13 @@ def pack(
         output_dir: folder that gets the bundle; by default ``bundle`` in the run folder.
         zip_bundle: True also writes ``NAME.zip`` next to the folder.
         rehearsed: True tries every MONAI command on the bundle first, see `medssl.packaging.checks.rehearsal.rehearse`.
+        trust: True packs a run whatever its configuration says, and so runs what it says; else only a run whose
+            inference is data and whose start is that of medssl's recipes, see `medssl.packaging.data_only.data_only`.
 
     Raises:
         FileNotFoundError: if the run folder lacks a file.
         FileExistsError: if there is a bundle of that name already.
-        ValueError: if the run has not finished, or the bundle fails the preflight.
+        ValueError: if the run has not finished, its configuration holds code, or the bundle fails the preflight.
     """
     run = Path(run_dir)
     record = read_run_record(run)
@@ -85,8 +89,9 @@ def pack(
             raise FileExistsError(f"{path} exists; choose another name or remove it.")
     with staging_folder(target.parent, last=full_name) as staging:
         bundle = staging / full_name
-        _write_bundle(bundle, run, record)
-        faults = check_bundle(bundle) or (rehearse(bundle) if rehearsed else [])
+        _write_bundle(bundle, run, record, trust)
+        # Its configuration has been judged, and its script was written just now.
+        faults = check_bundle(bundle, trust=True) or (rehearse(bundle) if rehearsed else [])
         if faults:
             raise ValueError(f"The bundle of {run} fails the preflight: {' '.join(faults)}")
         if zip_bundle:
@@ -94,15 +99,17 @@ def pack(
     return target
 
 
-def _write_bundle(bundle: Path, run: Path, record: dict[str, Any]) -> None:
+def _write_bundle(bundle: Path, run: Path, record: dict[str, Any], trust: bool) -> None:
     for folder in ("configs", "models", "docs"):
         (bundle / folder).mkdir(parents=True)
     source = source_bundles() / record["kind"]
     shutil.copyfile(source / "LICENSE", bundle / "LICENSE")
     shutil.copyfile(source / "configs" / "logging.conf", bundle / "configs" / "logging.conf")
 
-    config = _read_json(run / "config.json")
+    config = read_object(run / "config.json", "give the folder of a medssl run")
     inference = inference_config(record["kind"], config)
+    if not trust:
+        require_data(record["kind"], config, inference, run / "config.json")
     labels = check_labels(config["class_names"]) if record["kind"] == "segmentation" else {}
     write_json(bundle / "configs" / "inference.json", inference)
     if record["kind"] == "segmentation":
@@ -110,11 +117,11 @@ def _write_bundle(bundle: Path, run: Path, record: dict[str, Any]) -> None:
         write_json(bundle / "configs" / "fast_inference.json", fast)
     write_json(bundle / "configs" / "train.json", train_config(config, inference))
 
-    network = build_network(inference)
-    load_strictly(network, _run_weights(run, record))
+    network = build_network(inference, trust, run / "config.json")
+    load_strictly(network, _run_weights(run, record), _weights_file(run, record))
     _write_models(bundle / "models", network)
 
-    template = _read_json(source / "configs" / "metadata.json")
+    template = read_object(source / "configs" / "metadata.json")
     strides = _strides(network, config)
     channels = (config["in_channels"], _output_channels(network, config, 2 * strides[-1]))
     of_network = (strides, channels, config["spatial_dims"], config.get("channel_names", ()))
@@ -128,10 +135,13 @@ def _write_bundle(bundle: Path, run: Path, record: dict[str, Any]) -> None:
 
 
 def _run_weights(run: Path, record: Mapping[str, Any]) -> dict[str, Tensor]:
-    if record["kind"] == "segmentation":
-        return read_weights(run / "model.pt")
-    # Named as in a segmentation network, so that they start one by name.
-    return {f"backbone.{name}": value for name, value in read_weights(run / "backbone.pt").items()}
+    weights = read_weights(_weights_file(run, record))
+    # Those of a backbone are named as in a segmentation network, so that they start one by name.
+    return weights if record["kind"] == "segmentation" else {f"backbone.{name}": v for name, v in weights.items()}
+
+
+def _weights_file(run: Path, record: Mapping[str, Any]) -> Path:
+    return run / ("model.pt" if record["kind"] == "segmentation" else "backbone.pt")
 
 
 def _write_models(folder: Path, network: nn.Module) -> None:
@@ -152,12 +162,6 @@ def _output_channels(network: nn.Module, config: Mapping[str, Any], size: int) -
     with torch.no_grad():
         output = network(torch.zeros(1, config["in_channels"], *[size] * config["spatial_dims"]))
     return int(output.shape[1])
-
-
-def _read_json(path: Path) -> Any:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; give the folder of a medssl run.")
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """A network and its weights: loaded without gaps, and exported as TorchScript."""
 
+import os
 import warnings
 from collections.abc import Mapping
 
@@ -10,8 +11,13 @@ from torch import Tensor, nn
 SCRIPT_TOLERANCE = 1e-5
 
 
-def load_strictly(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+def load_strictly(network: nn.Module, weights: Mapping[str, Tensor], path: str | os.PathLike[str]) -> None:
     """Load weights that name every parameter and buffer of the network and nothing else.
+
+    Args:
+        network: whose weights are replaced.
+        weights: tensors by name.
+        path: of their file, for messages.
 
     Raises:
         ValueError: naming the first missing, unknown or misshapen entries.
@@ -19,7 +25,7 @@ def load_strictly(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     try:
         network.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        raise ValueError(f"The weights do not fit the network: {' '.join(str(error).split())[:500]}") from error
+        raise ValueError(f"{path} does not fit the network: {' '.join(str(error).split())[:500]}") from None
 
 
 def script_network(network: nn.Module) -> torch.jit.ScriptModule:

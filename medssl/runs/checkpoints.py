@@ -61,16 +61,18 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged.
+        ValueError: if it is damaged, or holds objects that could run code.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no checkpoint {path} to resume from.")
     if not is_whole(path):
         raise ValueError(f"The checkpoint {path} is damaged: it does not match {_sha256_path(path).name}.")
-    import torch
+    from medssl.networks.state_dicts import load_plain
 
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    state = load_plain(path)
+    if not isinstance(state, dict):
+        raise ValueError(f"The checkpoint {path} holds no state of a run, but {type(state).__name__}.")
     return state
 
 

@@ -1,11 +1,10 @@
 """The folder of a run: whether it is free or holds a run, its configuration, and what to clear away."""
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from medssl.files import sweep_temporary
+from medssl.files import read_object, sweep_temporary
 
 
 def claim_run_folder(output_dir: str, resume_from: str | None = None) -> Path:
@@ -80,8 +79,6 @@ def read_config(run_dir: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if the folder holds no run.
+        ValueError: if the file is damaged.
     """
-    path = run_dir / "config.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{run_dir} holds no config.json: it is not the folder of a medssl run.")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_object(run_dir / "config.json", "give the folder of a medssl run")

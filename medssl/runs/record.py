@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from medssl.files import file_sha256, write_json
+from medssl.files import file_sha256, read_object, write_json
 
 RECORD_NAME = "run.json"
 _LIBRARIES = ("medssl", "monai", "torch", "numpy", "pytorch-ignite", "nibabel", "SimpleITK", "pynrrd")
@@ -175,12 +175,12 @@ def read_run_record(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if the folder holds no record.
+        ValueError: if it is damaged.
     """
     path = Path(run_dir) / RECORD_NAME
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; give the folder of a medssl run.")
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return record
+    return read_object(path)
 
 
 def finish_run_record(run_dir: str | os.PathLike[str], **changes: Any) -> dict[str, Any]:

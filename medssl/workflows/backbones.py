@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from pydoc import ErrorDuringImport, locate
 from typing import TYPE_CHECKING, Any
 
+from medssl.files import read_object
 from medssl.packaging.shipped_weights import bundle_folder
 from medssl.packaging.sources import source_bundles
+from medssl.packaging.trust import TRUST
 from medssl.workflows.config_files import setting
-from medssl.workflows.recipes import merge
+from medssl.workflows.recipes import merge, resolved
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,23 +24,28 @@ logger = logging.getLogger(__name__)
 
 NETWORK_KEYS = ("spatial_dims", "in_channels", "base_channels", "num_levels")
 _ADVICE = "give the folder of a finished pretraining run or of a pretraining bundle"
+# References and levels of nesting on the way to a value.
+_LONGEST_CHAIN = 50
 _Folder = str | os.PathLike[str]
 
 
-def load_backbone(source: _Folder) -> nn.Module:
+def load_backbone(source: _Folder, trust: bool = False) -> nn.Module:
     """A pretrained backbone: the network that a pretraining saved, with its weights, on the CPU and in evaluation mode.
 
     It maps images of shape ``(B, C, *spatial)`` to a pyramid of feature maps, finest first. `level_channels` and
-    `strides` describe the levels. The files are read as data; code in them is not run. Recipes build the network
-    themselves and load weights into it with `medssl.engines.weights.load_backbone`.
+    `strides` describe the levels. The files are read as data: a network of MONAI, torch or medssl is built from plain
+    values, and nothing else in them runs. Recipes build the network themselves and load weights into it with
+    `medssl.engines.weights.load_backbone`.
 
     Args:
         source: folder of a finished pretraining run or of a pretraining bundle, or the name of weights that come with
             medssl (`medssl weights list`).
+        trust: True runs whatever the folder says: networks of other packages, and expressions.
 
     Raises:
         FileNotFoundError: if there is no such folder or name, or the folder holds no pretrained backbone.
-        ValueError: if a file is damaged, the weights belong to another network, or it is a segmentation bundle.
+        ValueError: if a file is damaged or holds code, the weights belong to another network, or it is a segmentation
+            bundle.
 
     Example:
         >>> backbone = load_backbone("abdomen-ct")
@@ -48,7 +55,7 @@ def load_backbone(source: _Folder) -> nn.Module:
     from medssl.networks.state_dicts import read_state_dict, require_fit
 
     folder = bundle_folder(source)
-    settings = backbone_settings(folder)
+    settings = backbone_settings(folder, trust)
     path = Path(settings["backbone_weights"])
     backbone = _built(settings["backbone_def"], folder)
     weights = read_state_dict(path)
@@ -57,33 +64,52 @@ def load_backbone(source: _Folder) -> nn.Module:
     return backbone.eval()
 
 
-def backbone_settings(source: _Folder) -> dict[str, Any]:
+def backbone_settings(source: _Folder, trust: bool = False) -> dict[str, Any]:
     """Settings that make a segmentation recipe use a backbone: its network, weights and method.
 
     Args:
         source: as in `load_backbone`.
+        trust: as in `load_backbone`.
 
     Raises:
         FileNotFoundError: if there is no such folder or name, or the folder holds no pretrained backbone.
-        ValueError: if it is another kind of bundle, a file is damaged, or the network's settings are not plain values.
+        ValueError: if it is another kind of bundle, a file is damaged, or the network is not a known one.
     """
     folder = bundle_folder(source)
     path, weights = _config_and_weights(folder)
-    config = _read_json(path)
+    config = read_object(path, _ADVICE)
     missing = [key for key in ("backbone_def", "name") if key not in config]
     if missing:
         raise ValueError(f"{path} has no {missing[0]!r}, so it does not describe a backbone; {_ADVICE}.")
     if not weights.is_file():
         raise FileNotFoundError(f"{folder} holds no {weights.name}; {_ADVICE}.")
-    settings = {key: config[key] for key in NETWORK_KEYS if key in config}
-    settings["backbone_def"] = _plain(config, "backbone_def", path)
-    return {**settings, "backbone_weights": str(weights.resolve()), "name": config["name"]}
+    names = [key for key in (*NETWORK_KEYS, "backbone_def", "name") if key in config]
+    settings = _evaluated(config, names) if trust else _known({key: _plain(config, key, path) for key in names}, path)
+    return {**settings, "backbone_weights": str(weights.resolve())}
+
+
+def _evaluated(config: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Parts of a configuration with their references and expressions replaced by values."""
+    from monai.bundle import ConfigParser
+
+    parser = ConfigParser(deepcopy(dict(config)))
+    return {name: resolved(parser, name) for name in names}
+
+
+def _known(settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Plain settings with their classes by full names; raises ValueError if one is not a known class."""
+    from medssl.packaging.data_only import data_only
+
+    definition = settings["backbone_def"]
+    if not isinstance(definition, dict) or not isinstance(definition.get("_target_"), str):
+        raise ValueError(f"The backbone_def of {path.parent} does not name a class under '_target_'; {_ADVICE}.")
+    return data_only(settings, list(settings), path)
 
 
 def _config_and_weights(folder: Path) -> tuple[Path, Path]:
     path = folder / "configs" / "train.json"
     if path.is_file():
-        if _read_json(folder / "provenance.json").get("kind") != "pretrain":
+        if read_object(folder / "provenance.json", _ADVICE).get("kind") != "pretrain":
             raise ValueError(f"{folder} is a segmentation bundle, which holds no backbone to start from; {_ADVICE}.")
         return path, folder / "models" / "model.pt"
     return folder / "config.json", folder / "backbone.pt"
@@ -116,7 +142,7 @@ def require_fitting_backbone(
                 "give the --data that it was pretrained with."
             )
     path, _ = _config_and_weights(bundle_folder(source))
-    _warn_of_other_images(source, _read_json(path), images)
+    _warn_of_other_images(source, read_object(path, _ADVICE), images)
 
 
 def _warn_of_other_images(source: _Folder, pretrained: Mapping[str, Any], images: Mapping[str, Any]) -> None:
@@ -134,33 +160,34 @@ def _words(value: Any) -> str:
     return f"{' x '.join(map(str, value))} mm" if isinstance(value, list) else str(value)
 
 
-def _plain(config: Mapping[str, Any], name: str, path: Path) -> Any:
+def _plain(config: Mapping[str, Any], name: str, path: Path, seen: int = 0) -> Any:
     """A part of a configuration with its references replaced. Expressions are not run: they could be anyone's code.
 
     Raises:
-        ValueError: if the part holds an expression or a broken reference.
+        ValueError: if the part holds an expression, or a reference that is broken or runs in a circle.
     """
     try:
         value = setting(config, name)
     except KeyError as error:
         raise ValueError(f"{path} refers to {name!r}, which it does not define; {_ADVICE}.") from error
+    if seen > _LONGEST_CHAIN:
+        raise ValueError(f"{path} refers from {name!r} to itself, or is nested too deeply; {_ADVICE}.")
     if isinstance(value, dict):
-        return {key: _plain(config, f"{name}::{key}", path) for key in value}
+        return {key: _plain(config, f"{name}::{key}", path, seen + 1) for key in value}
     if isinstance(value, list):
-        return [_plain(config, f"{name}::{index}", path) for index in range(len(value))]
+        return [_plain(config, f"{name}::{index}", path, seen + 1) for index in range(len(value))]
     if isinstance(value, str) and value.startswith("@"):
-        return _plain(config, value[1:], path)
+        return _plain(config, value[1:], path, seen + 1)
     if isinstance(value, str) and value.startswith(("$", "%")):
         raise ValueError(
-            f"{path} defines the backbone by the expression {name} = {value!r}, which is not run; write its value."
+            f"{path} defines the backbone by the expression {name} = {value!r}, which is not run; write its value, or "
+            f"{TRUST}."
         )
     return value
 
 
 def _built(definition: Any, folder: Path) -> nn.Module:
     """The network of a resolved definition, with random weights. Only classes of networks are called."""
-    if not isinstance(definition, dict) or not isinstance(definition.get("_target_"), str):
-        raise ValueError(f"The backbone_def of {folder} does not name a class under '_target_'; {_ADVICE}.")
     from torch import nn
 
     target = definition["_target_"]
@@ -170,20 +197,10 @@ def _built(definition: Any, folder: Path) -> nn.Module:
         raise ValueError(f"The backbone of {folder}, {target}, cannot be imported: {error.value}") from error
     if not isinstance(network, type) or not issubclass(network, nn.Module):
         raise ValueError(f"The backbone of {folder}, {target}, is not a network class; install its package.")
-    settings = {key: value for key, value in definition.items() if key != "_target_"}
-    try:
-        return network(**settings)
-    except TypeError as error:
-        raise ValueError(f"The backbone_def of {folder} does not fit {target}: {error}") from error
+    from monai.bundle import ConfigParser
 
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path.parent} holds no {path.name}; {_ADVICE}.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); copy the folder again.") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged (it holds no settings); copy the folder again.")
-    return content
+        return ConfigParser({"backbone_def": deepcopy(definition)}).get_parsed_content("backbone_def")
+    except RuntimeError as error:
+        reason = error.__cause__ or error
+        raise ValueError(f"The backbone_def of {folder} does not fit {target}: {reason}") from None

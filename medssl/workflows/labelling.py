@@ -57,13 +57,14 @@ class Labelling:
         bundle: folder of a packed bundle, pretrained or of a segmentation, whose backbone and preprocessing are used.
         folder: for the features and the fitted probes; both are kept from one start to the next.
         labels: label value to name, 1, 2, ...; None takes those of the bundle.
+        trust: True runs whatever the bundle's configuration says; else it is read as data.
 
     Raises:
         ValueError: if the labels have gaps or double names, or neither the call nor the bundle gives any.
     """
 
-    def __init__(self, bundle: Path, folder: Path, labels: dict[int, str] | None = None) -> None:
-        self.bundle = load_bundle(bundle)
+    def __init__(self, bundle: Path, folder: Path, labels: dict[int, str] | None = None, trust: bool = False) -> None:
+        self.bundle = load_bundle(bundle, trust)
         self.backbone: nn.Module = self.bundle.network.backbone
         own = self.bundle.config.get("class_names")
         if not labels and not own:
@@ -147,7 +148,7 @@ class Labelling:
         found = newest_probe(self.folder / "probes", self._sha256, self.labels)
         if found is not None:
             head = self._head()
-            load_strictly(head, read_weights(found[0]))
+            load_strictly(head, read_weights(found[0]), found[0])
             return SegmentationNetwork(self.backbone, head, frozen=True)
         if self._bundle_segments:
             return self.bundle.network

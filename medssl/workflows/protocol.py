@@ -12,7 +12,7 @@ from medssl.workflows.run_pool import Job, run_jobs
 from medssl.workflows.training import evaluate, pretrain, train_segmentation
 
 
-def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes: int = 1) -> Path:
+def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes: int = 1, trust: bool = False) -> Path:
     """Train and evaluate every backbone, setting, number of labels and fold of a protocol, and return the report.
 
     Finished runs are kept, so the same call continues a stopped protocol. One bar shows the time left for the whole.
@@ -26,6 +26,8 @@ def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes:
         datalist: the data list.
         output_dir: folder of all runs.
         num_processes: number of runs at a time.
+        trust: True runs whatever the configurations of the protocol's pretrained `weights` say; else they are read as
+            data.
 
     Raises:
         ValueError: if the file lacks a key, or the list has too few cases for a number of labels.
@@ -39,7 +41,7 @@ def run_protocol(protocol: str, datalist: Path, output_dir: Path, num_processes:
         if not _is_finished(output_dir / "pretrain" / name)
     ]
     segmentation = [
-        Job(cell[0], partial(_segment, plan, cell, datalist, output_dir))
+        Job(cell[0], partial(_segment, plan, cell, datalist, output_dir, trust))
         for cell in planned
         if not _has_rows(output_dir, cell)
     ]
@@ -76,7 +78,7 @@ def _pretrain(plan: Mapping[str, Any], name: str, datalist: Path, output_dir: Pa
     pretrain(backbone["method"], datalist, plan["data"], folder, layers=layers, overrides=settings, resume=True)
 
 
-def _segment(plan: Mapping[str, Any], cell: Cell, datalist: Path, output_dir: Path) -> None:
+def _segment(plan: Mapping[str, Any], cell: Cell, datalist: Path, output_dir: Path, trust: bool) -> None:
     folder = _cell_dir(output_dir, *cell)
     setting, name, num_labels, fold = cell
     backbone, choice = plan["backbones"][name], plan["settings"][setting]
@@ -96,13 +98,15 @@ def _segment(plan: Mapping[str, Any], cell: Cell, datalist: Path, output_dir: Pa
             plan["data"],
             folder,
             backbone=pretrained,
+            # What this very command pretrained.
+            trust=trust or "method" in backbone,
             num_labels=num_labels,
             fold=fold,
             layers=layers,
             overrides=settings,
             resume=True,
         )
-    evaluate(folder, overrides={"setting": setting})
+    evaluate(folder, overrides={"setting": setting}, trust=True)
 
 
 def _weights(backbone: Mapping[str, Any], run: Path) -> Path | str | None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from medssl.evaluation.segment_report import write_segment_report
 from medssl.files import file_sha256, sweep_temporary
+from medssl.packaging.loading import LoadedBundle
 from medssl.packaging.pack import pack
 from medssl.runs.lock import locked_run_folder
 from medssl.workflows.segment_backbone import Backbone, choose_backbone, with_settings
@@ -54,6 +55,7 @@ def segment_scans(
     label_names: str | None = None,
     settings: Mapping[str, Any] | None = None,
     console: Console | None = None,
+    trust: bool = False,
 ) -> Segmented:
     """Segment all scans of a folder that have no mask, with a network that learns from those that have one.
 
@@ -72,6 +74,7 @@ def segment_scans(
         label_names: as in ``1=liver,2=spleen``; None takes those of the masks.
         settings: of the data recipe, such as ``spacing`` and ``patch_size``.
         console: where progress is shown.
+        trust: True runs whatever the configuration of `backbone` says; else it is read as data.
 
     Raises:
         BlockingIOError: if another command works in the folder.
@@ -82,7 +85,7 @@ def segment_scans(
     with locked_run_folder(output_dir / "work"), display.shown(output_dir / "work" / "log.txt"):
         sweep_temporary(output_dir)
         inputs = read_inputs(scans, labels, output_dir, modality, label_names, display)
-        start = choose_backbone(backbone, inputs.modality, list(inputs.facts.values()))
+        start = choose_backbone(backbone, inputs.modality, list(inputs.facts.values()), trust)
         start = start._replace(data=with_settings(start.data, settings or {}))
         require_patch_memory(start.data["patch_size"], start.channels, PATCHES_PER_BATCH)
         return _segment(inputs, start, output_dir, minutes, absent, display)
@@ -101,7 +104,7 @@ def _segment(
     after = len(cases) * _DESCRIBE_SECONDS + _PACK_SECONDS
     choice = Chooser(trainer, cases, names, minutes, display).choose(len(rest), after, _obstacle(inputs, absent))
     predictions = Predictions(output_dir / "segmentations", work / "segmentations", inputs.structures)
-    segmented, problems = _predict_all(inputs, rest, choice.run, predictions, display)
+    segmented, problems = _predict_all(inputs, rest, load_run(choice.run, start.trust), predictions, display)
     labelled = {}
     for case in cases:
         with display.unit("describe", f"Look at {case.case}"):
@@ -109,7 +112,7 @@ def _segment(
                 case.case, case.image, case.label, hashlib.sha256(f"{names} {case.content}".encode()).hexdigest()
             )
     with display.unit("pack", "Pack the network as a bundle"):
-        bundle = _packed(choice.run, output_dir / "bundle")
+        bundle = _packed(choice.run, output_dir / "bundle", start.trust)
     problems |= inputs.problems
     report = segment_report(inputs, start, choice, absent, segmented, labelled, problems)
     return Segmented(write_segment_report(report, output_dir / "report.html"), bundle, problems)
@@ -133,17 +136,17 @@ def _expect(display: Display, num_labelled: int, num_rest: int, minutes: float) 
 
 
 def _predict_all(
-    inputs: Inputs, cases: list[str], run: Path, predictions: Predictions, display: Display
+    inputs: Inputs, cases: list[str], network: LoadedBundle, predictions: Predictions, display: Display
 ) -> tuple[dict[str, Found], dict[str, str]]:
     """Segment scans that are not segmented yet; returns what was found, and a sentence for every scan that failed."""
     # Structures of other names, in the same network, are another run.
-    model, problems = f"{run.name} {file_sha256(run / 'model.pt')}", {}
+    model, problems = f"{network.folder.name} {file_sha256(network.folder / 'model.pt')}", {}
     keys = {case: hashlib.sha256(f"{model} {fingerprint(inputs.scans[case])}".encode()).hexdigest() for case in cases}
     kept = {case: predictions.read(case, keys[case]) for case in cases}
     waiting = [case for case in cases if kept[case] is None]
     display.left.expect("predict", len(waiting), display.left.of_unit("left out") or _PREDICT_SECONDS)
     found = {case: known for case, known in kept.items() if known is not None}
-    predictor = Predictor(load_run(run))
+    predictor = Predictor(network)
     for number, case in enumerate(waiting, start=1):
         path = inputs.scans[case]
         with display.unit("predict", f"Segment {path.name} ({number} of {len(waiting)})"):
@@ -155,7 +158,7 @@ def _predict_all(
     return found, problems
 
 
-def _packed(run: Path, folder: Path) -> Path:
+def _packed(run: Path, folder: Path, trust: bool) -> Path:
     """Return the bundle of a run; that of another run is replaced, and only when the new one is whole."""
     marker = folder / "run.txt"
     packed = [path for path in folder.glob("*/") if (path / "provenance.json").is_file()]
@@ -163,7 +166,7 @@ def _packed(run: Path, folder: Path) -> Path:
         return packed[0]
     fresh = folder.with_name(f".{folder.name}-new")
     shutil.rmtree(fresh, ignore_errors=True)
-    bundle = pack(run, BUNDLE, fresh, zip_bundle=False)
+    bundle = pack(run, BUNDLE, fresh, zip_bundle=False, trust=trust)
     (fresh / marker.name).write_text(run.name, encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     fresh.replace(folder)

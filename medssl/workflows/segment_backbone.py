@@ -1,13 +1,14 @@
 """Which backbone and which preprocessing suit a set of scans."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from medssl.packaging.inference_config import references
+from medssl.files import read_object
+from medssl.packaging.data_only import data_only
+from medssl.packaging.references import references
 from medssl.packaging.shipped_weights import ShippedWeights, bundle_folder, shipped_weights
 from medssl.workflows.recipes import find_recipe, merge
 from medssl.workflows.segment_facts import ScanFacts
@@ -23,6 +24,7 @@ RANDOM_NETWORK = {"base_channels": 16, "num_levels": 4}
 _CUT_AIR, _ABOVE_AIR = -500.0, 15.0
 # Settings of the commands, not of the data.
 _OF_COMMANDS = ("keys", "interpolation")
+_OF_DATA = ("modality", "spacing", "patch_size", "spatial_dims", "in_channels")
 _SETTINGS = ("spacing", "patch_size", "hu_window", "percentiles", "body_threshold", "body_mean", "body_deviation")
 
 
@@ -34,12 +36,14 @@ class Backbone(NamedTuple):
         reason: why, one sentence.
         data: the data recipe: its settings and transforms.
         network: settings of the network where it starts from random weights.
+        trust: whether the folder of `source` may name classes that medssl does not know.
     """
 
     source: str | None
     reason: str
     data: dict[str, Any]
     network: dict[str, Any]
+    trust: bool = False
 
     @property
     def name(self) -> str:
@@ -54,7 +58,7 @@ class Backbone(NamedTuple):
         return int(_config(bundle_folder(self.source)).get("base_channels", 32))
 
 
-def choose_backbone(given: str | None, modality: str, scans: Sequence[ScanFacts]) -> Backbone:
+def choose_backbone(given: str | None, modality: str, scans: Sequence[ScanFacts], trust: bool = False) -> Backbone:
     """Choose what to start from: what is given, else shipped weights that suit the scans, else random weights.
 
     Of the shipped weights of the modality those suit whose voxels are at most three times as large or small as those
@@ -64,12 +68,14 @@ def choose_backbone(given: str | None, modality: str, scans: Sequence[ScanFacts]
         given: folder of a pretraining run or bundle, or the name of shipped weights; None chooses.
         modality: of the scans.
         scans: that can be used.
+        trust: True takes over whatever the transforms of `given` are; else they are read as data.
 
     Raises:
         FileNotFoundError: if there is no such folder or name, or it holds no configuration.
+        ValueError: if its transforms hold code, or the file is damaged.
     """
     if given is not None:
-        return Backbone(given, f"{given}, as given.", _data_of(_config(bundle_folder(given))), {})
+        return Backbone(given, f"{given}, as given.", _data_of_folder(bundle_folder(given), trust), {}, trust)
     spacing = np.median([facts.spacing for facts in scans], axis=0)
     extent = np.median([facts.extent for facts in scans], axis=0)
     best = _nearest(shipped_weights(), modality, spacing, extent)
@@ -94,16 +100,30 @@ def _nearest(
     return min(fitting.values(), key=lambda pair: pair[0])[1] if fitting else None
 
 
+def _config_file(folder: Path) -> Path:
+    for path in (folder / "configs" / "train.json", folder / "config.json"):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"{folder} is not the folder of a pretraining run or bundle, which --backbone takes.")
+
+
 def _config(folder: Path) -> dict[str, Any]:
-    paths = [path for path in (folder / "configs" / "train.json", folder / "config.json") if path.is_file()]
-    if not paths:
-        raise FileNotFoundError(f"{folder} is not the folder of a pretraining run or bundle, which --backbone takes.")
-    return json.loads(paths[0].read_text(encoding="utf-8"))
+    return read_object(_config_file(folder))
+
+
+def _data_of_folder(folder: Path, trust: bool = False) -> dict[str, Any]:
+    config = _config(folder)
+    missing = [key for key in (*_OF_DATA, "image_transforms") if key not in config]
+    if missing:
+        raise ValueError(f"{_config_file(folder)} has no {missing[0]!r}, so it does not describe a backbone.")
+    data = _data_of(config)
+    checked = data_only({**dict.fromkeys(_OF_COMMANDS), **data}, list(data), _config_file(folder), trust)
+    return {key: checked[key] for key in data}
 
 
 def _data_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the data recipe in a configuration: its transforms and all that they refer to."""
-    data = {key: config[key] for key in ("modality", "spacing", "patch_size", "spatial_dims", "in_channels")}
+    data = {key: config[key] for key in _OF_DATA}
     waiting = ["image_transforms"]
     while waiting:
         key = waiting.pop()

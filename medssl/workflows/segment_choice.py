@@ -136,7 +136,10 @@ class Chooser:
             return ""
         if share < _LEAST_SECONDS:
             return "There was no time left to fine-tune; more --minutes give it some."
-        seconds, least = step_seconds(run), _LEAST_STEPS if held_out else _LEAST_STEPS_UNTESTED
+        seconds, least = (
+            step_seconds(run, self.trainer.backbone.trust),
+            _LEAST_STEPS if held_out else _LEAST_STEPS_UNTESTED,
+        )
         if share >= seconds * least:
             return ""
         return (
@@ -154,20 +157,19 @@ class Chooser:
                 if method == "fine_tune":
                     self._fine_tuned(others, minutes, f"the labelled scans without {left_out.case}")
                 with self.display.unit("left out", f"Test {_METHODS[method]} on {left_out.case}"):
-                    write_json(kept, _tested(self.trainer.train(method, others, minutes), left_out, self.names))
+                    write_json(kept, self._tested(self.trainer.train(method, others, minutes), left_out))
             scores[left_out.case] = json.loads(kept.read_text(encoding="utf-8"))
         return scores
+
+    def _tested(self, run: Path, case: LabelledCase) -> dict[str, float | None]:
+        """Return the Dice of every structure of a scan; None where the mask lacks it."""
+        label = np.rint(load_volume(case.label).numpy())
+        found = in_ras(Predictor(load_run(run, self.trainer.backbone.trust))(case.image).label).numpy()
+        return {name: _dice(found == value, label == value) for value, name in self.names.items()}
 
     def _fine_tuned(self, cases: Sequence[LabelledCase], minutes: float | None, on: str) -> Path:
         with self.display.unit("fine_tune", f"Fine-tune on {on}"):
             return self.trainer.train("fine_tune", cases, minutes)
-
-
-def _tested(run: Path, case: LabelledCase, names: Mapping[int, str]) -> dict[str, float | None]:
-    """Return the Dice of every structure of a scan; None where the mask lacks it."""
-    label = np.rint(load_volume(case.label).numpy())
-    found = in_ras(Predictor(load_run(run))(case.image).label).numpy()
-    return {name: _dice(found == value, label == value) for value, name in names.items()}
 
 
 def _dice(found: np.ndarray, wanted: np.ndarray) -> float | None:

@@ -105,6 +105,7 @@ class Trainer:
         train_segmentation(
             *(setting, datalist, [str(data)], run),
             backbone=self.backbone.source,
+            trust=self.backbone.trust,
             overrides=settings,
             resume=True,
             allow_changed=True,
@@ -118,7 +119,7 @@ class Trainer:
         """Return the folder of a run, made or not."""
         weights = None
         if self.backbone.source is not None:
-            weights = file_sha256(backbone_settings(self.backbone.source)["backbone_weights"])
+            weights = file_sha256(backbone_settings(self.backbone.source, self.backbone.trust)["backbone_weights"])
         decided_by = [
             *(method, weights, self.backbone.network, self.backbone.data, self.absent, dict(self.names)),
             self.budget if method == "fine_tune" else self._voxels_of_case(),
@@ -134,9 +135,9 @@ class Trainer:
         return Datalist("few labels", self.modality, {0: "background", **self.names}, {"training": training})
 
 
-def step_seconds(run: Path) -> float:
+def step_seconds(run: Path, trust: bool = False) -> float:
     """Return about how long a step of fine-tuning takes, measured on the network of a run."""
-    model = load_run(run)
+    model = load_run(run, trust)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = model.network.requires_grad_(True).to(device)
     patches = torch.rand(PATCHES_PER_BATCH, read_config(run)["in_channels"], *model.patch_size, device=device)
@@ -149,9 +150,9 @@ def step_seconds(run: Path) -> float:
     return seconds
 
 
-def load_run(run: Path) -> LoadedBundle:
-    """Return what inference with a finished run needs, as a packed bundle gives it."""
+def load_run(run: Path, trust: bool = False) -> LoadedBundle:
+    """Return what inference with a finished run needs, as a packed bundle gives it; `trust` as in `load_bundle`."""
     config = inference_config("segmentation", read_config(run))
-    network = build_network(config)
-    load_strictly(network, read_weights(run / "model.pt"))
-    return LoadedBundle(run, config, network)
+    network = build_network(config, trust, run / "config.json")
+    load_strictly(network, read_weights(run / "model.pt"), run / "model.pt")
+    return LoadedBundle(run, config, network, trust)

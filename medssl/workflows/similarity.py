@@ -24,7 +24,7 @@ OVERLAP = 0.25
 
 
 def similarity(
-    scan: Path, point: Sequence[float], bundle: Path | str, out: Path, other: Path | None = None
+    scan: Path, point: Sequence[float], bundle: Path | str, out: Path, other: Path | None = None, trust: bool = False
 ) -> tuple[Path, Path]:
     """Write what is similar to a point, as a NIfTI heat map on the grid of the searched scan and as a PNG.
 
@@ -35,6 +35,7 @@ def similarity(
         bundle: a packed pretraining or segmentation bundle, whose backbone is used, or the name of shipped weights.
         out: folder for both files, which are named after the searched scan.
         other: the scan to search; None searches the same one.
+        trust: True runs whatever the bundle's configuration says; else it is read as data.
 
     Returns:
         The paths of the heat map and of the picture.
@@ -43,7 +44,7 @@ def similarity(
         FileNotFoundError: if the bundle lacks a file.
         ValueError: if the point lies outside the part of the scan that the bundle keeps, or a scan is damaged.
     """
-    heat = heat_map(load_bundle(bundle), scan, point, other)
+    heat = heat_map(load_bundle(bundle, trust), scan, point, other)
     target = other or scan
     name = target.name.split(".")[0]
     volume = _write_volume(heat, out / f"{name}_similarity.nii.gz")

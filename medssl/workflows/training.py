@@ -15,6 +15,7 @@ from medssl.runs.ranks import joined_ranks, num_ranks, on_first_rank, rank, requ
 from medssl.runs.record import finish_run_record, read_run_record, run_record
 from medssl.runs.start import begin_run, no_start_left_behind
 from medssl.workflows.backbones import backbone_settings, require_fitting_backbone
+from medssl.workflows.evaluation_config import evaluation_config
 from medssl.workflows.preprocessing import require_same_preprocessing
 from medssl.workflows.recipes import channel_settings, find_recipe, merge, with_bases
 from medssl.workflows.running import gpu_layers, run_config
@@ -93,6 +94,7 @@ def train_segmentation(
     overrides: Mapping[str, Any] | None = None,
     resume: bool = False,
     allow_changed: bool = False,
+    trust: bool = False,
 ) -> Path:
     """Train a segmentation network on few labels, and return the file of its weights, ``model.pt`` in the run folder.
 
@@ -110,6 +112,7 @@ def train_segmentation(
         overrides: settings in MONAI's syntax.
         resume: as in `pretrain`.
         allow_changed: as in `pretrain`.
+        trust: True takes over whatever network the configuration of `backbone` says; else it is read as data.
 
     Raises:
         BlockingIOError, FileExistsError: as `pretrain`.
@@ -124,7 +127,7 @@ def train_segmentation(
         recipe.append(find_recipe("segmentation/configs", "without_validation"))
     require_few_labels(listed, "training", num_labels)
     settings = _label_settings(datalist, listed, num_labels, fold)
-    settings |= _backbone_settings(backbone, recipe, {**channel_settings(listed), **(overrides or {})})
+    settings |= _backbone_settings(backbone, recipe, {**channel_settings(listed), **(overrides or {})}, trust)
     config = merge(recipe, settings, overrides)
     _require_trainable(setting, config)
     _run(config, recipe, {**settings, **(overrides or {})}, output_dir, resume, allow_changed)
@@ -138,6 +141,7 @@ def evaluate(
     section: str = "test",
     overrides: Mapping[str, Any] | None = None,
     layers: Sequence[str] = (),
+    trust: bool = False,
 ) -> Path:
     """Evaluate a segmentation run, and return its file ``rows.jsonl`` with one row per case and class of a section.
 
@@ -149,10 +153,12 @@ def evaluate(
         section: of the data list.
         overrides: settings in MONAI's syntax, such as ``prediction_dir``.
         layers: further recipes merged after the evaluation, such as ``fast_evaluate``, or YAML files.
+        trust: True runs whatever the configuration of the run says; else it is read as data.
 
     Raises:
         FileNotFoundError: if the folder holds no weights of a segmentation run, or there is no such recipe.
-        ValueError: if it is the folder of a pretraining run, or the data list has no case in the section.
+        ValueError: if it is the folder of a pretraining run, its configuration holds code, or the data list has no case
+            in the section.
     """
     config = read_config(run_dir)
     if "setting" not in config:
@@ -167,15 +173,9 @@ def evaluate(
         "method_name": config["name"],
         "num_labels": config["num_labels"] or len(by_group(read_datalist(config["datalist"]).section("training"))),
     }
-    recipe = [
-        # Provides the settings that are newer than the run.
-        find_recipe("segmentation/configs", "train"),
-        run_dir / "config.json",
-        find_recipe("segmentation/configs", "evaluate"),
-        *(find_recipe("segmentation/configs", layer) for layer in layers),
-    ]
     path = run_dir / "evaluate.json"
-    on_first_rank(partial(write_json, path, merge(recipe, settings, overrides)))
+    content = evaluation_config(run_dir, layers, settings, overrides or {}, trust)
+    on_first_rank(partial(write_json, path, content))
     if num_ranks() == 1:
         run_config(path, workflow_type=None)
     else:
@@ -225,11 +225,11 @@ def _label_settings(datalist: Path, listed: Datalist, num_labels: int | None, fo
 
 
 def _backbone_settings(
-    backbone: Path | str | None, recipe: Sequence[Path], overrides: Mapping[str, Any] | None
+    backbone: Path | str | None, recipe: Sequence[Path], overrides: Mapping[str, Any] | None, trust: bool
 ) -> dict[str, Any]:
     if backbone is None:
         return {"name": "random"}
-    settings = backbone_settings(backbone)
+    settings = backbone_settings(backbone, trust)
     require_fitting_backbone(backbone, settings, recipe, overrides or {})
     return settings
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from medssl.packaging.pack import pack
+from tests.hostile import MADE, NETWORKS, plant
 from tests.packaging.torchvision_state import torchvision_state
 from tests.packaging.toy_run import segmentation_run
 
@@ -17,7 +18,9 @@ def bundle(tmp_path_factory):
 
 def test_a_good_bundle_is_ok_as_a_folder_and_as_a_zip(medssl, bundle):
     for path in (bundle, bundle.with_name(f"{bundle.name}.zip")):
-        assert medssl("bundle", "check", path, "--quick")[:2] == (0, "ok\n")
+        status, out, _ = medssl("bundle", "check", path)
+        assert status == 0
+        assert out.startswith("ok\nNot tried: models/model.ts and MONAI's commands")
 
 
 def test_each_fault_is_a_line_and_exit_status_1(medssl, bundle, tmp_path):
@@ -29,9 +32,24 @@ def test_each_fault_is_a_line_and_exit_status_1(medssl, bundle, tmp_path):
     assert len(out.splitlines()) == 2
 
 
-def test_the_long_check_is_the_default(medssl, bundle, monkeypatch):
+def test_a_trusted_bundle_is_tried_unless_it_should_be_quick(medssl, bundle, monkeypatch):
     monkeypatch.setattr("medssl.packaging.checks.checking.rehearse", lambda path: [f"{path.name} fails."])
-    assert medssl("bundle", "check", bundle)[:2] == (1, f"{bundle.name} fails.\n")
+    assert medssl("bundle", "check", bundle, "--trust")[:2] == (1, f"{bundle.name} fails.\n")
+    assert medssl("bundle", "check", bundle, "--trust", "--quick")[:2] == (0, "ok\n")
+
+
+def test_a_bundle_that_is_code_is_refused_in_one_line(medssl, bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    broken = shutil.copytree(bundle, tmp_path / bundle.name)
+    path = plant(broken / "configs" / "inference.json", network_def=NETWORKS["function"])
+    refusal = f"{path}: network_def names 'os.system', which is not a known network or transform and is not built"
+    status, out, _ = medssl("bundle", "check", broken)
+    assert status == 1 and refusal in out
+    (tmp_path / "scan.nii.gz").touch()
+    command = ("similarity", tmp_path / "scan.nii.gz", "--point", 0, 0, 0, "--bundle", broken, "--out", tmp_path / "o")
+    status, _, errors = medssl(*command)
+    assert status == 1 and errors.startswith(f"Error: {refusal}") and "--trust" in errors
+    assert not (tmp_path / MADE).exists()
 
 
 def test_no_bundle_is_an_error_that_names_the_path(medssl, tmp_path):
@@ -73,7 +91,7 @@ def test_packing_names_the_bundle(medssl, probed, tmp_path, monkeypatch):
     )
     status, out, _ = medssl("pack", probed, "--name", "toy", "--out", tmp_path)
     assert (status, out) == (0, f"Bundle: {tmp_path / 'bundle'}\n")
-    assert asked == [(probed, "toy", tmp_path, {"rehearsed": True})]
+    assert asked == [(probed, "toy", tmp_path, {"rehearsed": True, "trust": False})]
 
 
 def test_the_shipped_weights_are_listed_one_in_a_line(medssl):

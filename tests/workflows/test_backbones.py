@@ -94,11 +94,11 @@ def test_references_of_a_configuration_are_followed(tmp_path):
 @pytest.mark.parametrize(
     ("definition", "message"),
     [
-        ({"_target_": "os.mkdir", "path": "MADE"}, r"os\.mkdir, is not a network class"),
+        ({"_target_": "os.mkdir", "path": "MADE"}, r"names 'os\.mkdir', which is not a known network"),
         ({"_target_": "torch.nn.Linear", "in_features": "$__import__('os').mkdir('MADE')"}, "is not run; write its"),
         ({"_target_": "torch.nn.Linear", "in_features": "%MADE.yaml"}, "is not run; write its value"),
-        ({"_target_": "torch.nn.Nowhere"}, r"torch\.nn\.Nowhere, is not a network class"),
-        ({"_target_": "torch.nn.Linear", "out_features": "@dims"}, r"does not fit torch\.nn\.Linear.*in_features"),
+        ({"_target_": "torch.nn.Nowhere"}, r"names 'torch\.nn\.Nowhere', which is not a known network"),
+        ({"_target_": "torch.nn.Linear", "out_features": "@dims"}, r"does not fit torch\.nn\.\S+\.Linear.*in_features"),
         ({"_target_": "torch.nn.Linear", "in_features": "@size"}, r"config\.json refers to 'size'"),
         ({"in_features": 2}, "does not name a class under '_target_'"),
     ],

@@ -8,6 +8,8 @@ import numpy as np
 from monai.bundle import ConfigParser
 from monai.transforms import Compose, DeleteItemsd, LoadImaged, MapTransform, SaveImaged, Spacingd
 
+from medssl.packaging.data_only import data_only
+
 _FILE = "configs/inference.json"
 # What every bundle may name without saying so in required_packages_version.
 _PACKAGES = {"monai", "torch", "ignite", "medssl", "numpy"}
@@ -47,14 +49,15 @@ def config_faults(config: Mapping[str, Any], packages: Sequence[str]) -> Iterato
             )
 
 
-def transform_faults(config: Mapping[str, Any], segments: bool) -> Iterator[str]:
+def transform_faults(config: Mapping[str, Any], segments: bool, trust: bool = False) -> Iterator[str]:
     """Yield what in the transforms of a configuration would fail in MONAI Label or 3D Slicer; builds them.
 
     Args:
         config: content of ``configs/inference.json``, without faults that `config_faults` finds.
         segments: whether the bundle gives label maps.
+        trust: True builds whatever the configuration says; else it is read as data.
     """
-    parser = ConfigParser(dict(config))
+    parser = ConfigParser(data_only(config, ["preprocessing", "postprocessing"], Path(_FILE), trust))
     before, after = (_transforms(parser, name) for name in ("preprocessing", "postprocessing"))
     if not any(isinstance(transform, LoadImaged) for transform in before):
         yield f"{_FILE}: no transform of preprocessing is a LoadImaged, by which MONAI Label knows the reader."

@@ -26,8 +26,13 @@ def test_a_relative_folder_has_the_name_of_the_bundle(bundle, monkeypatch):
 
 def test_only_a_bundle_without_faults_is_rehearsed(bundle, monkeypatch, tmp_path):
     monkeypatch.setattr(checking, "rehearse", lambda path: ["MONAI minds."])
-    assert check_packed(bundle) == ["MONAI minds."]
-    assert "The bundle lacks LICENSE." in check_packed(tmp_path)
+    assert check_packed(bundle, trust=True) == ["MONAI minds."]
+    assert "The bundle lacks LICENSE." in check_packed(tmp_path, trust=True)
+
+
+def test_only_a_trusted_bundle_is_rehearsed(bundle, monkeypatch):
+    monkeypatch.setattr(checking, "rehearse", lambda path: ["MONAI minds."])
+    assert check_packed(bundle) == []
 
 
 def test_a_fault_in_a_zip_is_found(bundle, tmp_path):

@@ -107,7 +107,7 @@ def test_a_writer_of_another_class_is_found(config):
     config["postprocessing"]["transforms"].append(
         {"_target_": "medssl.engines.weights.SaveWeights", "module": 1, "path": ""}
     )
-    (fault,) = transform_faults(config, segments=True)
+    (fault,) = transform_faults(config, segments=True, trust=True)
     assert "SaveWeights must be a SaveImaged, by class and by name" in fault
 
 
