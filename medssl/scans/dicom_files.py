@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 import pydicom
 
+from medssl.scans.deflated import inflated_bytes, is_deflated
+from medssl.scans.memory import ScanTooLargeError, free_memory, require_memory
+
 _TAGS = [
     "SOPClassUID",
     "Modality",
@@ -196,11 +199,13 @@ def _described(file: Path) -> tuple[str, str, tuple[str, str], list[DicomSlice]]
     try:
         # A file would allocate what a damaged length promises before it is read; a map of it ends where the file does.
         with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            if is_deflated(content):
+                require_memory(file, inflated_bytes(content, free_memory()))
             header = pydicom.dcmread(content, force=True, stop_before_pixels=True, specific_tags=_TAGS)
             kind, uid = _kind(file, header), str(header.get("SeriesInstanceUID", ""))
             names = (str(header.get("SeriesNumber") or ""), str(header.get("SeriesDescription") or ""))
             return kind, uid, names, list(_slices(file, header)) if kind in ("slice", "scout") else []
-    except MemoryError:
+    except (MemoryError, ScanTooLargeError):
         raise
     except Exception as error:
         # pydicom decodes a value when it is asked for, and its errors share no base class.
