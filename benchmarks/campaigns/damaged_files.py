@@ -41,7 +41,6 @@ def main() -> None:
     results = []
     while len(results) < options.count:
         results += _one_process(options, len(results))
-        print(f"{len(results)} of {options.count}", file=sys.stderr, flush=True)
     _print_table(results)
 
 
@@ -56,6 +55,8 @@ def _one_process(options: argparse.Namespace, first: int) -> list[dict]:
             entry = json.loads(line)
             if "outcome" in entry:
                 results.append(entry)
+                if not (first + len(results)) % 500:
+                    print(f"{first + len(results)} of {options.count}", file=sys.stderr, flush=True)
             started = entry
     if process.returncode:
         ending = "hang" if -process.returncode in (signal.SIGALRM, signal.SIGPROF) else f"crash ({process.returncode})"
