@@ -14,7 +14,7 @@ import pydicom
 
 from medssl.scans.deflated import inflated_bytes, is_deflated
 from medssl.scans.dicom_lengths import header_within
-from medssl.scans.memory import ScanTooLargeError, free_memory, require_memory
+from medssl.scans.memory import ScanTooLargeError, require_memory
 
 _TAGS = tuple(
     pydicom.tag.Tag(name)
@@ -46,6 +46,8 @@ _TAGS = tuple(
 )
 # Pixels in a byte, more than any codec of DICOM packs into it beside the header of a slice.
 _MOST_PACKED = 10_000
+# Bytes of a deflated data set to which a byte of the file may inflate, if there are many.
+_MOST_DEFLATED, _MUCH = 100, 1 << 28
 _INDEX = "1.2.840.10008.1.3.10"
 # Objects with rows and columns that are not scans.
 _NOT_SCANS = ("SEG", "RTDOSE", "RTSTRUCT", "SR", "PR", "KO", "REG", "OT", "DOC")
@@ -217,7 +219,10 @@ def _described(file: Path) -> tuple[str, str, tuple[str, str], list[DicomSlice]]
 def _header(file: Path, content: mmap.mmap) -> pydicom.Dataset:
     if not is_deflated(content):
         return header_within(content, _TAGS)
-    require_memory(file, inflated_bytes(content, free_memory()))
+    most = max(_MUCH, _MOST_DEFLATED * len(content))
+    if (inflated := inflated_bytes(content, most)) > most:
+        raise ValueError(f"it inflates to more than {most >> 20} MiB, over {_MOST_DEFLATED} times its size")
+    require_memory(file, inflated)
     return pydicom.dcmread(content, force=True, stop_before_pixels=True, specific_tags=list(_TAGS))
 
 

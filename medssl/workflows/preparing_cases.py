@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -203,7 +204,7 @@ def _pool(num_processes: int, config: Mapping[str, Any]) -> Iterator[Executor | 
     # and holds neither forks instead, so that torch and MONAI are imported once and not by every process.
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__, *_modules(config)])
-    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=_prepare_process) as pool:
         yield pool
 
 
@@ -213,8 +214,11 @@ def _modules(config: Mapping[str, Any]) -> list[str]:
     return sorted({str(step.get("_target_", "")).rpartition(".")[0] for step in steps} - {""})
 
 
-def _one_thread() -> None:
+def _prepare_process() -> None:
     torch.set_num_threads(1)
+    # The case at hand is finished, and kept, before the command ends.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _default_processes(cases: Sequence[Mapping[str, str]]) -> int:
