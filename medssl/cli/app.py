@@ -9,6 +9,7 @@ from rich.console import Console
 from medssl.cli.bundles import bundle_app, pack, similarity, weights_app
 from medssl.cli.data import check, datalist, folds, slices
 from medssl.cli.segment import segment
+from medssl.cli.stopping import answer_signals
 from medssl.cli.train import demo, evaluate, finetune, prepare, pretrain, probe, protocol, report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -25,6 +26,7 @@ def main() -> None:
     """Run the command line; an expected error is one clear message and exit status 1."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("medssl").setLevel(logging.INFO)
+    answer_signals()
     try:
         app()
     except (ValueError, OSError, FloatingPointError) as error:

@@ -1,8 +1,10 @@
 """How a signal stops a run so that it can be resumed."""
 
 import logging
+import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
@@ -15,6 +17,9 @@ from medssl.runs.exceptions import on_exception
 from medssl.runs.ranks import rank
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# A terminal sends Ctrl-C to all processes of a command, and torchrun or a protocol passes it on to its own.
+SAME_SECONDS = 1.0
+_ANSWER = b"\nStopping after this step (or validation), with a checkpoint. Once more stops at once.\n"
 
 logger = logging.getLogger(__name__)
 
@@ -22,9 +27,9 @@ logger = logging.getLogger(__name__)
 class StopOnSignal:
     """Handler that ends a run on SIGTERM or SIGINT at the end of the step, with a checkpoint.
 
-    A validation in progress is finished first, so that the checkpoint includes it. The process exits with status 143 or
-    130; a second signal ends it at once. If several ranks train, all of them stop after the same step as soon as one
-    got a signal. Attach it last.
+    It says at once what it waits for. A validation in progress is finished first, so that the checkpoint includes it.
+    The process exits with status 143 or 130; a second signal, later than `SAME_SECONDS`, ends it at once. If several
+    ranks train, all of them stop after the same step as soon as one got a signal. Attach it last.
 
     Args:
         folder: where the checkpoint goes, as in `SaveCheckpoints`.
@@ -34,6 +39,7 @@ class StopOnSignal:
     def __init__(self, folder: str, objects: dict[str, Any]) -> None:
         self.save = SaveCheckpoints(folder, objects, interval=1)
         self.received: int | None = None
+        self.received_at = 0.0
         self.former: dict[int, Any] = {}
 
     def attach(self, engine: Engine) -> None:
@@ -50,8 +56,13 @@ class StopOnSignal:
             self.former = {number: signal.signal(number, self._note) for number in SIGNALS}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
-        self._restore()
+        if self.received is None:
+            self.received, self.received_at = number, time.monotonic()
+            # Printing could find its buffer in use.
+            os.write(2, _ANSWER)
+        elif time.monotonic() - self.received_at >= SAME_SECONDS:
+            self._restore()
+            os.kill(os.getpid(), number)
 
     def _restore(self, engine: Engine | None = None) -> None:
         for number, former in self.former.items():

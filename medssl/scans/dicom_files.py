@@ -12,33 +12,42 @@ from typing import Any
 import numpy as np
 import pydicom
 
-_TAGS = [
-    "SOPClassUID",
-    "Modality",
-    "ImageType",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "SeriesDescription",
-    "AcquisitionNumber",
-    "TemporalPositionIdentifier",
-    "EchoNumbers",
-    "TriggerTime",
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "NumberOfFrames",
-    "PixelSpacing",
-    "ImagerPixelSpacing",
-    "SliceThickness",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-]
+from medssl.scans.deflated import inflated_bytes, is_deflated
+from medssl.scans.dicom_lengths import header_within
+from medssl.scans.memory import ScanTooLargeError, require_memory
+
+_TAGS = tuple(
+    pydicom.tag.Tag(name)
+    for name in (
+        "SOPClassUID",
+        "Modality",
+        "ImageType",
+        "SeriesInstanceUID",
+        "SeriesNumber",
+        "SeriesDescription",
+        "AcquisitionNumber",
+        "TemporalPositionIdentifier",
+        "EchoNumbers",
+        "TriggerTime",
+        "Rows",
+        "Columns",
+        "SamplesPerPixel",
+        "NumberOfFrames",
+        "PixelSpacing",
+        "ImagerPixelSpacing",
+        "SliceThickness",
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "SharedFunctionalGroupsSequence",
+        "PerFrameFunctionalGroupsSequence",
+    )
+)
 # Pixels in a byte, more than any codec of DICOM packs into it beside the header of a slice.
 _MOST_PACKED = 10_000
+# Bytes of a deflated data set to which a byte of the file may inflate, if there are many.
+_MOST_DEFLATED, _MUCH = 100, 1 << 28
 _INDEX = "1.2.840.10008.1.3.10"
 # Objects with rows and columns that are not scans.
 _NOT_SCANS = ("SEG", "RTDOSE", "RTSTRUCT", "SR", "PR", "KO", "REG", "OT", "DOC")
@@ -196,15 +205,25 @@ def _described(file: Path) -> tuple[str, str, tuple[str, str], list[DicomSlice]]
     try:
         # A file would allocate what a damaged length promises before it is read; a map of it ends where the file does.
         with file.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            header = pydicom.dcmread(content, force=True, stop_before_pixels=True, specific_tags=_TAGS)
+            header = _header(file, content)
             kind, uid = _kind(file, header), str(header.get("SeriesInstanceUID", ""))
             names = (str(header.get("SeriesNumber") or ""), str(header.get("SeriesDescription") or ""))
             return kind, uid, names, list(_slices(file, header)) if kind in ("slice", "scout") else []
-    except MemoryError:
+    except (MemoryError, ScanTooLargeError):
         raise
     except Exception as error:
         # pydicom decodes a value when it is asked for, and its errors share no base class.
         raise ValueError(f"{file} is a damaged DICOM file ({error}); copy or export it again, or remove it.") from error
+
+
+def _header(file: Path, content: mmap.mmap) -> pydicom.Dataset:
+    if not is_deflated(content):
+        return header_within(content, _TAGS)
+    most = max(_MUCH, _MOST_DEFLATED * len(content))
+    if (inflated := inflated_bytes(content, most)) > most:
+        raise ValueError(f"it inflates to more than {most >> 20} MiB, over {_MOST_DEFLATED} times its size")
+    require_memory(file, inflated)
+    return pydicom.dcmread(content, force=True, stop_before_pixels=True, specific_tags=list(_TAGS))
 
 
 def _kind(file: Path, header: pydicom.Dataset) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +19,13 @@ class ScanTooLargeError(ValueError):
 
 
 def free_memory() -> int:
-    """Bytes that this process can still use: those available on the machine, or what its container's limit leaves.
+    """Bytes that this process can still use: those available, or what a container's limit or ``ulimit -v`` leaves.
 
     Example:
         >>> free_memory() > 0
         True
     """
-    return min(psutil.virtual_memory().available, _left_in_container())
+    return min(psutil.virtual_memory().available, _left_in_container(), _left_to_process())
 
 
 def require_memory(path: str | os.PathLike[str], needed: int) -> None:
@@ -75,6 +76,11 @@ def naming_memory(path: object) -> Iterator[None]:
         raise ScanTooLargeError(
             f"{path} does not fit in memory; check the file, crop it, or use a machine with more memory."
         ) from error
+
+
+def _left_to_process() -> int:
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return 2**63 if limit == resource.RLIM_INFINITY else limit - psutil.Process().memory_info().vms
 
 
 def _left_in_container() -> int:

@@ -92,7 +92,6 @@ def whole_nifti(path: str | os.PathLike[str]) -> np.ndarray:
         header = _parse_nifti(start)
         dtype, promised = nifti_dtype(header), _nifti_bytes(header)
         _require_possible(path, promised, path.suffix.lower() == ".gz")
-        require_memory(path, promised)
         content = np.empty(max(promised, len(start)), np.uint8)
         content[: len(start)] = np.frombuffer(start, np.uint8)
         _require_length(_pieces_into(content[len(start) :], stream), promised, len(start))
@@ -231,10 +230,11 @@ def _data_of(path: Path, handle: BinaryIO, name: str | None) -> BinaryIO:
 
 
 def _require_possible(path: Path, promised: int, is_packed: bool) -> None:
-    """Refuse a header that promises more than its file can hold, before anything is allocated or inflated."""
+    """Refuse a header that promises more than its file or the memory can hold, before anything is inflated."""
     most = path.stat().st_size * (_MOST_INFLATED if is_packed else 1)
     if promised > most:
         raise ValueError(f"it holds at most {most} of the {promised} bytes its header promises")
+    require_memory(path, promised)
 
 
 def _pieces(stream: BinaryIO) -> Iterator[int]:
@@ -255,7 +255,8 @@ def _inflated(stream: BinaryIO) -> Iterator[int]:
     inflater = zlib.decompressobj(47)
     packed = b""
     while not inflater.eof:
-        packed = inflater.unconsumed_tail or stream.read(_PIECE)
+        # In small pieces, since what is left of one is copied each time.
+        packed = inflater.unconsumed_tail or stream.read(_PIECE >> 6)
         if not packed:
             raise EOFError("the compressed stream ends too early")
         yield len(inflater.decompress(packed, _PIECE))

@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import active_children, connection, get_context, parent_process
 from threading import Thread
 from typing import Any, NamedTuple
 
@@ -58,6 +58,12 @@ def run_jobs(stages: Sequence[Sequence[Job]], num_processes: int, num_finished: 
                 "A process was killed, perhaps for lack of memory; the same command continues, perhaps with fewer "
                 "--processes."
             ) from error
+        except (KeyboardInterrupt, SystemExit):
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in active_children():
+                # Each run saves a checkpoint after its step.
+                process.terminate()
+            raise
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -4,6 +4,7 @@ import signal
 import pytest
 from ignite.engine import Engine, Events
 
+from medssl.runs import stop
 from medssl.runs.checkpoints import list_checkpoints
 from medssl.runs.stop import SIGNALS, StopOnSignal, leave_signals_to_main
 
@@ -24,7 +25,7 @@ def usual_signals():
         signal.signal(number, handler)
 
 
-def run(folder, signal_in_step, event=None, number=signal.SIGTERM, times=1):
+def run(folder, signal_in_step, event=None, number=signal.SIGTERM, times=1, after=lambda: None):
     """Run three epochs of four steps with a signal in one step; give the steps done."""
     steps = []
 
@@ -36,6 +37,7 @@ def run(folder, signal_in_step, event=None, number=signal.SIGTERM, times=1):
     def send():
         for _ in range(times):
             os.kill(os.getpid(), number)
+        after()
 
     before = [signal.getsignal(number) for number in SIGNALS]
     engine = Engine(step)
@@ -81,7 +83,21 @@ def test_a_signal_in_the_last_step_lets_the_run_end(tmp_path):
     assert run(tmp_path, 12) == list(range(1, 13))
 
 
-def test_a_second_signal_ends_the_run_at_once(tmp_path):
+def test_the_answer_comes_at_once_and_says_what_is_waited_for(tmp_path, capfd):
+    said = []
+    with pytest.raises(SystemExit):
+        run(tmp_path, 6, event=Events.ITERATION_STARTED, after=lambda: said.append(capfd.readouterr().err))
+    assert said == ["\nStopping after this step (or validation), with a checkpoint. Once more stops at once.\n"]
+
+
+def test_the_same_signal_twice_in_a_moment_counts_once(tmp_path):
+    with pytest.raises(SystemExit):
+        run(tmp_path, 6, times=3)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step=0000006.pt"]
+
+
+def test_a_second_signal_ends_the_run_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(stop, "SAME_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, 6, number=signal.SIGINT, times=2)
     assert not list_checkpoints(tmp_path)

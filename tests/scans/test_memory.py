@@ -4,13 +4,16 @@ import subprocess
 import sys
 
 import numpy as np
+import pydicom
 import pytest
 
-from medssl.scans import memory
+from medssl.scans import memory, streams
 from medssl.scans.integrity import read_whole
 from medssl.scans.loading import VerifiedLoadImage
 from medssl.scans.memory import ScanTooLargeError, free_memory
 from medssl.scans.readers import read_volume
+from medssl.scans.streams import require_whole
+from tests.scans.bombs import deflated
 from tests.scans.files import hounsfield, save_itk, save_nifti, save_series, write_bomb
 
 
@@ -43,7 +46,7 @@ def test_a_bomb_is_refused_by_name_before_it_is_inflated(tmp_path, read):
 @pytest.mark.parametrize("name", ["scan.nrrd", "scan.mha"])
 def test_other_formats_are_held_against_the_memory_too(tmp_path, name):
     path = save_itk(tmp_path / name, np.broadcast_to(np.arange(700, dtype=np.float32)[:, None, None], (700, 700, 70)))
-    with pytest.raises(ScanTooLargeError, match=rf"/{name} needs 0\.26 GiB"):
+    with pytest.raises(ScanTooLargeError, match=rf"/{name} needs 0\.13 GiB"):
         VerifiedLoadImage()(path)
 
 
@@ -65,8 +68,8 @@ def test_memory_that_runs_out_all_the_same_names_the_file(tmp_path):
     path = write_bomb(tmp_path / "scan.nii.gz")
     code = (
         "import resource, sys; from medssl.scans.loading import VerifiedLoadImage; load = VerifiedLoadImage()\n"
-        "used = int(open('/proc/self/statm').read().split()[0]) * 4096\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (used + 100_000_000, resource.RLIM_INFINITY))\n"
+        "used = int(open('/proc/self/statm').read().split()[5]) * 4096\n"
+        "resource.setrlimit(resource.RLIMIT_DATA, (used + 100_000_000, resource.RLIM_INFINITY))\n"
         "try: load(sys.argv[1])\n"
         "except ValueError as error: print(error)"
     )
@@ -82,6 +85,31 @@ def test_the_limit_of_a_container_counts(tmp_path, monkeypatch):
     assert free_memory() == 2500
     (tmp_path / "memory.max").write_text("max\n")
     assert free_memory() > 10_000
+
+
+def test_the_limit_of_a_shell_counts(monkeypatch):
+    used = memory.psutil.Process().memory_info().vms
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda _: (used + 5_000_000_000, -1))
+    assert free_memory() <= 5_000_000_000
+
+
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("name", ["scan.nrrd", "scan.mha"])
+def test_other_formats_are_refused_before_they_are_inflated(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(streams, "_pieces", None)
+    monkeypatch.setattr(streams, "_inflated", None)
+    path = save_itk(tmp_path / name, np.zeros((700, 700, 140), np.int16))
+    with pytest.raises(ScanTooLargeError, match=rf"/{name} needs 0\.13 GiB"):
+        require_whole(path)
+
+
+def test_a_deflated_slice_that_is_a_bomb_is_refused_before_it_is_inflated_as_a_whole(tmp_path):
+    folder = save_series(tmp_path / "ct", hounsfield())
+    slice_ = folder / "1.2.3_99.dcm"
+    slice_.write_bytes(deflated(pydicom.dcmread(slice_), 2**28))
+    assert slice_.stat().st_size < 300_000
+    with pytest.raises(ValueError, match=r"/1\.2\.3_99\.dcm is a damaged .*inflates to more than 256 MiB, over 100"):
+        VerifiedLoadImage()(folder)
 
 
 def test_a_sound_scan_still_loads(tmp_path):

@@ -1,0 +1,26 @@
+"""How a command answers Ctrl-C and SIGTERM."""
+
+import os
+import signal
+from types import FrameType
+
+_ANSWER = b"\nStopping: what has begun is ended or removed. Once more stops at once.\n"
+
+
+def answer_signals() -> None:
+    """Make the process end on SIGINT or SIGTERM with status 130 or 143, after what it has begun is cleaned up.
+
+    It says so at once; a second signal ends it at once. A training answers by `medssl.runs.stop.StopOnSignal` as long
+    as it runs. A signal that the process was started to ignore, as by ``nohup``, stays ignored.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    # Printing could find its buffer in use.
+    os.write(2, _ANSWER)
+    # Python's own pools and Typer know what a KeyboardInterrupt is.
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)

@@ -1,0 +1,72 @@
+"""Ctrl-C and SIGTERM: an answer at once, the documented status, nothing half written, and a way to go on."""
+
+import json
+import signal
+
+import pytest
+
+from medssl.cli.stopping import answer_signals
+from tests.forked import Forked
+from tests.stopping_commands import STATUS, stopped, temporary_entries
+from tests.tiny import PRETRAINING, SIZES, arguments
+
+LONG = {**PRETRAINING, "max_epochs": 400, "checkpoint_every": 1000, "panel_every": 5000}
+
+
+def prepare(datalist, out, *options):
+    return ["prepare", datalist, "--data", "ct", "--out", out, f"--spacing={SIZES['spacing']}", *options]
+
+
+@pytest.fixture
+def long_list(ct_list, tmp_path):
+    """A list of 60 cases, which takes seconds to read."""
+    listed = json.loads(ct_list.read_text(encoding="utf-8"))
+    image = str(ct_list.parent / listed["unlabeled"][0]["image"])
+    path = tmp_path / "long.json"
+    listed |= {"training": [], "validation": [], "test": []}
+    path.write_text(json.dumps({**listed, "unlabeled": [{"case": f"c{n}", "image": image} for n in range(60)]}))
+    return path
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    former = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        answer_signals()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert callable(signal.getsignal(signal.SIGTERM))
+    finally:
+        signal.signal(signal.SIGINT, former[0])
+        signal.signal(signal.SIGTERM, former[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", STATUS)
+@pytest.mark.parametrize(("processes", "to_group"), [(1, False), (2, True)])
+def test_prepare(number, processes, to_group, long_list, tmp_path):
+    words = prepare(long_list, tmp_path / "store", "--processes", processes)
+    status, output, _ = stopped(words, tmp_path / "store", tmp_path / "log", number, 0.3, to_group)
+    assert status == STATUS[number], output
+    assert "Stopping" in output and "Traceback" not in output
+    assert not temporary_entries(tmp_path / "store")
+    again = Forked(words, tmp_path / "again.log", tmp_path)
+    assert again.wait() == 0, again.output()
+    assert "60 cases" in again.output() or "made" in again.output()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", STATUS)
+def test_a_command_that_only_reads(number, long_list, tmp_path):
+    status, output, _ = stopped(["check", long_list], tmp_path, tmp_path / "log", number, 0.5)
+    assert status == STATUS[number], output
+    assert "Stopping" in output and "Traceback" not in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", STATUS)
+def test_a_training(number, ct_list, tmp_path):
+    words = ["pretrain", "kats", "--datalist", ct_list, "--data", "ct", "--out", tmp_path / "run", *arguments(LONG)]
+    status, output, _ = stopped(words, tmp_path / "run" / "tensorboard", tmp_path / "log", number, 0.5, to_group=True)
+    assert status == STATUS[number], output
+    assert "Stopping after this step" in output and "continue with --resume" in output
+    assert list((tmp_path / "run" / "checkpoints").glob("step=*.pt"))
+    assert not temporary_entries(tmp_path / "run")
