@@ -56,7 +56,8 @@ def run_demo(output_dir: Path, console: Console) -> Path:
     6. Segment a test scan with the probe's bundle in a new process.
 
     Args:
-        output_dir, console: a new or empty folder, and where to print.
+        output_dir: a new or empty folder.
+        console: where to print.
 
     Raises:
         FileExistsError: if the folder is not empty.
