@@ -1,6 +1,6 @@
 """Hooks of mkdocs: pages of the website that are not in ``docs/``, and links that hold in both places.
 
-Added are the README as home, the other Markdown of the repository, the notebooks, and the reference of every public name.
+Added are the README as home, other Markdown of the repository, the notebooks, and the reference of every public name.
 Links to files that the website does not have become their paths.
 """
 
@@ -74,6 +74,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def with_links(text: str, source: str, target: str) -> str:
+    """Return text with its links as the website has them.
+
+    Args:
+        text: Markdown without code.
+        source: path of its file in the repository.
+        target: path of its page on the website.
+    """
+
     def link(found: re.Match) -> str:
         image, title, path, anchor = found.groups(default="")
         if not path or re.match(r"\w+:", path):
@@ -114,7 +122,7 @@ def reference_page(room: str, names: dict[str, str]) -> str:
     head = ast.get_docstring(ast.parse((ROOT / "medssl" / room / "__init__.py").read_text(encoding="utf-8"))) or ""
     lines = [f"# medssl.{room}", "", head, "", "| Name | What it is |", "|---|---|"]
     for name, module in names.items():
-        first = _first_line(module, name).replace("|", "\\|").replace("``", "`")
+        first = _first_line(module, name).replace("|", "\\|").replace(":math:", "").replace("``", "`")
         lines.append(f"| [`{name}`][{module}.{name}] | {first} |")
     for name, module in names.items():
         short = f"medssl.{room}.{name}"

@@ -1,6 +1,7 @@
 """The website builds without a warning, shows every public name, and asks nothing of the network."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -80,10 +81,12 @@ def test_links_lead_to_pages_and_other_files_become_their_paths(site_pages):
 
 def test_a_notebook_becomes_text_code_and_pictures(site_pages, tmp_path):
     path = tmp_path / "a.ipynb"
-    path.write_text(
-        '{"cells": [{"cell_type": "markdown", "source": ["# T"]}, {"cell_type": "code", "source": ["1 + 1"], "outputs": '
-        '[{"data": {"text/plain": ["2"]}}, {"data": {"image/png": "aGk=", "text/plain": ["figure"]}}]}]}'
-    )
+    outputs = [{"data": {"text/plain": ["2"]}}, {"data": {"image/png": "aGk=", "text/plain": ["figure"]}}]
+    cells = [
+        {"cell_type": "markdown", "source": ["# T"]},
+        {"cell_type": "code", "source": ["1 + 1"], "outputs": outputs},
+    ]
+    path.write_text(json.dumps({"cells": cells}))
 
     text, pictures = site_pages.notebook_page(path, "a")
 
