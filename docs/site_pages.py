@@ -92,7 +92,7 @@ def with_links(text: str, source: str, target: str) -> str:
             return f"{image}[{title}]({posixpath.relpath(there, posixpath.dirname(target) or '.')}{anchor})"
         if not (ROOT / place).exists():
             return found[0]  # mkdocs warns of it
-        return f"`{place}`" if title in (place, path, posixpath.basename(place)) else f"{title} (`{place}`)"
+        return f"`{place}`" if title.rstrip("/") in (place, path, posixpath.basename(place)) else f"{title} (`{place}`)"
 
     return LINK.sub(link, text)
 
