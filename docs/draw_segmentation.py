@@ -117,21 +117,23 @@ def fullest(values: np.ndarray, axis: int) -> int:
 
 
 def main() -> None:
-    """Segment, print the Dice of every scan, and draw the best one."""
+    """Segment, print the Dice of every scan as a table, and draw the best one."""
     btcv, work = map(Path, sys.argv[1:])
     write_folders(btcv, work)
     folder = segment(work)
-    results = {}
+    results, means = {}, {}
+    print("| Dice |", " | ".join([*ORGANS.values(), "mean"]), "|")
+    print("|---|" + "---:|" * (len(ORGANS) + 1))
     for number in OTHERS:
         found = nib.load(folder / f"btcv_{number}.nii.gz")
         mask = nib.load(btcv / "labels" / f"btcv_{number}.nii.gz")
         wanted = nib.Nifti1Image(organs(mask), mask.affine)
-        results[number] = (found, wanted, dice(np.asarray(found.dataobj), np.asarray(wanted.dataobj)))
-        scores = results[number][2]
-        print(f"btcv_{number}: {np.mean(list(scores.values())):.2f}", {name: round(x, 2) for name, x in scores.items()})
-    best = max(results, key=lambda number: np.mean(list(results[number][2].values())))
+        scores = dice(np.asarray(found.dataobj), np.asarray(wanted.dataobj))
+        results[number], means[number] = (found, wanted, scores), np.mean(list(scores.values()))
+        print(f"| btcv_{number} |", " | ".join(f"{score:.2f}" for score in [*scores.values(), means[number]]), "|")
+    best = max(means, key=means.get)
     draw(work / "scans" / f"btcv_{best}.nii.gz", *results[best])
-    print(f"Drew btcv_{best}")
+    print(f"Drew btcv_{best}: mean {means[best]:.2f}, over all {np.mean(list(means.values())):.2f}")
 
 
 if __name__ == "__main__":
