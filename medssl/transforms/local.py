@@ -102,8 +102,9 @@ class RandLocalInpaintd(RandomizableTransform, MapTransform):
         prob: probability of in-painting an image at all.
         max_boxes: maximum number of boxes in an image.
         continue_prob: probability of adding one more box.
-        min_box_size, max_box_size: voxels along each spatial axis, inclusive; by default X // 10 and X // 5 - 1 along
-            an axis of X voxels (12 to 24 of 128, 3 to 5 of 32), at least 1.
+        min_box_size: voxels along each spatial axis; by default X // 10 along an axis of X voxels (12 of 128, 3 of 32),
+            at least 1.
+        max_box_size: likewise, inclusive; by default X // 5 - 1 (24 of 128, 5 of 32), at least 1.
         margin: voxels between a box and the border of the image, fewer where the image is too small.
 
     Example:

@@ -48,7 +48,8 @@ def run_demo(output_dir: Path, console: Console) -> Path:
     6. Segment a test scan with the bundle in a new process.
 
     Args:
-        output_dir, console: a new or empty folder, and where to print.
+        output_dir: a new or empty folder.
+        console: where to print.
 
     Raises:
         FileExistsError: if the folder is not empty.
