@@ -14,7 +14,7 @@ from medssl.packaging.references import references
 from medssl.packaging.sources import source_bundles
 
 # Settings of the template that have a default there, but follow the run where it sets them.
-RUN_DECIDES = ("overlap", "window_mode", "growth_stride", "channel_names")
+RUN_DECIDES = ("overlap", "window_mode", "growth_stride", "one_piece", "channel_names")
 
 
 def inference_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from medssl.packaging.shipped_weights import bundle_folder
 from medssl.packaging.weights import load_strictly
 
 # What of a configuration is built or read, besides the network.
-_RESOLVED = ("image_transforms", "patch_size", "overlap", "growth_stride")
+_RESOLVED = ("image_transforms", "patch_size", "overlap", "growth_stride", "one_piece")
 _ADVICE = "give the folder of a bundle that medssl packed"
 
 
@@ -63,6 +63,11 @@ class LoadedBundle(NamedTuple):
     def growth_stride(self) -> int | None:
         """Voxels in whose steps windows may grow beyond `patch_size`; None where they may not."""
         return self._parser().get_parsed_content("growth_stride") if "growth_stride" in self.config else None
+
+    @property
+    def one_piece(self) -> Sequence[int]:
+        """Values of structures of which only the largest piece is kept."""
+        return self._parser().get_parsed_content("one_piece") if "one_piece" in self.config else []
 
     def _parser(self) -> ConfigParser:
         names = [name for name in _RESOLVED if name in self.config]

@@ -8,7 +8,7 @@ import nrrd
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Orientation
+from monai.transforms import KeepLargestConnectedComponent, Orientation
 from torch import Tensor
 
 from medssl.evaluation.growing import GrowingInferer
@@ -47,6 +47,8 @@ class Predictor:
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.preprocessing = model.preprocessing()
         self.network = model.network.to(self.device).eval()
+        self.one_piece = list(model.one_piece)
+        self.largest_pieces = KeepLargestConnectedComponent(self.one_piece, is_onehot=False)
         self.windows = GrowingInferer(
             *(model.patch_size, model.growth_stride, model.overlap, 2), sw_device=self.device, device="cpu"
         )
@@ -63,7 +65,8 @@ class Predictor:
             logits = self.windows(sample["image"].as_tensor()[None], self.network)[0]
             confidence = _confidence(logits)
             sample["pred"] = MetaTensor(logits, meta=sample["image"].meta)
-            return Prediction(InvertToLabeld("pred", self.preprocessing, "image")(sample)["pred"], confidence)
+            label = InvertToLabeld("pred", self.preprocessing, "image")(sample)["pred"]
+            return Prediction(self.largest_pieces(label) if self.one_piece else label, confidence)
 
 
 def _confidence(logits: Tensor) -> dict[int, float]:

@@ -20,6 +20,7 @@ from medssl.runs.folder import read_config
 from medssl.runs.record import read_run_record
 from medssl.workflows.backbones import backbone_settings
 from medssl.workflows.segment_backbone import Backbone
+from medssl.workflows.segment_pieces import in_one_piece
 from medssl.workflows.training import train_segmentation
 
 # Windows overlap less than in an evaluation, for speed; the bundle keeps the value.
@@ -91,6 +92,7 @@ class Trainer:
         data = self.folder / "lists" / f"{run.name}-data.json"
         write_json(data, self.backbone.data)
         settings: dict[str, Any] = {"overlap": _OVERLAP, **self.backbone.network}
+        settings["one_piece"] = in_one_piece([case.label for case in cases], self.names)
         if method == "probe":
             setting = "linear_probe"
             settings |= {"features_dir": str((self.folder / "features").resolve()), "absent": self.absent}

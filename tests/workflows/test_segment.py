@@ -8,6 +8,7 @@ import nibabel as nib
 import nrrd
 import numpy as np
 import pytest
+from scipy.ndimage import label
 
 from medssl.data.datalist import read_datalist
 from medssl.packaging.loading import load_bundle
@@ -73,6 +74,15 @@ def test_every_other_scan_is_segmented_on_its_own_grid(segmented, ct_list):
         np.testing.assert_array_equal(values, found.dataobj)
         names = {header[f"Segment{i}_Name"] for i in range(len(read_datalist(ct_list).labels) - 1)}
         assert names == {name for value, name in read_datalist(ct_list).labels.items() if value}
+
+
+def test_structures_that_are_one_piece_in_the_masks_are_found_in_one_piece(segmented):
+    folder, made = segmented
+    pieces = load_bundle(made.bundle).one_piece
+    assert pieces
+    for path in (folder / "out/segmentations").glob("*.nii.gz"):
+        found = np.asarray(nib.load(path).dataobj)
+        assert all(label(found == value, np.ones((3, 3, 3)))[1] <= 1 for value in pieces)
 
 
 def test_what_cannot_be_used_is_listed_and_does_not_end_the_others(segmented):
