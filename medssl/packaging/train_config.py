@@ -34,7 +34,11 @@ def train_config(config: Mapping[str, Any], inference: Mapping[str, Any]) -> dic
         >>> train_config({"train": train, "network_def": {}}, {"network_def": {}})["train"]
         {'handlers': [{'_target_': 'A'}]}
     """
-    parser = ConfigParser(_with_packed_network(without_local_paths(config), inference))
+    config = without_local_paths(config)
+    if "resume_from" in config:
+        # Whoever trains on starts from the weights: the checkpoints of the run are not in the bundle.
+        config["resume_from"] = None
+    parser = ConfigParser(_with_packed_network(config, inference))
     handlers = parser.get(_HANDLERS)
     if isinstance(handlers, str):
         groups = list(ReferenceResolver.match_refs_pattern(handlers))

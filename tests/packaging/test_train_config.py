@@ -44,3 +44,8 @@ def test_the_network_whose_weights_are_packed_is_the_one_of_the_bundle(tmp_path)
     assert type(parser.get_parsed_content("network_def")).__name__ == "DenseFeatures"
     method = parser.get_parsed_content("method_def")
     assert type(method.backbone).__name__ == "FPN" and method.projections is not None
+
+
+def test_a_run_that_was_resumed_is_packed_without_its_checkpoint():
+    config = {"resume_from": "checkpoints/step=0000002.pt", "train": {"handlers": []}, "network_def": {}}
+    assert train_config(config, {"network_def": {}})["resume_from"] is None

@@ -155,7 +155,8 @@ def _fresh_python(words: Sequence[str], folder: Path) -> subprocess.CompletedPro
 
 
 def _fault_of(what: str, done: subprocess.CompletedProcess[str]) -> Iterator[str]:
-    """Yield the last line of the errors of a process that failed."""
+    """Yield the reason of a process that failed: the last line of the error that caused all others."""
     if done.returncode:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+        cause, *_ = done.stderr.split("\nThe above exception was the direct cause of")
+        said = [line.strip() for line in cause.splitlines() if line.strip()] or ["no message"]
         yield f"{what}: {said[-1].rstrip('.')}."
