@@ -63,12 +63,10 @@ def _cut(case: Mapping[str, Any], folder: Path, axis: int, names: Mapping[int, s
     volumes |= {"label": [_in_ras(case["label"], case, True, names)]} if "label" in case else {}
     channels = [volume for volume, _ in volumes["image"]]
     (image, *_), spacing = channels, volumes["image"][0][1]
-    for volume, _ in [*volumes["image"], *volumes.get("label", [])]:
+    files = [*image_files(case["image"]), *([case["label"]] if "label" in case else [])]
+    for file, (volume, _) in zip(files, [*volumes["image"], *volumes.get("label", [])], strict=True):
         if volume.shape != image.shape:
-            raise ValueError(
-                f"Case {case['case']}: its label or a channel has {volume.shape} voxels where the image has "
-                f"{image.shape}; run `medssl check`."
-            )
+            raise ValueError(f"{file} has {volume.shape} voxels where the image has {image.shape}; run `medssl check`.")
     in_plane = np.delete(spacing, axis)
     digits = len(str(image.shape[axis] - 1))
     for index in range(image.shape[axis]):

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Sequence
 
+import nibabel as nib
+
 from medssl.scans.geometry import Problem, pair_problems
 from medssl.scans.headers import VolumeHeader
 from medssl.scans.integrity import has_error
@@ -28,10 +30,12 @@ def grid_problems(first: VolumeHeader, other: VolumeHeader) -> list[Problem]:
         other: header of another one, free of errors.
     """
     grids = [(header.grid, [float(f"{length:.4g}") for length in header.spacing]) for header in (first, other)]
-    if first.grid == other.grid and not has_error(pair_problems(first, other)):
+    turns = [nib.io_orientation(header.affine).tolist() for header in (first, other)]
+    if first.grid == other.grid and turns[0] == turns[1] and not has_error(pair_problems(first, other)):
         return []
     (size, spacing), (other_size, other_spacing) = grids
     where = "at another place " if grids[0] == grids[1] else ""
+    where = where if turns[0] == turns[1] else "stored in another order or direction of axes "
     return [
         Problem(
             "error",

@@ -59,7 +59,7 @@ def write_dicom_segmentation(
     series = dicom_series(scan)
     if label.shape != series.shape:
         raise ValueError(f"{scan} has {series.shape} voxels, but the label map {label.shape}.")
-    sources = [_source(file) for file in series.files]
+    sources = [_source(file, series.spacing[2]) for file in series.files]
     content = hashlib.sha256(label.tobytes() + repr(names).encode()).hexdigest()
     made_of = [str(source.get("SOPInstanceUID", "")) for source in sources]
     try:
@@ -85,8 +85,11 @@ def write_dicom_segmentation(
     return True
 
 
-def _source(file: str) -> pydicom.Dataset:
+def _source(file: str, thickness: float) -> pydicom.Dataset:
     source = pydicom.dcmread(file, stop_before_pixels=True)
+    if not source.get("SliceThickness"):
+        # May be unknown to the scanner, but not to a segmentation.
+        source.SliceThickness = round(thickness, 6)
     for name in _MAY_BE_EMPTY:
         if name not in source:
             setattr(source, name, "")

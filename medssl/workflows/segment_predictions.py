@@ -28,12 +28,14 @@ class Found:
         confidence: of the structures that a network found, by value.
         picture: PNG.
         corrected: whether a file is not as it was written, so that it was kept: the user has changed it.
+        endings: of the files that were written.
     """
 
     measures: dict[int, Measure]
     confidence: dict[int, float]
     picture: bytes
     corrected: bool = False
+    endings: tuple[str, ...] = ()
 
 
 class Predictions:
@@ -105,7 +107,7 @@ class Predictions:
         with replacing(self.records / f"{case}.png") as temporary:
             temporary.write_bytes(picture)
         write_json(self.records / f"{case}.json", record)
-        return Found(dict(measures), dict(confidence), picture, corrected)
+        return Found(dict(measures), dict(confidence), picture, corrected, tuple(files))
 
     def _record(self, case: str) -> dict[str, Any] | None:
         try:
@@ -146,4 +148,5 @@ def _found(record: Mapping[str, Any], picture: bytes, corrected: bool) -> Found:
     measures = {
         int(value): Measure(volume, parts, tuple(sides)) for value, (volume, parts, sides) in record["measures"].items()
     }
-    return Found(measures, {int(v): c for v, c in record["confidence"].items()}, picture, corrected)
+    confidence = {int(v): c for v, c in record["confidence"].items()}
+    return Found(measures, confidence, picture, corrected, tuple(record["files"]))

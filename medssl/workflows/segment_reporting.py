@@ -10,7 +10,7 @@ from medssl.evaluation.segment_thumbnail import structure_colours
 from medssl.workflows.segment_backbone import Backbone
 from medssl.workflows.segment_choice import Choice
 from medssl.workflows.segment_inputs import Inputs
-from medssl.workflows.segment_predictions import ENDINGS, Found
+from medssl.workflows.segment_predictions import Found
 
 _SUGGESTED = 3
 # Least mean Dice on scans left out, and what segmentations like that are worth.
@@ -115,7 +115,7 @@ def _row(
         said = flags(value, shown, labelled, others) if labelled else []
         rows.append(StructureRow(name, shown and shown.volume_ml, found.confidence.get(value), said))
     notes = [*inputs.notes[case], *([_CORRECTED] if found.corrected else [])]
-    outputs = [f"segmentations/{case}{ending}" for ending in ENDINGS] if labelled else []
+    outputs = [f"segmentations/{case}{ending}" for ending in found.endings] if labelled else []
     return ScanRow(case, inputs.scans[case].name, rows, found.picture, notes, outputs)
 
 

@@ -179,7 +179,7 @@ def test_a_dicom_series_is_segmented_in_place(bundle, segmented, tmp_path):
     )
     segmentation = pydicom.dcmread(tmp_path / "out" / "series_seg.dcm")
     assert segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID == "1.2.826.0.1.3680043.2.1125.1.7"
-    assert [segment.SegmentLabel for segment in segmentation.SegmentSequence] == list(LABELS.values())
+    assert [segment.SegmentLabel for segment in segmentation.SegmentSequence] == list(LABELS.values())[1:]
     stored = np.zeros(image.shape, np.uint8)
     inverse = np.linalg.inv(np.diag([-1, -1, 1, 1]) @ image.affine)
     for pixels, frame in zip(segmentation.pixel_array, segmentation.PerFrameFunctionalGroupsSequence, strict=True):

@@ -137,7 +137,7 @@ def test_stock_networks_of_monai_give_one_logit_a_class(network, data):
     assert logits.shape == (2, 3, *size)
 
 
-@pytest.mark.parametrize("data", ["ct", "mr", "image_2d", "mr_slices"])
+@pytest.mark.parametrize("data", ["ct", "mr", "image_2d", "mr_slices", "ct_slices"])
 def test_every_augmentation_of_supervised_training_keeps_the_shape(data):
     names = [f"segmentation/configs/{name}.yaml" for name in ("train", "from_scratch")]
     parser = parsed(*names, f"data/{data}.yaml", num_classes=3, class_names={"1": "liver"})

@@ -64,7 +64,20 @@ def test_a_list_without_labels_needs_no_names(tmp_path):
         ({"training": {"case": "a"}}, "'training' must be a list"),
         ({"training": ["a.nii.gz"]}, r"'training\[0\]' must be an object"),
         ({"training": [{"image": "/", "label": "b"}]}, r"'training\[0\]': case ''"),
-        ({"training": [{"case": "a", "image": ["b", "c"], "label": "d"}]}, r"'training\[0\]' lists 2 images"),
+        ({"training": [{"case": "a", "image": ["b", "b"], "label": "d"}]}, r"'training\[0\]\.image' .* none .* twice"),
+        ({"training": [{"case": "a", "image": ["b", 1], "label": "d"}]}, r"'training\[0\]\.image' must be text, not 1"),
+        (
+            {"training": [{"case": "a", "image": "b", "label": ["c", "d"]}]},
+            r"'training\[0\]\.label' lists several files",
+        ),
+        (
+            {"unlabeled": [{"case": "e", "image": ["b", "c"]}, {"case": "f", "image": "g"}]},
+            r"different numbers of channels: 'f' has 1, 'e' has 2",
+        ),
+        (
+            {"channels": ["T1"], "training": [], "unlabeled": [{"case": "e", "image": ["b", "c"]}]},
+            r"'channels' must name the 2 file\(s\) of every 'image', not \['T1'\]",
+        ),
         ({"training": [{"case": "a", "label": "b"}]}, r"'training\[0\].image' must be text"),
         ({"training": [{"case": "a", "image": "b"}]}, r"'training\[0\]' has no 'label'"),
         ({"unlabeled": [ENTRY]}, r"'unlabeled\[0\]' has a label"),

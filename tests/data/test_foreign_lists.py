@@ -101,12 +101,11 @@ def test_a_labelled_test_case_stays_one(decathlon):
     assert cases(read_datalist(write(decathlon, DECATHLON, test=[entry])), "test") == ["spleen_15"]
 
 
-def test_four_channels_in_one_file_are_refused_by_name(decathlon):
+@pytest.mark.parametrize("channel", [None, "T2w"])
+def test_four_channels_in_one_file_are_refused_by_name(decathlon, channel):
     path = write(decathlon, DECATHLON, modality={"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"})
-    with pytest.raises(ValueError, match=r"has several channels: FLAIR, T1w, t1gd, T2w; choose one .*--channel FLAIR"):
-        read_datalist(path)
     with pytest.raises(ValueError, match=r"spleen_19\.nii\.gz holds 4 channels .* in one 4D file; .*convert_MSD"):
-        read_datalist(path, "T2w")
+        read_datalist(path, channel)
 
 
 def test_a_folder_of_nnunet_is_read_as_it_is(nnunet):
@@ -132,17 +131,28 @@ def test_the_list_of_nnunet_1_names_files_without_their_channel(nnunet):
     assert cases(datalist, "training") == ["spleen_19", "spleen_31"]
 
 
+@pytest.mark.parametrize("listed", [NNUNET, DECATHLON])
+def test_all_channels_are_taken_unless_one_is_chosen(nnunet, listed):
+    fill(nnunet, *[f"imagesTr/spleen_{n}_0001.nii.gz" for n in (19, 31)], "imagesTs/spleen_15_0001.nii.gz")
+    key = "modality" if "modality" in listed else "channel_names"
+    datalist = read_datalist(write(nnunet, listed, **{key: {"0": "T2", "1": "ADC"}}))
+    assert datalist.channels == ("T2", "ADC") and datalist.modality == "MR"
+    case = datalist.sections["training"][0]
+    folder = nnunet / "imagesTr"
+    assert case["image"] == [str(folder / "spleen_19_0000.nii.gz"), str(folder / "spleen_19_0001.nii.gz")]
+    assert cases(datalist, "training") == ["spleen_19", "spleen_31"]
+    assert check_datalist(datalist.path) == []
+
+
 @pytest.mark.parametrize("channel", ["ADC", "adc", "1"])
 def test_one_of_several_channels_can_be_chosen(nnunet, channel):
     fill(nnunet, *[f"{folder}_0001.nii.gz" for folder in ("imagesTr/spleen_19", "imagesTr/spleen_31")])
     fill(nnunet, "imagesTs/spleen_15_0001.nii.gz")
     path = write(nnunet, NNUNET, channel_names={"0": "T2", "1": "ADC"})
-    with pytest.raises(ValueError, match=r"dataset\.json has several channels: T2, ADC; .*`medssl datalist"):
-        read_datalist(path)
     datalist = read_datalist(path, channel)
     assert datalist.sections["training"][0]["image"].endswith("spleen_19_0001.nii.gz")
     assert datalist.modality == "MR"
-    with pytest.raises(ValueError, match="has no channel 'DWI': T2, ADC"):
+    with pytest.raises(ValueError, match="has no channel 'DWI' but T2, ADC"):
         read_datalist(path, "DWI")
 
 

@@ -128,6 +128,17 @@ def test_the_same_label_map_is_the_same_instance(tmp_path):
     assert a == b != c
 
 
+def test_slices_of_unknown_thickness_are_as_thick_as_they_are_apart(tmp_path):
+    def without_thickness(data, index):
+        with_frame_of_reference(data, index)
+        del data.SliceThickness
+
+    scan = save_slices(tmp_path / "ct", hounsfield(), AFFINE, edit=without_thickness)
+    assert write_dicom_segmentation(tmp_path / "a.dcm", LABEL, scan, NAMES)
+    shared = pydicom.dcmread(tmp_path / "a.dcm").SharedFunctionalGroupsSequence[0]
+    assert float(shared.PixelMeasuresSequence[0].SliceThickness) == 2.5
+
+
 def test_a_series_without_a_frame_of_reference_gets_none_and_the_log_says_so(tmp_path, caplog):
     scan = save_slices(tmp_path / "ct", hounsfield(), AFFINE)
     caplog.set_level(logging.WARNING)
