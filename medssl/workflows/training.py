@@ -15,7 +15,6 @@ from medssl.runs.ranks import joined_ranks, num_ranks, on_first_rank, rank, requ
 from medssl.runs.record import finish_run_record, read_run_record, run_record
 from medssl.runs.start import begin_run, no_start_left_behind
 from medssl.workflows.backbones import backbone_settings, require_fitting_backbone
-from medssl.workflows.evaluation_config import evaluation_config
 from medssl.workflows.preprocessing import require_same_preprocessing
 from medssl.workflows.recipes import find_recipe, merge, with_bases
 from medssl.workflows.running import gpu_layers, run_config
@@ -173,6 +172,8 @@ def evaluate(
         "method_name": config["name"],
         "num_labels": config["num_labels"] or len(by_group(read_datalist(config["datalist"]).section("training"))),
     }
+    from medssl.workflows.evaluation_config import evaluation_config
+
     path = run_dir / "evaluate.json"
     content = evaluation_config(run_dir, layers, settings, overrides or {}, trust)
     on_first_rank(partial(write_json, path, content))
