@@ -1,6 +1,6 @@
 """How well altered copies of scans are told from scans of other patients, and what that costs `medssl check`.
 
-    python benchmarks/near_duplicates.py --hippocampus FOLDER --btcv FOLDER --chaos FOLDER
+    python -m benchmarks.near_duplicates --hippocampus FOLDER --btcv FOLDER --chaos FOLDER
 
 Each folder holds a folder images and a folder labels of NIfTI files, one per patient. The threshold was looked for on
 half of the patients (drawn with --seed), and is reported on the others. Prints Markdown.

@@ -104,7 +104,7 @@ def _case_problems(
         if not has_error(faults):
             content = content_hash(image.voxels, image.header.affine)
             problems += _duplicates(content, entry["case"], section, seen)
-            if dims == 3:
+            if dims == 3 and _can_leak(datalist):
                 alike.add(ListedScan(entry["case"], section, file, content), image.voxels, image.header.affine)
         if patch_size is not None:
             problems += patch_problems(image.header, patch_size, spacing)
@@ -147,6 +147,11 @@ def _duplicates(digest: str, case: str, section: str, seen: dict[str, tuple[str,
         if leaks
         else Problem("warning", f"{text}.")
     ]
+
+
+def _can_leak(datalist: Datalist) -> bool:
+    filled = [section for section in SECTIONS if datalist.sections[section]]
+    return len(filled) > 1 and any(section in _HELD_OUT for section in filled)
 
 
 def _near_duplicates(alike: NearDuplicates) -> Iterator[Finding]:

@@ -49,7 +49,7 @@ class NearDuplicates:
     _cell: float = 0.0
 
     def add(self, scan: ListedScan, voxels: np.ndarray, affine: np.ndarray) -> None:
-        """Take the fingerprint of a scan; at most 60 KB of it are kept.
+        """Take the fingerprint of a scan; at most 50 KB of it are kept.
 
         Args:
             scan: which one it is.

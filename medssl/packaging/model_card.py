@@ -61,7 +61,7 @@ The weights alone: `torch.load("{name}/models/model.pt", weights_only=True)` is 
 
 {files}
 
-Recorded in `provenance.json`; `medssl bundle check {name}` compares them and tries every MONAI command.
+Recorded in `provenance.json`; `medssl bundle check {name}` compares them.
 
 ## Licence
 

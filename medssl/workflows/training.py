@@ -172,6 +172,8 @@ def evaluate(
         "method_name": config["name"],
         "num_labels": config["num_labels"] or len(by_group(read_datalist(config["datalist"]).section("training"))),
     }
+    from medssl.workflows.evaluation_config import evaluation_config
+
     path = run_dir / "evaluate.json"
     from medssl.workflows.evaluation_config import evaluation_config
 

@@ -81,7 +81,7 @@ def test_a_point_of_a_picture_is_found_where_slicer_shows_it(tmp_path, monkeypat
     backbone = ResNet(spatial_dims=2, base_channels=4).eval()
     config = merge([find_recipe("data", "image_2d")], {"keys": ["image"], "patch_size": [30, 20]})
     bundle = LoadedBundle(tmp_path, {**config, "interpolation": ["bilinear"]}, DenseFeatures(backbone))
-    monkeypatch.setattr("medssl.workflows.similarity.load_bundle", lambda folder: bundle)
+    monkeypatch.setattr("medssl.workflows.similarity.load_bundle", lambda folder, trust: bundle)
     volume, picture = similarity(tmp_path / "cells.png", (-24.0, -4.0, 0.0), tmp_path, tmp_path)
     found = nib.load(volume)
     # Cells of the finest level are 2 pixels wide.
