@@ -1,6 +1,8 @@
 """Commands of medssl in processes that are forked from one that has imported torch and MONAI, which saves seconds."""
 
 import os
+import resource
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -19,12 +21,14 @@ class Forked:
         command: arguments of ``medssl``.
         log: file of its output and errors.
         cwd: its working folder.
+        most: bytes of the largest file that it may write, which is a full disk to whoever writes; None: no limit.
     """
 
-    def __init__(self, command: Sequence[Any], log: Path, cwd: Path) -> None:
+    def __init__(self, command: Sequence[Any], log: Path, cwd: Path, most: int | None = None) -> None:
         self.log = log
+        words = [str(word) for word in command]
         # A process that is not daemonic may start others.
-        self.process = _FORKING.Process(target=_run, args=([str(word) for word in command], str(log), str(cwd)))
+        self.process = _FORKING.Process(target=_run, args=(words, str(log), str(cwd), most))
         self.process.start()
 
     @property
@@ -46,14 +50,19 @@ class Forked:
         return self.log.read_text(encoding="utf-8") if self.log.exists() else ""
 
 
-def _run(command: list[str], log: str, cwd: str) -> None:
+def _run(command: list[str], log: str, cwd: str, most: int | None) -> None:
     os.chdir(cwd)
     # Others of its group are its own, so that a signal to the group meets what a terminal would send it to.
     os.setsid()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(file, 1)
     os.dup2(file, 2)
+    if most is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     sys.argv = ["medssl", *command]
+    # A shell starts what runs in its background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     from medssl.cli.app import main
 
     status: Any = 0

@@ -13,13 +13,14 @@ _BEGUN_SECONDS = 120
 
 
 def stopped(
-    words: list[Any], out: Path, number: int, delay: float = 0.0, to_group: bool = False
+    words: list[Any], out: Path, log: Path, number: int, delay: float = 0.0, to_group: bool = False
 ) -> tuple[int, str, float]:
     """Start a command, send it a signal once it has made something in a folder, and wait for its end.
 
     Args:
         words: of the command.
         out: folder that it makes, or another whose first entry shows that it has begun.
+        log: file of what it prints.
         number: of the signal.
         delay: seconds between that and the signal.
         to_group: send it to all processes of the command, as a terminal does.
@@ -27,7 +28,7 @@ def stopped(
     Returns:
         The exit status, what the command printed, and the seconds until it answered.
     """
-    process = Forked(words, out.with_name(f"{out.name}.log"), out.parent)
+    process = Forked(words, log, log.parent)
     limit = time.monotonic() + _BEGUN_SECONDS
     while process.poll() is None and not (out.exists() and any(out.iterdir())) and time.monotonic() < limit:
         time.sleep(0.002)

@@ -17,7 +17,7 @@ _CASE = re.compile(r"\w[\w .,()+=@-]{0,126}[\w)+=@-]|\w")
 
 
 def require_labels(labels: Mapping[int, str], source: str | os.PathLike[str]) -> None:
-    """Require that label values start at 0 = background and have no gaps, and that names are unique and not empty.
+    """Require that label values start at 0 = background without gaps, and that names are unique, one line, not empty.
 
     Args:
         labels: name of every value.
@@ -29,6 +29,11 @@ def require_labels(labels: Mapping[int, str], source: str | os.PathLike[str]) ->
     if sorted(labels) != list(range(len(labels))):
         raise ValueError(
             f"{source}: 'labels' are {sorted(labels)}; renumber them as 0 = background, 1, 2, … without gaps."
+        )
+    unprintable = [name for name in labels.values() if not name.isprintable()]
+    if unprintable:
+        raise ValueError(
+            f"{source}: the label name {unprintable[0]!r} has a line break or another sign without a shape."
         )
     names = Counter(name.strip().casefold() for name in labels.values())
     twice = [name for name, count in names.items() if count > 1]

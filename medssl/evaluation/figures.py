@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from medssl.evaluation.comparisons import mean_interval
+from medssl.evaluation.plain_text import figure_text
 from medssl.evaluation.statistics import Interval
 from medssl.evaluation.summary import Row, ordered
 from medssl.files import replacing
@@ -131,7 +132,7 @@ def _decorate(axes: Axes, counts: Sequence[int]) -> None:
 def _legend(lines: Sequence[tuple[str, str]], styles: dict) -> list[Line2D]:
     return [
         Line2D(
-            [], [], color=styles[method][0], marker=styles[method][1], label=f"{method}, {words(setting)}",
+            [], [], color=styles[method][0], marker=styles[method][1], label=figure_text(f"{method}, {words(setting)}"),
             **_line_style(setting),
         )
         for method, setting in lines

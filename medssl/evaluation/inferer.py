@@ -1,5 +1,6 @@
 """Sliding-window inference in bounded memory, with fewer windows and in bfloat16."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,6 +10,8 @@ from monai.inferers import SlidingWindowInferer
 from torch import Tensor, nn
 
 from medssl.ops.windows import Plan, plan_windows
+from medssl.speed.parity import soil_memory
+from medssl.speed.wide_kernels import run_wide_kernels_in_float32
 
 # Measured upper bounds: what a forward pass of a pyramid network holds at its peak, per voxel of the window and channel
 # of the finest level. FPNs of 3 to 6 levels and 8 to 32 channels, in 2D and 3D, took up to 36 and 26 bytes; in bfloat16
@@ -19,6 +22,8 @@ _BFLOAT16_BYTES = 32
 _OUTPUT_BYTES = 10
 # Kernels' scratch space and the allocator's slack.
 _FIXED_BYTES = 64 * 2**20
+
+logger = logging.getLogger(__name__)
 
 
 class PlannedInferer(SlidingWindowInferer):
@@ -35,7 +40,9 @@ class PlannedInferer(SlidingWindowInferer):
             are kept on the CPU if they do not fit.
         overlap: least overlap of neighbouring windows.
         sw_batch_size: most windows at once; fewer if memory is short.
-        amp: True runs the network in bfloat16 with channels last, if the processor multiplies bfloat16.
+        amp: True runs the network in bfloat16 with channels last, if the processor multiplies bfloat16; convolutions
+            that its kernels get wrong run in float32 (`medssl.speed.wide_kernels`), and so does the whole network if
+            its first window, computed twice in memory full of NaN, does not give the same finite numbers.
         stride: voxels per cell of the network's coarsest level; windows grow in its steps where `plan_windows` allows
             it. None keeps `roi_size`.
         mode: of the blending, as in MONAI.
@@ -67,6 +74,7 @@ class PlannedInferer(SlidingWindowInferer):
         self.memory_gib = memory_gib
         self.amp = amp
         self.stride = stride
+        self._asked = False
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
@@ -74,15 +82,26 @@ class PlannedInferer(SlidingWindowInferer):
         kind = inputs.device.type
         amp = self.amp and multiplies_bfloat16(kind)
         weights = sum(p.numel() for p in network.parameters()) if amp and isinstance(network, nn.Module) else 0
+        if amp and isinstance(network, nn.Module):
+            run_wide_kernels_in_float32(network)
         plan, device = self._plan(inputs, amp, fixed_bytes=_FIXED_BYTES + 2 * weights)
         inferer = SlidingWindowInferer(
             plan.roi_size, plan.sw_batch_size, plan.overlap, self.mode, device=device, progress=self.progress
         )
 
-        def predict(window: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-            with torch.autocast(kind, torch.bfloat16, enabled=amp):
-                output = network(_channels_last(window) if amp else window, *args, **kwargs)
+        def run(window: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            fast = amp and self.amp
+            with torch.autocast(kind, torch.bfloat16, enabled=fast):
+                output = network(_channels_last(window) if fast else window, *args, **kwargs)
             return output.to(torch.float32, memory_format=torch.contiguous_format)
+
+        def predict(window: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            if amp and not self._asked:
+                self._asked = True
+                if not _is_function(lambda: run(window, *args, **kwargs)):
+                    self.amp = False
+                    logger.warning("In bfloat16 this processor computes something else each time; float32 is used.")
+            return run(window, *args, **kwargs)
 
         # The outer context keeps the weights' bfloat16 copies from window to window.
         with torch.autocast(kind, torch.bfloat16, enabled=False):
@@ -121,6 +140,15 @@ def multiplies_bfloat16(device_type: str) -> bool:
     if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device_type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _is_function(run: Callable[[], Tensor]) -> bool:
+    """Whether two calls give the same finite numbers, whatever memory held."""
+    results = []
+    for _ in range(2):
+        soil_memory(torch.empty(2**power) for power in range(6, 20))
+        results.append(run())
+    return bool(torch.isfinite(results[0]).all()) and torch.equal(*results)
 
 
 def _channels_last(window: Tensor) -> Tensor:

@@ -2,12 +2,13 @@
 
 import csv
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 from medssl.evaluation.comparisons import Comparison, compare_all
 from medssl.evaluation.figures import labels_figure
 from medssl.evaluation.metrics import read_rows
+from medssl.evaluation.plain_text import csv_cell, markdown_text
 from medssl.evaluation.report_pictures import write_pictures
 from medssl.evaluation.report_sections import (
     case_section,
@@ -56,23 +57,33 @@ def report(rows_files: Iterable[str | Path], output_dir: str | Path) -> Path:
     _write_csv(output_dir / "summary.csv", _summary_lines(rows))
     _write_csv(output_dir / "cases.csv", _case_lines(rows))
     _write_csv(output_dir / "comparisons.csv", _comparison_lines(comparisons))
+    shown = [_shown(row) for row in rows]
     sections = [
         "# Results",
         f"{len(rows)} results of {len(ordered(rows, 'case'))} cases. Numbers are means over the cases of a fold (a "
         "draw of labelled scans), then mean ± standard deviation over folds; no ± where there is one fold.",
-        *warning_section(warnings),
-        *overview(rows),
+        *warning_section([markdown_text(sentence) for sentence in warnings]),
+        *overview(shown),
         f"![Dice against the number of labelled scans]({figure.name})",
-        *case_section(rows),
-        *comparison_section(comparisons),
-        *picture_section({title: f"pictures/{path.name}" for title, path in pictures.items()}),
-        *(section for metric in METRICS for section in metric_section(rows, metric)),
-        *volume_section(rows),
+        *case_section(shown),
+        *comparison_section([_shown_comparison(found) for found in comparisons]),
+        *picture_section({markdown_text(title): f"pictures/{path.name}" for title, path in pictures.items()}),
+        *(section for metric in METRICS for section in metric_section(shown, metric)),
+        *volume_section(shown),
     ]
     path = output_dir / "report.md"
     with replacing(path) as temporary:
         temporary.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     return path
+
+
+def _shown(row: Row) -> Row:
+    return {**row, **{name: markdown_text(row[name]) for name in ("method", "setting", "case", "class")}}
+
+
+def _shown_comparison(found: Comparison) -> Comparison:
+    names = {side: tuple(map(markdown_text, getattr(found, side))) for side in ("competitor", "reference")}
+    return replace(found, **names)
 
 
 def _read(path: Path) -> list[Row]:
@@ -117,4 +128,4 @@ def _comparison_lines(comparisons: Sequence[Comparison]) -> list[list]:
 def _write_csv(path: Path, lines: Sequence[Sequence]) -> None:
     """Write a CSV file; missing values stay empty."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(lines)
+        csv.writer(file).writerows([csv_cell(value) for value in line] for line in lines)

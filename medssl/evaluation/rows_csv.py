@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.evaluation.metrics import FIELDS
+from medssl.evaluation.plain_text import csv_cell, text_of_csv
 from medssl.files import replacing
 
 _TEXTS = ("method", "setting", "case", "class")
@@ -49,7 +50,7 @@ def read_rows_csv(path: str | Path) -> list[dict[str, Any]]:
 
 
 def _rounded(value: Any) -> Any:
-    return round(value, 4) if isinstance(value, float) else value
+    return round(value, 4) if isinstance(value, float) else csv_cell(value)
 
 
 def _row(line: Mapping[str, str], where: str) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def _row(line: Mapping[str, str], where: str) -> dict[str, Any]:
 
 def _value(field: str, text: str) -> str | int | float | None:
     if field in _TEXTS:
-        return text
+        return text_of_csv(text)
     if text == "":
         return None
     return int(text) if field in _COUNTS else float(text)

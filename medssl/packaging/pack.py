@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from monai.bundle import ConfigParser
 from torch import Tensor, nn
 
-from medssl.files import file_sha256, staging_folder, write_json
+from medssl.files import STAGING, file_sha256, staging_folder, write_json
 from medssl.networks.backbone import backbone_of
 from medssl.networks.state_dicts import read_weights
 from medssl.packaging.checks.preflight import check_bundle
@@ -24,6 +25,9 @@ from medssl.packaging.train_config import train_config
 from medssl.packaging.weights import load_strictly, script_network
 from medssl.runs.record import read_run_record, without_local_paths
 from medssl.transforms.save import check_labels
+
+# Its commands are copied into a shell.
+_NAME = re.compile(r"\w[\w.-]*")
 
 
 def bundle_name(name: str, record: Mapping[str, Any]) -> str:
@@ -42,8 +46,8 @@ def bundle_name(name: str, record: Mapping[str, Any]) -> str:
         >>> bundle_name("my_segmentation", {"kind": "segmentation", "setting": "linear_probe"})
         'my_segmentation'
     """
-    if not name or name != Path(name).name or name.startswith("."):
-        raise ValueError(f"'{name}' cannot name a bundle; use letters, digits, '_' and '-'.")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"'{name}' cannot name a bundle; use letters, digits, '_', '-' and '.'.")
     if record["kind"] == "pretrain":
         return name if name.endswith("_pretrain") else f"{name}_pretrain"
     return name if "segmentation" in name else f"{name}_{record['setting']}_segmentation"
@@ -80,6 +84,7 @@ def pack(
     full_name = bundle_name(name, record)
     target = Path(output_dir if output_dir is not None else run / "bundle") / full_name
     archive = target.with_name(f"{full_name}.zip")
+    _sweep(target, archive)
     for path in (target, archive) if zip_bundle else (target,):
         if path.exists():
             raise FileExistsError(f"{path} exists; choose another name or remove it.")
@@ -92,6 +97,14 @@ def pack(
         if zip_bundle:
             shutil.make_archive(str(bundle), "zip", staging, full_name)
     return target
+
+
+def _sweep(target: Path, archive: Path) -> None:
+    """Delete what a killed call for the same bundle left: hidden folders, and an archive without its folder."""
+    for left in target.parent.glob(f"{STAGING}*/{target.name}"):
+        if not target.exists():
+            archive.unlink(missing_ok=True)
+        shutil.rmtree(left.parent, ignore_errors=True)
 
 
 def _write_bundle(bundle: Path, run: Path, record: dict[str, Any]) -> None:

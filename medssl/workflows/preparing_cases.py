@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +204,8 @@ def _pool(num_processes: int, config: Mapping[str, Any]) -> Iterator[Executor | 
     # and holds neither forks instead, so that torch and MONAI are imported once and not by every process.
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__, *_modules(config)])
-    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=_prepare_process) as pool:
+    _start_server()
+    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=_one_thread) as pool:
         yield pool
 
 
@@ -214,11 +215,20 @@ def _modules(config: Mapping[str, Any]) -> list[str]:
     return sorted({str(step.get("_target_", "")).rpartition(".")[0] for step in steps} - {""})
 
 
-def _prepare_process() -> None:
+def _one_thread() -> None:
     torch.set_num_threads(1)
-    # The case at hand is finished, and kept, before the command ends.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+
+
+def _start_server() -> None:
+    """Start the server from which processes fork, deaf to SIGINT and SIGTERM as they are.
+
+    Both are often sent to all processes of a command, and a case at hand is finished, and kept, before it ends.
+    """
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 def _default_processes(cases: Sequence[Mapping[str, str]]) -> int:

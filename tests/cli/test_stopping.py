@@ -44,7 +44,7 @@ def test_a_signal_that_is_ignored_stays_ignored():
 @pytest.mark.parametrize(("processes", "to_group"), [(1, False), (2, True)])
 def test_prepare(number, processes, to_group, long_list, tmp_path):
     words = prepare(long_list, tmp_path / "store", "--processes", processes)
-    status, output, _ = stopped(words, tmp_path / "store", number, 0.3, to_group)
+    status, output, _ = stopped(words, tmp_path / "store", tmp_path / "log", number, 0.3, to_group)
     assert status == STATUS[number], output
     assert "Stopping" in output and "Traceback" not in output
     assert not temporary_entries(tmp_path / "store")
@@ -56,7 +56,7 @@ def test_prepare(number, processes, to_group, long_list, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", STATUS)
 def test_a_command_that_only_reads(number, long_list, tmp_path):
-    status, output, _ = stopped(["check", long_list], tmp_path, number, 0.5)
+    status, output, _ = stopped(["check", long_list], tmp_path, tmp_path / "log", number, 0.5)
     assert status == STATUS[number], output
     assert "Stopping" in output and "Traceback" not in output
 
@@ -65,7 +65,7 @@ def test_a_command_that_only_reads(number, long_list, tmp_path):
 @pytest.mark.parametrize("number", STATUS)
 def test_a_training(number, ct_list, tmp_path):
     words = ["pretrain", "kats", "--datalist", ct_list, "--data", "ct", "--out", tmp_path / "run", *arguments(LONG)]
-    status, output, _ = stopped(words, tmp_path / "run" / "tensorboard", number, 0.5, to_group=True)
+    status, output, _ = stopped(words, tmp_path / "run" / "tensorboard", tmp_path / "log", number, 0.5, to_group=True)
     assert status == STATUS[number], output
     assert "Stopping after this step" in output and "continue with --resume" in output
     assert list((tmp_path / "run" / "checkpoints").glob("step=*.pt"))

@@ -25,6 +25,8 @@ def test_labels_from_0_without_gaps_are_taken():
         ({0: "background", 2: "liver"}, r"'labels' are \[0, 2\]; renumber"),
         ({0: "background", 1: "Liver", 2: " liver"}, "'liver' twice"),
         ({0: "background", 1: " "}, "'' twice or empty"),
+        ({0: "background", 1: "a\nb"}, r"the label name 'a\\nb' has a line break"),
+        ({0: "background", 1: "a\0"}, r"the label name 'a\\x00' has a line break or another sign without a shape"),
     ],
 )
 def test_labels_that_a_program_would_lose_are_an_error(labels, message):

@@ -47,6 +47,36 @@ def test_in_bfloat16_the_logits_are_close_and_float32():
     assert 0 < (logits - exact).abs().max() < 0.05 * exact.abs().max()
 
 
+class Unwritten(nn.Module):
+    """Leaves one number unwritten in bfloat16 on every second call."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network, self.calls = network, 0
+
+    def forward(self, x):
+        y, self.calls = self.network(x), self.calls + 1
+        return y + 0 if not torch.is_autocast_enabled("cpu") or self.calls % 2 else y.index_fill(1, torch.tensor(0), 7)
+
+
+@pytest.mark.skipif(not multiplies_bfloat16("cpu"), reason="the processor has no bfloat16 products")
+def test_a_network_that_is_wrong_in_bfloat16_runs_in_float32_which_is_said(caplog):
+    network, volume = network_of(3), torch.rand(1, 1, 32, 24, 16)
+    exact = inferer_of((16, 16, 8), amp=False)(volume, network)
+    assert torch.equal(inferer_of((16, 16, 8))(volume, Unwritten(network)), exact)
+    assert caplog.text.count("float32 is used") == 1
+
+
+@pytest.mark.skipif(not multiplies_bfloat16("cpu"), reason="the processor has no bfloat16 products")
+def test_kernels_as_wide_as_their_maps_run_in_float32():
+    torch.manual_seed(0)
+    conv, precisions = nn.Conv3d(1, 3, 3, stride=2, padding=1), []
+    conv.register_forward_hook(lambda layer, inputs, output: precisions.append(output.dtype))
+    network = nn.Sequential(conv, nn.Upsample(scale_factor=2))
+    inferer_of((16, 16, 2), stride=2)(torch.rand(1, 1, 16, 16, 2), network)
+    assert set(precisions) == {torch.float32}
+
+
 def test_the_affine_stays():
     affine = torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0], dtype=torch.float64))
     logits = inferer_of((8, 8, 8))(MetaTensor(torch.rand(1, 1, 9, 9, 9), affine=affine), network_of(3))

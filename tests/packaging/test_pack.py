@@ -6,6 +6,7 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow, verify_net_in_out
 
+from medssl.files import STAGING
 from medssl.packaging.checks.preflight import check_bundle
 from medssl.packaging.inference_config import build_network
 from medssl.packaging.pack import bundle_name, pack
@@ -138,7 +139,27 @@ def test_pretraining_gives_a_bundle_whose_weights_start_a_segmentation_network(r
     assert set(weights) == {key for key in segmentation if key.startswith("backbone.")}
 
 
-@pytest.mark.parametrize("name", ["", "../elsewhere", ".hidden", "a/b"])
+@pytest.mark.parametrize("name", ["", "../elsewhere", ".hidden", "a/b", "a b", "a; rm -r .", "-a", "a\n", "$(a)"])
 def test_a_name_must_be_a_folder_name(name):
     with pytest.raises(ValueError, match="cannot name a bundle"):
         bundle_name(name, {"kind": "pretrain"})
+
+
+def test_a_call_that_was_killed_between_archive_and_folder_is_repeated(tmp_path):
+    run = pretraining_run(tmp_path / "run")
+    folder = run / "bundle"
+    (folder / f"{STAGING}k3v_9x2a" / "toy_pretrain").mkdir(parents=True)
+    (folder / "toy_pretrain.zip").write_text("of the killed call")
+    pack(run, "toy")
+    assert sorted(path.name for path in folder.iterdir()) == ["toy_pretrain", "toy_pretrain.zip"]
+    with pytest.raises(FileExistsError, match="toy_pretrain exists"):
+        pack(run, "toy")
+
+
+def test_an_archive_of_the_users_own_is_kept(tmp_path):
+    run = pretraining_run(tmp_path / "run")
+    (run / "bundle").mkdir()
+    (run / "bundle" / "toy_pretrain.zip").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"toy_pretrain\.zip exists"):
+        pack(run, "toy")
+    assert (run / "bundle" / "toy_pretrain.zip").read_text() == "mine"
