@@ -1,4 +1,4 @@
-"""A small fixed part of ``benchmarks/campaigns/kills.py``: the same command after ``kill -9`` ends as an unbroken one."""
+"""A small fixed part of ``benchmarks/campaigns/kills.py``: a command that was killed ends as an unbroken one."""
 
 import random
 
