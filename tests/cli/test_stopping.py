@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -37,6 +39,34 @@ def test_a_signal_that_is_ignored_stays_ignored():
     finally:
         signal.signal(signal.SIGINT, former[0])
         signal.signal(signal.SIGTERM, former[1])
+
+
+CATCHING = """
+import os, signal, time
+from medssl.cli.stopping import answer_signals
+
+# A shell starts what runs in its background with SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+answer_signals()
+try:
+    os.kill(os.getpid(), signal.{name})
+    time.sleep(60)
+except BaseException:
+    pass
+try:
+    time.sleep(60)
+finally:
+    time.sleep(1.5)
+    print("cleaned up")
+"""
+
+
+@pytest.mark.parametrize("number", STATUS)
+def test_code_that_catches_everything_does_not_go_on_and_cleaning_up_is_left_alone(number):
+    code = CATCHING.format(name=number.name)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", timeout=60)
+    assert done.returncode in (STATUS[number], -signal.SIGINT)
+    assert done.stdout == "cleaned up\n"
 
 
 @pytest.mark.slow
