@@ -13,6 +13,9 @@ from pydicom.filereader import data_element_generator, read_partial
 
 # Of pixels as integers, float and double.
 _PIXELS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
+_FIRST_PIXELS = min(_PIXELS)
+# What 2 bytes can say is not worth a look.
+_SHORT = 0xFFFF
 _UNDEFINED = 0xFFFFFFFF
 # Types whose length takes 4 bytes.
 _LONG = (b"OB", b"UN", b"UT")
@@ -36,6 +39,8 @@ def header_within(content: mmap.mmap, tags: Sequence[int]) -> pydicom.FileDatase
 
     def is_pixels(tag: int, vr: str | None, length: int) -> bool:
         nonlocal pixels
+        if length <= _SHORT and tag < _FIRST_PIXELS:
+            return False
         _require_within(content, tag, length)
         if tag in _PIXELS:
             pixels = content.tell(), length
