@@ -15,6 +15,7 @@ from typing import Any
 # The start of the name of every folder that `staging_folder` makes.
 STAGING = ".staging-"
 _LARGEST_JSON = 64 * 2**20
+_FULL = "The disk is full"
 # How `replacing` names its temporary files: a dot, the name, eight characters, and the suffix of the name again.
 _TEMPORARY = re.compile(r"\..+(\.[^.]+)\.[a-z0-9_]{8}\1")
 
@@ -53,11 +54,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         _flush(path.parent)
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
-        if is_disk_full(error, path):
-            free = shutil.disk_usage(path.parent).free / 2**20
-            raise OSError(
-                errno.ENOSPC, f"The disk is full ({free:.0f} MiB free); free some space. Not written", str(path)
-            ) from error
+        _raise_disk_full(error, path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -89,7 +86,11 @@ def staging_folder(folder: str | os.PathLike[str], last: str) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=STAGING, dir=folder) as name:
         staging = Path(name)
-        yield staging
+        try:
+            yield staging
+        except (OSError, RuntimeError) as error:
+            _raise_disk_full(error, folder / last)
+            raise
         for path in sorted(staging.iterdir(), key=lambda path: (path.name == last, path.name)):
             path.replace(folder / path.name)
 
@@ -185,6 +186,14 @@ def is_disk_full(error: BaseException, path: Path) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return "unexpected pos" in str(error) or "PytorchStreamWriter" in str(error)
+
+
+def _raise_disk_full(error: BaseException, path: Path) -> None:
+    """Raise an error that names the file and the free space if a write failed because the disk is full."""
+    if is_disk_full(error, path) and _FULL not in str(error):
+        free = shutil.disk_usage(path.parent).free / 2**20
+        text = f"{_FULL} ({free:.0f} MiB free); free some space. Not written"
+        raise OSError(errno.ENOSPC, text, str(path)) from error
 
 
 def _flush(path: Path) -> None:

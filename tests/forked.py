@@ -51,6 +51,9 @@ class Forked:
 
 
 def _run(command: list[str], log: str, cwd: str, most: int | None) -> None:
+    # Before the log is there, which shows that the command has begun.
+    from medssl.cli.app import main
+
     os.chdir(cwd)
     # Others of its group are its own, so that a signal to the group meets what a terminal would send it to.
     os.setsid()
@@ -63,8 +66,6 @@ def _run(command: list[str], log: str, cwd: str, most: int | None) -> None:
     # A shell starts what runs in its background with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    from medssl.cli.app import main
-
     status: Any = 0
     try:
         main()

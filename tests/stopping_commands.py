@@ -13,13 +13,13 @@ _BEGUN_SECONDS = 120
 
 
 def stopped(
-    words: list[Any], out: Path, log: Path, number: int, delay: float = 0.0, to_group: bool = False
+    words: list[Any], out: Path | None, log: Path, number: int, delay: float = 0.0, to_group: bool = False
 ) -> tuple[int, str, float]:
     """Start a command, send it a signal once it has made something in a folder, and wait for its end.
 
     Args:
         words: of the command.
-        out: folder that it makes, or another whose first entry shows that it has begun.
+        out: folder whose first entry shows that it has begun; None: its start is enough.
         log: file of what it prints.
         number: of the signal.
         delay: seconds between that and the signal.
@@ -30,7 +30,7 @@ def stopped(
     """
     process = Forked(words, log, log.parent)
     limit = time.monotonic() + _BEGUN_SECONDS
-    while process.poll() is None and not (out.exists() and any(out.iterdir())) and time.monotonic() < limit:
+    while process.poll() is None and not (log.exists() and _has_entries(out)) and time.monotonic() < limit:
         time.sleep(0.002)
     time.sleep(delay)
     sent, answered = time.monotonic(), None
@@ -41,6 +41,10 @@ def stopped(
             answered = time.monotonic()
         time.sleep(0.002)
     return process.poll(), process.output(), (answered or time.monotonic()) - sent
+
+
+def _has_entries(folder: Path | None) -> bool:
+    return folder is None or (folder.exists() and any(folder.iterdir()))
 
 
 def temporary_entries(folder: Path) -> list[str]:

@@ -1,6 +1,6 @@
 """Run every command that writes on a disk without space, and say how it ends and what it leaves.
 
-    python -m benchmarks.campaigns.no_space [--most 3000]
+    python -m benchmarks.campaigns.no_space [--most 1000]
 
 The disk is full by a limit on the size of files (RLIMIT_FSIZE): the first large write fails as on a full disk.
 """

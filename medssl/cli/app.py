@@ -9,7 +9,7 @@ from rich.console import Console
 from medssl.cli.bundles import bundle_app, pack, similarity, weights_app
 from medssl.cli.data import check, datalist, folds, slices
 from medssl.cli.segment import segment
-from medssl.cli.stopping import answer_signals
+from medssl.cli.stopping import answer_signals, stop_answering
 from medssl.cli.train import demo, evaluate, finetune, prepare, pretrain, probe, protocol, report
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -32,3 +32,5 @@ def main() -> None:
     except (ValueError, OSError, FloatingPointError) as error:
         Console(stderr=True).print(f"Error: {error}", style="red", soft_wrap=True, highlight=False, markup=False)
         sys.exit(1)
+    finally:
+        stop_answering()

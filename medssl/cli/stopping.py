@@ -2,9 +2,12 @@
 
 import os
 import signal
+import sys
+from functools import partial
 from types import FrameType
 
 _ANSWER = b"\nStopping: what has begun is ended or removed. Once more stops at once.\n"
+_AGAIN_SECONDS = 0.5
 
 
 def answer_signals() -> None:
@@ -18,9 +21,29 @@ def answer_signals() -> None:
             signal.signal(number, _stop)
 
 
+def stop_answering() -> None:
+    """Leave the end of the process alone."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def _stop(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
     # Printing could find its buffer in use.
     os.write(2, _ANSWER)
+    signal.signal(signal.SIGALRM, partial(_stop_again, number))
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS, _AGAIN_SECONDS)
+    _raise(number)
+
+
+def _stop_again(number: int, alarm: int, frame: FrameType | None) -> None:
+    """Raise again what code that catches everything has dropped, but never while it is being cleaned up after."""
+    found = sys.exception()
+    while found is not None and not isinstance(found, KeyboardInterrupt | SystemExit):
+        found = found.__context__
+    if found is None:
+        _raise(number)
+
+
+def _raise(number: int) -> None:
     # Python's own pools and Typer know what a KeyboardInterrupt is.
     raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)

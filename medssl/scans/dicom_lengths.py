@@ -13,7 +13,12 @@ from pydicom.filereader import data_element_generator, read_partial
 
 # Of pixels as integers, float and double.
 _PIXELS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
+_FIRST_PIXELS = min(_PIXELS)
+# What 2 bytes can say is not worth a look.
+_SHORT = 0xFFFF
 _UNDEFINED = 0xFFFFFFFF
+# Types whose length takes 4 bytes.
+_LONG = (b"OB", b"UN", b"UT")
 _ITEM, _END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 
 
@@ -29,10 +34,13 @@ def header_within(content: mmap.mmap, tags: Sequence[int]) -> pydicom.FileDatase
     Raises:
         ValueError: if a length exceeds the file.
     """
+    _require_sound_meta(content)
     pixels = None
 
     def is_pixels(tag: int, vr: str | None, length: int) -> bool:
         nonlocal pixels
+        if length <= _SHORT and tag < _FIRST_PIXELS:
+            return False
         _require_within(content, tag, length)
         if tag in _PIXELS:
             pixels = content.tell(), length
@@ -43,6 +51,22 @@ def header_within(content: mmap.mmap, tags: Sequence[int]) -> pydicom.FileDatase
         start, length = pixels
         _require_end(content, header, _fragments_end(content, start) if length == _UNDEFINED else start + length)
     return header
+
+
+def _require_sound_meta(content: mmap.mmap) -> None:
+    """Check the elements of group 2 behind the preamble, which say their type in every file."""
+    place = 132 if content[128:132] == b"DICM" else len(content)
+    while place + 12 <= len(content):
+        group, element, kind, length = struct.unpack_from("<HH2sH", content, place)
+        if group != 2:
+            return
+        place += 8
+        if kind in _LONG:
+            (length,) = struct.unpack_from("<I", content, place)
+            place += 4
+        if not (kind.isalpha() and kind.isupper()) or place + length > len(content):
+            raise ValueError(f"its element (0002,{element:04X}) is damaged")
+        place += length
 
 
 def _require_within(content: mmap.mmap, tag: int, length: int) -> None:

@@ -146,11 +146,18 @@ def _prepare_process() -> None:
     import torch
 
     torch.set_num_threads(1)
+    end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Let this process of a pool end at once when its parent is gone, however that ended.
+
+    What it worked on would stay locked, and nobody would use it.
+    """
     Thread(target=partial(_end_with, parent_process().sentinel), daemon=True).start()
 
 
 def _end_with(sentinel: int) -> None:
-    """End this process at once when its parent is gone: its run would stay locked, and nobody would use it."""
     connection.wait([sentinel])
     os._exit(1)
 

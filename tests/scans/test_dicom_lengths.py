@@ -52,3 +52,16 @@ def test_padding_behind_the_pixels_is_harmless(tmp_path, padding):
     for file in folder.iterdir():
         file.write_bytes(file.read_bytes() + padding)
     assert np.array_equal(VerifiedLoadImage()(folder).numpy(), hounsfield())
+
+
+@pytest.mark.usefixtures("no_pixels")
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"\2\0\x12\0UI", b"\2\0\x12\0_I"), (b"\2\0\x10\0UI\x14\0", b"\2\0\x10\0UI\xff\xff")]
+)
+def test_damage_before_the_data_set_is_refused_by_name(tmp_path, old, new):
+    file = save_slices(tmp_path / "ct", hounsfield(), AFFINE) / "1.2.3_95"
+    content = file.read_bytes()
+    assert old in content
+    file.write_bytes(content.replace(old, new))
+    with pytest.raises(ValueError, match=r"/1\.2\.3_95 is a damaged DICOM file .*\(0002,001[02]\) is damaged"):
+        VerifiedLoadImage()(file.parent)
