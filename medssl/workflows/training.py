@@ -175,7 +175,6 @@ def evaluate(
     from medssl.workflows.evaluation_config import evaluation_config
 
     path = run_dir / "evaluate.json"
-    from medssl.workflows.evaluation_config import evaluation_config
 
     content = evaluation_config(run_dir, layers, settings, overrides or {}, trust)
     on_first_rank(partial(write_json, path, content))
