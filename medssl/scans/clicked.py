@@ -30,7 +30,7 @@ def clicked_voxels(scan: Path, inside: Sequence[Point], outside: Sequence[Point]
     sides = [voxels_of(points, header.affine) for points in (inside, outside)]
     for points, voxels in zip((inside, outside), sides, strict=True):
         for point, voxel in zip(points, voxels, strict=True):
-            if np.any(voxel < 0) or np.any(voxel >= header.shape):
+            if not np.isfinite(point).all() or np.any(voxel < 0) or np.any(voxel >= header.shape):
                 raise ValueError(f"The point {_text(point)} is not in {scan}, which {_extent(header)}.")
     for point, voxel in zip(inside, sides[0], strict=True):
         if (sides[1] == voxel).all(axis=1).any():
@@ -52,7 +52,9 @@ def voxels_of(points: Sequence[Point], affine: np.ndarray) -> np.ndarray:
         [[1, 2, -3]]
     """
     homogeneous = np.array([(*point, 1.0) for point in points], dtype=np.float64).reshape(-1, 4)
-    return np.rint(homogeneous @ np.linalg.inv(affine).T)[:, :3].astype(np.int64)
+    places = np.nan_to_num(homogeneous @ np.linalg.inv(affine).T)[:, :3]
+    # Far beyond any scan, but still integers.
+    return np.rint(places.clip(-1e9, 1e9)).astype(np.int64)
 
 
 def _text(point: Point) -> str:
