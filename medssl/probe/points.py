@@ -24,11 +24,19 @@ class Settings(NamedTuple):
             half of it as standard deviation.
         l2: weight of the penalty, see `medssl.probe.solve.solve`.
         weak_share: part of the weight of the outside that random voxels of the scan have, in [0, 1].
+        nearness: what `nearness` adds to the logit at a click inside.
+        reach_inside: of a click inside, in mm: the standard deviation of its Gaussian.
+        reach_outside: that of a click outside.
+        far: what is taken from the logit everywhere, so that it counts far from all clicks.
     """
 
     radius: float = 4.5
     l2: float = 1e-2
     weak_share: float = 0.5
+    nearness: float = 6.0
+    reach_inside: float = 25.0
+    reach_outside: float = 15.0
+    far: float = 2.0
 
 
 # Chosen by `python benchmarks/points.py --choose`.
@@ -81,6 +89,38 @@ def fit_clicks(head: LinearHead, rows: VoxelRows, settings: Settings = CHOSEN) -
     fit_head(head, {"clicks": rows}, ["structure"], l2=settings.l2, tolerance=_TOLERANCE)
 
 
+def nearness(
+    shape: Sequence[int],
+    spacing: Sequence[float],
+    inside: np.ndarray,
+    outside: np.ndarray,
+    settings: Settings = CHOSEN,
+) -> np.ndarray:
+    """What the place of a voxel adds to its logit, float32 of the given shape: the features do not know where it is.
+
+    Near a click inside more voxels are found, near one outside and far from all of them fewer: a Gaussian for the
+    nearest click of each side.
+
+    Args:
+        shape: voxels of the scan along each axis.
+        spacing: size of a voxel in mm.
+        inside: voxels clicked inside, integers of shape ``(N, 3)``.
+        outside: voxels clicked outside; may be empty.
+        settings: of the learning.
+
+    Example:
+        >>> settings = CHOSEN._replace(nearness=6.0, reach_inside=2.0, reach_outside=1.0, far=2.0)
+        >>> none = np.empty((0, 3), dtype=int)
+        >>> nearness((1, 1, 4), (9.0, 9.0, 2.0), np.array([[0, 0, 0]]), none, settings).round(2).tolist()
+        [[[4.0, 1.64, -1.19, -1.93]]]
+    """
+    reaches = (settings.reach_inside, settings.reach_outside)
+    near, wrong = (
+        _gaussians(shape, spacing, side, reach) for side, reach in zip((inside, outside), reaches, strict=True)
+    )
+    return settings.nearness * (near - wrong) - settings.far
+
+
 def clicked_components(mask: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
     """The connected components of a mask that contain a click inside; clicked voxels are what was said of them.
 
@@ -129,3 +169,15 @@ def _far_voxels(shape: Sequence[int], spacing: Sequence[float], inside: np.ndarr
     voxels = np.stack(np.unravel_index(flat, tuple(shape)), axis=1)
     distances = np.linalg.norm((voxels[:, None] - inside[None]) * np.asarray(spacing), axis=2)
     return flat[distances.min(axis=1) >= _FAR]
+
+
+def _gaussians(shape: Sequence[int], spacing: Sequence[float], clicks: np.ndarray, reach: float) -> np.ndarray:
+    """Return the largest of Gaussians around clicks, 0 without any."""
+    largest = np.zeros(tuple(shape), np.float32)
+    for click in clicks:
+        axes = [
+            np.exp(-0.5 * ((np.arange(size) - middle) * step / reach) ** 2).astype(np.float32)
+            for size, middle, step in zip(shape, click, spacing, strict=True)
+        ]
+        np.maximum(largest, np.einsum("i,j,k->ijk", *axes), out=largest)
+    return largest

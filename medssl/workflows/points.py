@@ -17,7 +17,7 @@ from medssl.networks.heads import LinearHead
 from medssl.networks.segmentation import SegmentationNetwork
 from medssl.ops.windows import Plan, plan_windows
 from medssl.packaging.loading import LoadedBundle, load_bundle
-from medssl.probe.points import CHOSEN, Settings, click_rows, clicked_components, fit_clicks
+from medssl.probe.points import CHOSEN, Settings, click_rows, clicked_components, fit_clicks, nearness
 from medssl.probe.remembering import RememberingBackbone
 from medssl.probe.windows import central_features
 from medssl.scans.clicked import Point, clicked_voxels, voxels_of
@@ -122,7 +122,8 @@ class PointSegmenter:
             )
 
         spacing = np.linalg.norm(affine[:3, :3], axis=0)
-        rows = click_rows(features_at, shape, spacing, *(_clipped(side, shape) for side in kept), self.settings)
+        clicks = (shape, spacing, *(np.clip(side, 0, np.asarray(shape) - 1) for side in kept), self.settings)
+        rows = click_rows(features_at, *clicks)
         head = LinearHead(3, self.backbone.level_channels, 1, upsampling="linear").to(self.device).eval()
         fit_clicks(head, rows, self.settings)
         windows = GrowingInferer(
@@ -132,7 +133,8 @@ class PointSegmenter:
         )
         network = SegmentationNetwork(opened.backbone, head, frozen=True).eval()
         with torch.no_grad():
-            return windows(image.as_tensor()[None], network)[0]
+            logits = windows(image.as_tensor()[None], network)[0]
+        return logits + torch.from_numpy(nearness(*clicks))
 
 
 def segment_points(
@@ -177,7 +179,3 @@ def _state(scan: Path) -> tuple[Any, ...]:
 def _in_grid(voxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     # Half a voxel of the scan can be beyond the edge of a grid that was cropped and resampled.
     return ((voxels >= -1) & (voxels <= np.asarray(shape))).all(axis=1)
-
-
-def _clipped(voxels: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    return np.clip(voxels, 0, np.asarray(shape) - 1)

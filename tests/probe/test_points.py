@@ -4,7 +4,7 @@ import torch
 
 from medssl.networks.heads import LinearHead
 from medssl.networks.rows import LinearHeadOnRows
-from medssl.probe.points import Settings, click_rows, clicked_components, fit_clicks
+from medssl.probe.points import Settings, click_rows, clicked_components, fit_clicks, nearness
 
 SHAPE, SPACING = (40, 40, 20), (2.0, 2.0, 4.0)
 INSIDE, OUTSIDE = np.array([[20, 20, 10]]), np.array([[24, 20, 10]])
@@ -93,3 +93,19 @@ def test_clicked_voxels_are_what_was_said_of_them():
     found = clicked_components(mask, np.array([[6, 6, 6], [1, 1, 1]]), np.array([[7, 7, 7]]))
     assert found[1, 1, 1] and found[6, 6, 6] and not found[7, 7, 7]
     assert found.sum() == 4**3 - 1 + 1
+
+
+def test_the_place_speaks_for_voxels_near_a_click_inside_and_against_those_near_one_outside():
+    settings = SETTINGS._replace(nearness=6.0, reach_inside=20.0, reach_outside=10.0, far=2.0)
+    found = nearness(SHAPE, SPACING, INSIDE, OUTSIDE, settings)
+    at_inside = 6 * (1 - np.exp(-0.5 * (8 / 10) ** 2)) - 2
+    at_outside = 6 * (np.exp(-0.5 * (8 / 20) ** 2) - 1) - 2
+    assert found.shape == SHAPE
+    assert found[tuple(INSIDE[0])] == pytest.approx(at_inside, abs=1e-5)
+    assert found[tuple(OUTSIDE[0])] == pytest.approx(at_outside, abs=1e-5)
+
+
+def test_of_several_clicks_the_nearest_counts():
+    settings = SETTINGS._replace(nearness=6.0, reach_inside=20.0, far=2.0)
+    twice = nearness(SHAPE, SPACING, np.concatenate([INSIDE, INSIDE]), NONE, settings)
+    np.testing.assert_array_equal(twice, nearness(SHAPE, SPACING, INSIDE, NONE, settings))
