@@ -23,13 +23,21 @@ from scipy import ndimage
 from medssl.packaging.loading import load_bundle
 from medssl.phantom.anatomy import LABELS
 from medssl.phantom.dataset import write_phantom
-from medssl.probe.points import CHOSEN, Settings
+from medssl.probe.points import CHOSEN
 from medssl.workflows.points import PointSegmenter
 
 SHAPE, SPACING = (128, 128, 64), (2.9, 2.9, 5.0)
 STRUCTURES = ("liver", "right kidney", "left kidney", "spleen")
 SHOWN = (1, 3, 5, 10)
-CANDIDATES = [Settings()]
+# Around what was chosen, one setting at a time.
+CANDIDATES = [
+    CHOSEN,
+    *(CHOSEN._replace(radius=radius) for radius in (3.0, 8.0)),
+    *(CHOSEN._replace(l2=l2) for l2 in (1e-3, 1e-1)),
+    *(CHOSEN._replace(weak_share=share) for share in (0.2, 0.8)),
+    *(CHOSEN._replace(nearness=logit) for logit in (0.0, 3.0)),
+    *(CHOSEN._replace(reach=reach) for reach in (15.0, 35.0)),
+]
 
 
 def middle(region: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, int]:

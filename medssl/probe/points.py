@@ -24,19 +24,15 @@ class Settings(NamedTuple):
             half of it as standard deviation.
         l2: weight of the penalty, see `medssl.probe.solve.solve`.
         weak_share: part of the weight of the outside that random voxels of the scan have, in [0, 1].
-        nearness: what `nearness` adds to the logit at a click inside.
-        reach_inside: of a click inside, in mm: the standard deviation of its Gaussian.
-        reach_outside: that of a click outside.
-        far: what is taken from the logit everywhere, so that it counts far from all clicks.
+        nearness: what `nearness` adds to the logit at a click inside, and takes from it at one outside.
+        reach: of a click, in mm: the standard deviation of its Gaussian.
     """
 
     radius: float = 4.5
     l2: float = 1e-2
     weak_share: float = 0.5
     nearness: float = 6.0
-    reach_inside: float = 25.0
-    reach_outside: float = 15.0
-    far: float = 2.0
+    reach: float = 25.0
 
 
 # Chosen by `python benchmarks/points.py --choose`.
@@ -98,8 +94,7 @@ def nearness(
 ) -> np.ndarray:
     """What the place of a voxel adds to its logit, float32 of the given shape: the features do not know where it is.
 
-    Near a click inside more voxels are found, near one outside and far from all of them fewer: a Gaussian for the
-    nearest click of each side.
+    Near a click inside more voxels are found, near one outside fewer: a Gaussian for the nearest click of each side.
 
     Args:
         shape: voxels of the scan along each axis.
@@ -109,16 +104,13 @@ def nearness(
         settings: of the learning.
 
     Example:
-        >>> settings = CHOSEN._replace(nearness=6.0, reach_inside=2.0, reach_outside=1.0, far=2.0)
+        >>> settings = CHOSEN._replace(nearness=6.0, reach=2.0)
         >>> none = np.empty((0, 3), dtype=int)
-        >>> nearness((1, 1, 4), (9.0, 9.0, 2.0), np.array([[0, 0, 0]]), none, settings).round(2).tolist()
-        [[[4.0, 1.64, -1.19, -1.93]]]
+        >>> nearness((1, 1, 4), (9.0, 9.0, 2.0), np.array([[0, 0, 0]]), none, settings).round().tolist()
+        [[[6.0, 4.0, 1.0, 0.0]]]
     """
-    reaches = (settings.reach_inside, settings.reach_outside)
-    near, wrong = (
-        _gaussians(shape, spacing, side, reach) for side, reach in zip((inside, outside), reaches, strict=True)
-    )
-    return settings.nearness * (near - wrong) - settings.far
+    near, wrong = (_gaussians(shape, spacing, side, settings.reach) for side in (inside, outside))
+    return settings.nearness * (near - wrong)
 
 
 def clicked_components(mask: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:

@@ -96,16 +96,15 @@ def test_clicked_voxels_are_what_was_said_of_them():
 
 
 def test_the_place_speaks_for_voxels_near_a_click_inside_and_against_those_near_one_outside():
-    settings = SETTINGS._replace(nearness=6.0, reach_inside=20.0, reach_outside=10.0, far=2.0)
+    settings = SETTINGS._replace(nearness=6.0, reach=20.0)
     found = nearness(SHAPE, SPACING, INSIDE, OUTSIDE, settings)
-    at_inside = 6 * (1 - np.exp(-0.5 * (8 / 10) ** 2)) - 2
-    at_outside = 6 * (np.exp(-0.5 * (8 / 20) ** 2) - 1) - 2
+    expected = 6 * (1 - np.exp(-0.5 * (8 / 20) ** 2))
     assert found.shape == SHAPE
-    assert found[tuple(INSIDE[0])] == pytest.approx(at_inside, abs=1e-5)
-    assert found[tuple(OUTSIDE[0])] == pytest.approx(at_outside, abs=1e-5)
+    assert found[tuple(INSIDE[0])] == pytest.approx(expected, abs=1e-5)
+    assert found[tuple(OUTSIDE[0])] == pytest.approx(-expected, abs=1e-5)
 
 
 def test_of_several_clicks_the_nearest_counts():
-    settings = SETTINGS._replace(nearness=6.0, reach_inside=20.0, far=2.0)
+    settings = SETTINGS._replace(nearness=6.0, reach=20.0)
     twice = nearness(SHAPE, SPACING, np.concatenate([INSIDE, INSIDE]), NONE, settings)
     np.testing.assert_array_equal(twice, nearness(SHAPE, SPACING, INSIDE, NONE, settings))
