@@ -35,7 +35,7 @@ class Settings(NamedTuple):
     reach: float = 25.0
 
 
-# Chosen by `python benchmarks/points.py --choose`.
+# Chosen on a phantom of another seed than that of the table in benchmarks/results.md.
 CHOSEN = Settings()
 
 

@@ -12,8 +12,8 @@ from medssl.networks.backbone import Backbone
 class RememberingBackbone(nn.Module):
     """The backbone given, which computes the pyramid of a window once and keeps it in memory.
 
-    A window is known by its voxels, so a changed image gets new features. What is kept takes ``4 * sum(channels)``
-    bytes a cell, for a pyramid of 16 channels and 4 levels 85 bytes a voxel.
+    A window is known by its voxels, so a changed image gets new features. A feature takes 4 bytes: of a pyramid of 16
+    channels (doubled at every level) and 4 levels, 85 bytes a voxel.
 
     Args:
         backbone: frozen; put in evaluation mode.
