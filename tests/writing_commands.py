@@ -29,10 +29,6 @@ WRITERS = {
         *("similarity", inputs.datalist.parent / "images" / "phantom_ct_000.nii.gz", "--point", "0", "0", "0"),
         *("--bundle", "abdomen-ct", "--out", out),
     ],
-    "segment-points": lambda inputs, out: [
-        *("segment-points", inputs.datalist.parent / "images" / "phantom_ct_000.nii.gz", "--in", "0", "0", "0"),
-        *("--bundle", "abdomen-ct", "--out", out),
-    ],
     "segment": lambda inputs, out: [
         *("segment", inputs.datalist.parent / "images", "--labels", inputs.datalist.parent / "labels"),
         *("--out", out, "--minutes", "0.1"),
