@@ -34,7 +34,7 @@ STAGES = (
     "cuda_step",
 )
 # Sections of scripts that need more than this one gives them; they stay, at the end.
-KEPT = ("waits", "loop")
+KEPT = ("waits", "loop", "points")
 RESULTS = Path(__file__).with_name("results.md")
 INTRODUCTION = """# Benchmarks
 

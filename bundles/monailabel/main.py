@@ -25,8 +25,9 @@ from monailabel.transform.writer import Writer
 from monailabel.utils.others.generic import device_list, name_to_device
 
 from medssl.packaging.shipped_weights import bundle_folder
-from medssl.workflows.clicks import similar_region
+from medssl.workflows.clicks import clicked_mask, similar_region
 from medssl.workflows.labelling import LabelledScan, Labelling
+from medssl.workflows.points import PointSegmenter
 from medssl.workflows.segments import parse_labels
 
 logger = logging.getLogger(__name__)
@@ -84,6 +85,29 @@ class Similarity(InferTask):
         return _write(region, request), {"label_names": {request.get("label", "similar"): 1}}
 
 
+class Points(InferTask):
+    """Segment the structure that was clicked; points clicked as background are not in it."""
+
+    def __init__(self, labelling: Labelling) -> None:
+        # Without labels of its own, so that the client runs it on a click and never by itself.
+        description = "The structure with the foreground points in it and the background points outside of it"
+        super().__init__(InferType.DEEPGROW, [], 3, description)
+        self.segmenter = PointSegmenter(labelling.bundle)
+
+    def is_valid(self) -> bool:
+        """Say yes: a pretrained backbone is all that it takes."""
+        return True
+
+    def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Return the file of the mask."""
+        clicks = request.get("foreground", []), request.get("background", [])
+        try:
+            found = clicked_mask(self.segmenter, Path(request["image"]), *clicks)
+        except (RuntimeError, ValueError, OSError) as error:
+            raise HTTPException(status_code=400, detail=str(error)) from error
+        return _write(found, request), {"label_names": {request.get("label", "structure"): 1}}
+
+
 class LinearProbe(TrainTask):
     """Fit a probe to all labels that were saved as final."""
 
@@ -121,7 +145,7 @@ class LinearProbe(TrainTask):
 
 
 class LabelApp(MONAILabelApp):
-    """Segmentation by a probe that follows the labels, its training, and similarity to a click.
+    """Segmentation by a probe that follows the labels, its training, and clicks: a structure, or what is similar.
 
     Raises:
         ValueError: if a setting is missing or wrong, with what to give.
@@ -140,7 +164,11 @@ class LabelApp(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return the models that the client offers."""
-        return {"segmentation": Segmentation(self.labelling), "similarity": Similarity(self.labelling)}
+        return {
+            "segmentation": Segmentation(self.labelling),
+            "points": Points(self.labelling),
+            "similarity": Similarity(self.labelling),
+        }
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """Return the trainings that the client offers."""

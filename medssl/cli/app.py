@@ -8,6 +8,7 @@ from rich.console import Console
 
 from medssl.cli.bundles import bundle_app, pack, similarity, weights_app
 from medssl.cli.data import check, datalist, folds, slices
+from medssl.cli.points import PointsCommand, segment_points
 from medssl.cli.segment import segment
 from medssl.cli.stopping import answer_signals, stop_answering
 from medssl.cli.train import demo, evaluate, finetune, prepare, pretrain, probe, protocol, report
@@ -18,6 +19,7 @@ for command in (segment, prepare, pretrain, probe, finetune, evaluate):
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(command)
 for command in (datalist, slices, folds, check, report, protocol, pack, demo, similarity):
     app.command()(command)
+app.command(cls=PointsCommand)(segment_points)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(weights_app, name="weights")
 

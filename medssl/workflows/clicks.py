@@ -1,4 +1,4 @@
-"""Clicks in 3D Slicer: their place in a scan, and the region that looks like them."""
+"""Clicks in 3D Slicer: their place in a scan, the region that looks like them, and the structure they are in."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +7,12 @@ import torch
 from monai.data import MetaTensor
 
 from medssl.packaging.loading import LoadedBundle
-from medssl.scans.integrity import verified_header
+from medssl.scans.headers import VolumeHeader
+from medssl.scans.integrity import sound_header, verified_header
+from medssl.workflows.points import PointSegmenter
 from medssl.workflows.similarity import heat_map
+
+_NO_FOREGROUND = "No foreground point was clicked; place at least one."
 
 
 def clicked_point(scan: Path, index: Sequence[int]) -> tuple[float, float, float]:
@@ -23,14 +27,27 @@ def clicked_point(scan: Path, index: Sequence[int]) -> tuple[float, float, float
     Raises:
         ValueError: if the voxel is not in the scan.
     """
-    header = verified_header(scan)
-    if len(index) != 3 or any(not 0 <= i < size for i, size in zip(index, header.shape, strict=True)):
-        raise ValueError(f"The voxel {list(index)} is not in {scan}, which has {list(header.shape)} voxels.")
-    i, j, k = index
-    if torch.det(torch.from_numpy(header.affine[:3, :3])) < 0:
-        k = header.shape[2] - 1 - k
-    right, anterior, superior = (header.affine @ (i, j, k, 1))[:3]
-    return float(right), float(anterior), float(superior)
+    return _place(verified_header(scan), index)
+
+
+def clicked_mask(
+    segmenter: PointSegmenter, scan: Path, foreground: Sequence[Sequence[int]], background: Sequence[Sequence[int]]
+) -> MetaTensor:
+    """Return the mask of the structure whose voxels were clicked, uint8 of shape ``(1, *spatial)``.
+
+    Args:
+        segmenter: keeps the features of the scan for the next click.
+        scan: file of a scan, or folder of a DICOM series.
+        foreground: voxels clicked in the structure, as Slicer counts them.
+        background: voxels clicked outside of it.
+
+    Raises:
+        ValueError: without a foreground voxel, or if a voxel is not in the scan (see `PointSegmenter`).
+    """
+    if not foreground:
+        raise ValueError(_NO_FOREGROUND)
+    header = sound_header(scan)
+    return segmenter(scan, *([_place(header, index) for index in side] for side in (foreground, background)))
 
 
 def similar_region(
@@ -56,7 +73,7 @@ def similar_region(
         ValueError: without a foreground voxel, or if a voxel is outside the part of the scan that the bundle keeps.
     """
     if not foreground:
-        raise ValueError("No foreground point was clicked; place at least one.")
+        raise ValueError(_NO_FOREGROUND)
     heat = _most_similar(bundle, scan, foreground)
     region = heat >= threshold
     if background:
@@ -69,3 +86,13 @@ def _most_similar(bundle: LoadedBundle, scan: Path, voxels: Sequence[Sequence[in
     for voxel in voxels[1:]:
         heat = torch.maximum(heat, heat_map(bundle, scan, clicked_point(scan, voxel)))
     return heat
+
+
+def _place(header: VolumeHeader, index: Sequence[int]) -> tuple[float, float, float]:
+    if len(index) != 3 or any(not 0 <= i < size for i, size in zip(index, header.shape, strict=True)):
+        raise ValueError(f"The voxel {list(index)} is not in {header.path}, which has {list(header.shape)} voxels.")
+    i, j, k = index
+    if torch.det(torch.from_numpy(header.affine[:3, :3])) < 0:
+        k = header.shape[2] - 1 - k
+    right, anterior, superior = (header.affine @ (i, j, k, 1))[:3]
+    return float(right), float(anterior), float(superior)

@@ -87,6 +87,7 @@ def wrong_commands(tmp_path_factory):
         ["weights", "inspect", gone],
         ["weights", "import", gone, "--as", "kats", *data],
         ["similarity", gone, "--point", "0", "0", "0", "--bundle", "abdomen-ct", "--out", out],
+        ["segment-points", gone, "--in", "0", "0", "0", "--bundle", "abdomen-ct", "--out", out],
     ]
 
 
@@ -106,6 +107,23 @@ def test_a_wrong_setting_is_told_before_torch_and_monai_are_imported(ct_list, tm
             ["prepare", ct_list, "--data", "ct", "--out", tmp_path / "store", "--max_epoch", "3"],
             ["probe", *common, "--labels", "99"],
             ["probe", *common, "--backbone", tmp_path],
+            libraries=LIBRARIES,
+        )
+        == [(1, [])] * 5
+    )
+
+
+def test_a_wrong_point_is_told_before_torch_and_monai_are_imported(ct_list, tmp_path):
+    scan = sorted((ct_list.parent / "images").iterdir())[0]
+    command = ("segment-points", scan, "--out", tmp_path / "out")
+    inside, shipped = ("--in", "0", "0", "0"), ("--bundle", "abdomen-ct")
+    assert (
+        imported(
+            [*command, *shipped],
+            [*command, *shipped, "--in", "900", "0", "0"],
+            [*command, *shipped, *inside, "--not", "0", "0", "0"],
+            [*command, *shipped, *inside, "--name", "a/b"],
+            [*command, *inside, "--bundle", "nothing"],
             libraries=LIBRARIES,
         )
         == [(1, [])] * 5

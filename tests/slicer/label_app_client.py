@@ -2,8 +2,8 @@
 
     python label_app_client.py FOLDER_OF_THE_CLIENT URL FOLDER
 
-FOLDER holds ``labels/CASE.nii.gz``, the names of their segments in ``segments.json``, and ``clicks.json``. Result files
-are written there, and the answers are printed.
+FOLDER holds ``labels/CASE.nii.gz``, the names of their segments in ``segments.json``, ``clicks.json`` and
+``points.json``. Result files are written there, and the answers are printed.
 """
 
 import json
@@ -63,6 +63,9 @@ def main(client_folder: str, url: str, work: str) -> dict:
                 client, "similarity", click["case"], target, foreground=[click["index"]], **options
             )
     seen["no_click"] = infer(client, "similarity", case)
+    for name, (model_case, sides) in json.loads((folder / "points.json").read_text()).items():
+        seen[name] = infer(client, "points", model_case, folder / f"{name}.nrrd", **sides)
+    seen["no_point"] = infer(client, "points", case)
     save(client, labels[0], names)
     seen["first"] = train(client)
     infer(client, "segmentation", case, folder / "first.nrrd")

@@ -69,6 +69,10 @@ def work(tmp_path_factory) -> Path:
     assert np.linalg.det(affine) > 0
     clicks = [{"name": name, "case": case, "index": index} for name, case in (("own", "case0"), ("twin", "twin"))]
     (folder / "clicks.json").write_text(json.dumps(clicks))
+    other = [int(i) for i in np.argwhere(truth(0) == 3).mean(axis=0).round()]
+    both = {"foreground": [index], "background": [other]}
+    points = {"one_point": ("case0", {"foreground": [index]}), "two_points": ("case0", both), "left": ("twin", both)}
+    (folder / "points.json").write_text(json.dumps(points))
     (folder / "segments.json").write_text(json.dumps(SEGMENTS))
     return folder
 
@@ -91,7 +95,7 @@ def dice(found: np.ndarray, reference: np.ndarray) -> float:
 def test_the_client_is_offered_the_labels_and_the_click(answered):
     info = answered["info_before"]
     assert info["labels"] == list(LABELS.values())
-    assert info["models"]["similarity"]["type"] == "deepgrow"
+    assert info["models"]["similarity"]["type"] == info["models"]["points"]["type"] == "deepgrow"
     assert list(info["trainers"]) == ["segmentation"]
 
 
@@ -180,3 +184,22 @@ def test_a_click_in_a_left_handed_scan_is_where_slicer_shows_it(answered, work):
 
 def test_without_a_click_the_answer_says_so(answered):
     assert "No foreground point" in answered["no_click"]["error"]
+
+
+def test_points_give_the_structure_that_they_are_in(answered, work):
+    (click, _) = json.loads((work / "clicks.json").read_text())
+    _, sides = json.loads((work / "points.json").read_text())["two_points"]
+    one, two = (nrrd.read(str(work / f"{name}_point{'s' * (name == 'two')}.nrrd"))[0] for name in ("one", "two"))
+    assert set(np.unique(two)) == {0, 1}
+    assert one[tuple(click["index"])] == two[tuple(click["index"])] == 1
+    assert two[tuple(sides["background"][0])] == 0
+    assert two[truth(0) == 1].mean() > two[truth(0) == 0].mean()
+
+
+def test_points_in_a_left_handed_scan_are_where_slicer_shows_them(answered, work):
+    own, twin = (nrrd.read(str(work / f"{name}.nrrd"))[0] for name in ("two_points", "left"))
+    assert np.mean(twin[:, :, ::-1] == own) > 0.99
+
+
+def test_without_a_point_the_answer_says_so(answered):
+    assert "No foreground point" in answered["no_point"]["error"]
