@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from medssl.scans.dicom import dicom_series
+from medssl.scans.itk_headers import itk_header
 from medssl.scans.pictures import PICTURE_AFFINE, is_picture, read_picture
 from medssl.scans.readers import NIFTI_ENDINGS, is_series, itk_affine
 from medssl.scans.streams import nifti_dtype, nifti_header
@@ -136,9 +137,7 @@ def _qform(header: nib.Nifti1Header) -> np.ndarray:
 
 
 def _itk(path: Path) -> VolumeHeader:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
+    reader = itk_header(path)
     affine = np.eye(4)
     stored = itk_affine(reader)
     rank = len(stored) - 1

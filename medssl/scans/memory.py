@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import SimpleITK as sitk
 
+from medssl.scans.itk_headers import itk_header
+
 _GIB = 2**30
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -58,11 +60,9 @@ def itk_bytes(path: str | os.PathLike[str]) -> int:
         path: file, such as one slice of a DICOM series.
 
     Raises:
-        RuntimeError: if SimpleITK cannot read the header.
+        RuntimeError, ValueError: if SimpleITK cannot read the header, or would end the process over it.
     """
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
+    reader = itk_header(path)
     pixel = sitk.Image([1] * reader.GetDimension(), reader.GetPixelID())
     return math.prod(reader.GetSize()) * reader.GetNumberOfComponents() * pixel.GetSizeOfPixelComponent()
 
