@@ -117,7 +117,9 @@ def _network_files(bundle: Path) -> dict[str, object]:
 def _input_shape(bundle: Path) -> list[int]:
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
     image = metadata["network_data_format"]["inputs"]["image"]
-    return [1, image["num_channels"], *(int(str(size).removesuffix("*n")) for size in image["spatial_shape"])]
+    # Another type is for `_metadata` to tell.
+    channels = image["num_channels"] if isinstance(image["num_channels"], int) else 1
+    return [1, channels, *(int(str(size).removesuffix("*n")) for size in image["spatial_shape"])]
 
 
 def _write_scan(folder: Path, input_shape: Sequence[int]) -> None:
@@ -155,8 +157,12 @@ def _fresh_python(words: Sequence[str], folder: Path) -> subprocess.CompletedPro
 
 
 def _fault_of(what: str, done: subprocess.CompletedProcess[str]) -> Iterator[str]:
-    """Yield the reason of a process that failed: the last line of the error that caused all others."""
+    """Yield the reason of a process that failed: the last line of its error, and that of the error which caused it."""
     if done.returncode:
-        cause, *_ = done.stderr.split("\nThe above exception was the direct cause of")
-        said = [line.strip() for line in cause.splitlines() if line.strip()] or ["no message"]
-        yield f"{what}: {said[-1].rstrip('.')}."
+        first, *_ = done.stderr.split("\nThe above exception was the direct cause of")
+        said, cause = map(_last_line, (done.stderr, first))
+        yield f"{what}: {said}." if cause == said else f"{what}: {said}, because of {cause}."
+
+
+def _last_line(text: str) -> str:
+    return ([line.strip() for line in text.splitlines() if line.strip()] or ["no message"])[-1].rstrip(".")
