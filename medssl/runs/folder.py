@@ -57,7 +57,8 @@ def sweep_run_folder(folder: Path) -> None:
     """Delete the files that killed writers left in a run folder; call it only while the folder is locked."""
     from medssl.runs.checkpoints import sweep_sha256
 
-    for place in (folder, folder / "checkpoints"):
+    # Features lie in the folder of the run unless several runs share them.
+    for place in (folder, folder / "checkpoints", folder / "features"):
         sweep_temporary(place)
     sweep_sha256(folder / "checkpoints")
 

@@ -28,6 +28,7 @@ def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path):
         ".config.json.a1b2c3d4.json",
         "checkpoints/.step=0000003.pt.k3v_9x2a.pt",
         "checkpoints/step=0000003.pt.sha256",
+        "features/.scan-6ec2c818.features.npy.ddhq7kkk.npy",
     ]
     kept = [".lock", "config.json", "notes.txt", "checkpoints/mine.pt", "bundle/.model.pt.a1b2c3d4.pt"]
     for name in left + kept:
