@@ -1,6 +1,6 @@
 """Whether the configuration of a run can be packed and tried without running anyone's code."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from monai.bundle import ConfigParser
 from medssl.moved import current_name
 from medssl.packaging.data_only import data_only
 from medssl.packaging.inference_config import RUN_DECIDES
+from medssl.packaging.references import texts
 from medssl.packaging.sources import source_bundles
 from medssl.packaging.trust import TRUST
 
@@ -31,7 +32,7 @@ def require_data(kind: str, config: Mapping[str, Any], inference: Mapping[str, A
     """
     template = ConfigParser.load_config_file(str(source_bundles() / kind / "configs" / "inference.yaml"))
     data_only(inference, [name for name in inference if name not in template or name in RUN_DECIDES], file)
-    for text in _texts(config):
+    for text in texts(config):
         if "import" in text and text.startswith("$") and text not in _IMPORTS:
             raise ValueError(f"{file} holds {text!r}, which imports code and is not run; {TRUST}.")
     steps = config.get("initialize", [])
@@ -43,13 +44,3 @@ def require_data(kind: str, config: Mapping[str, Any], inference: Mapping[str, A
 
 def _is_own_step(step: Any) -> bool:
     return isinstance(step, Mapping) and current_name(str(step.get("_target_"))) in _STEPS
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list):
-        for part in value:
-            yield from _texts(part)
-    elif isinstance(value, str):
-        yield value

@@ -13,12 +13,25 @@ def references(value: Any) -> Iterator[str]:
         >>> list(references({"pixdim": "@spacing", "window": ["$@range[0]"]}))
         ['spacing', 'range']
     """
-    if isinstance(value, Mapping):
-        for item in value.values():
-            yield from references(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from references(item)
-    elif isinstance(value, str):
-        for reference in ReferenceResolver.match_refs_pattern(value):
+    for text in texts(value):
+        for reference in ReferenceResolver.match_refs_pattern(text):
             yield reference.split("::")[0]
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Yield every text in a configuration, keys left out.
+
+    Args:
+        value: a mapping, a list, or anything in one.
+
+    Example:
+        >>> list(texts({"a": ["x", {"b": "y"}], "c": 1}))
+        ['x', 'y']
+    """
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from texts(part)
+    elif isinstance(value, str):
+        yield value

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import nibabel as nib
 import numpy as np
 
-# Copies of one scan were at least 0.93 alike, scans of different patients at most 0.91 (benchmarks/near_duplicates.py).
+# Copies of one scan were at least 0.91 alike, nearly all 0.92, and scans of different patients less than 0.92
+# (benchmarks/near_duplicates.py).
 LIKENESS = 0.92
 # Cells along an edge of what is compared, how far it is moved, and cells along a scan's edge at least. Neighbours are
 # much the same, so that every second cell is compared.

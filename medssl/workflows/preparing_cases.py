@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm.auto import tqdm
 
 from medssl.data.store import (
@@ -33,7 +32,7 @@ from medssl.runs.ranks import num_ranks, rank
 from medssl.scans.channels import image_files
 from medssl.scans.headers import read_header
 from medssl.workflows.preprocessing import STEPS, preprocessing_of, preprocessing_transform
-from medssl.workflows.run_pool import end_with_parent
+from medssl.workflows.run_pool import prepare_process
 
 # int16 voxels and the uint8 mask of the body; int32 ids of superpixels.
 _BYTES_PER_VOXEL, _BYTES_OF_REGIONS = 3, 4
@@ -209,7 +208,7 @@ def _pool(num_processes: int, config: Mapping[str, Any]) -> Iterator[Executor | 
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__, *_modules(config)])
     _start_server()
-    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=_prepare_process) as pool:
+    with ProcessPoolExecutor(num_processes, mp_context=context, initializer=prepare_process) as pool:
         yield pool
 
 
@@ -217,11 +216,6 @@ def _modules(config: Mapping[str, Any]) -> list[str]:
     """Return the modules of the transforms of a recipe that are named by dotted paths."""
     steps = [step for name in STEPS for step in config[name] if isinstance(step, dict)]
     return sorted({str(step.get("_target_", "")).rpartition(".")[0] for step in steps} - {""})
-
-
-def _prepare_process() -> None:
-    torch.set_num_threads(1)
-    end_with_parent()
 
 
 def _start_server() -> None:

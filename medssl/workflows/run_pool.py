@@ -139,10 +139,11 @@ def _timed(run: Callable[[], Any]) -> float:
 
 
 def _pool(num_processes: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"), initializer=_prepare_process)
+    return ProcessPoolExecutor(num_processes, mp_context=get_context("spawn"), initializer=prepare_process)
 
 
-def _prepare_process() -> None:
+def prepare_process() -> None:
+    """Prepare a process of a pool: one thread, since there is one process a core, and an end with its parent's."""
     import torch
 
     torch.set_num_threads(1)

@@ -9,6 +9,7 @@ from monai.bundle import ConfigParser
 from monai.transforms import Compose, DeleteItemsd, LoadImaged, MapTransform, SaveImaged, Spacingd
 
 from medssl.packaging.data_only import data_only
+from medssl.packaging.references import texts
 
 _FILE = "configs/inference.json"
 # What every bundle may name without saying so in required_packages_version.
@@ -37,7 +38,7 @@ def config_faults(config: Mapping[str, Any], packages: Sequence[str]) -> Iterato
         yield f"The first of the handlers in {_FILE} must be CheckpointLoader, and always on."
     elif first.get("strict") is False:
         yield f"The CheckpointLoader in {_FILE} must be strict: else weights that are missing stay random."
-    for text in _texts(config):
+    for text in texts(config):
         if Path(text).is_absolute():
             yield f"{_FILE} names '{text}', which is not part of the bundle."
     known = _PACKAGES | {package.replace("-", "_") for package in packages}
@@ -93,16 +94,6 @@ def _segmentation_faults(parser: ConfigParser, before: Sequence[Any], after: Seq
 def _transforms(parser: ConfigParser, name: str) -> tuple[Any, ...]:
     content = parser.get_parsed_content(name)
     return tuple(content.flatten().transforms) if isinstance(content, Compose) else (content,)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, str):
-        yield value
 
 
 def _targets(value: Any) -> Iterator[str]:
