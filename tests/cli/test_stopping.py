@@ -19,14 +19,13 @@ def prepare(datalist, out, *options):
     return ["prepare", datalist, "--data", "ct", "--out", out, f"--spacing={SIZES['spacing']}", *options]
 
 
-@pytest.fixture
-def long_list(ct_list, tmp_path):
-    """A list of 60 cases, which takes seconds to read."""
+def list_of(num_cases, ct_list, path):
+    """Write a list that names one scan many times."""
     listed = json.loads(ct_list.read_text(encoding="utf-8"))
     image = str(ct_list.parent / listed["unlabeled"][0]["image"])
-    path = tmp_path / "long.json"
     listed |= {"training": [], "validation": [], "test": []}
-    path.write_text(json.dumps({**listed, "unlabeled": [{"case": f"c{n}", "image": image} for n in range(60)]}))
+    listed["unlabeled"] = [{"case": f"c{n}", "image": image} for n in range(num_cases)]
+    path.write_text(json.dumps(listed), encoding="utf-8")
     return path
 
 
@@ -71,8 +70,8 @@ def test_code_that_catches_everything_does_not_go_on_and_cleaning_up_is_left_alo
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "processes", "to_group"), [(signal.SIGINT, 1, False), (signal.SIGTERM, 2, True)])
-def test_prepare(number, processes, to_group, long_list, tmp_path):
-    words = prepare(long_list, tmp_path / "store", "--processes", processes)
+def test_prepare(number, processes, to_group, ct_list, tmp_path):
+    words = prepare(list_of(60, ct_list, tmp_path / "long.json"), tmp_path / "store", "--processes", processes)
     status, output, _ = stopped(words, tmp_path / "store", tmp_path / "log", number, 0.3, to_group)
     assert status == STATUS[number], output
     assert "Stopping" in output and "Traceback" not in output
@@ -84,8 +83,9 @@ def test_prepare(number, processes, to_group, long_list, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", STATUS)
-def test_a_command_that_only_reads(number, long_list, tmp_path):
-    status, output, _ = stopped(["check", long_list], None, tmp_path / "log", number, 0.5)
+def test_a_command_that_only_reads(number, ct_list, tmp_path):
+    # As many cases as no machine reads before the signal comes.
+    status, output, _ = stopped(["check", list_of(20_000, ct_list, tmp_path / "long.json")], None, tmp_path / "log", number, 0.5)
     assert status == STATUS[number], output
     assert "Stopping" in output and "Traceback" not in output
 
