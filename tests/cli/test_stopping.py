@@ -85,7 +85,8 @@ def test_prepare(number, processes, to_group, ct_list, tmp_path):
 @pytest.mark.parametrize("number", STATUS)
 def test_a_command_that_only_reads(number, ct_list, tmp_path):
     # As many cases as no machine reads before the signal comes.
-    status, output, _ = stopped(["check", list_of(20_000, ct_list, tmp_path / "long.json")], None, tmp_path / "log", number, 0.5)
+    datalist = list_of(20_000, ct_list, tmp_path / "long.json")
+    status, output, _ = stopped(["check", datalist], None, tmp_path / "log", number, 0.5)
     assert status == STATUS[number], output
     assert "Stopping" in output and "Traceback" not in output
 
