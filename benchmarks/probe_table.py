@@ -4,8 +4,11 @@
         --labels 1 2 5 --draws 5 --out runs/probes
 
 The probes are those of `medssl probe`. As a frozen backbone gives a scan the same features whatever is labelled, this
-computes them once for all draws and numbers of labels, where a protocol computes them anew in every run. Dice and
-distances are measured on the grid of the preprocessing. The rows and their report are below --out.
+computes them once for all draws and numbers of labels. Dice and distances are measured on the grid of the
+preprocessing. The rows and their report are below --out.
+
+With --levels there are also probes of one level of the pyramid each, which show where a method puts what it learns
+(level 1 is the finest). The other levels are 0 while they are fitted, and so are their weights.
 """
 
 import argparse
@@ -13,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import yaml
 from monai.bundle import ConfigParser
@@ -26,6 +30,7 @@ from medssl.evaluation.report import report
 from medssl.networks.heads import LinearHead
 from medssl.probe.cache import FeatureCache
 from medssl.probe.fit import fit_head
+from medssl.probe.rows import VoxelRows
 from medssl.workflows.backbones import backbone_settings, load_backbone
 from medssl.workflows.recipes import find_recipe
 
@@ -48,10 +53,11 @@ class Task(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """A head and the cases that it was fitted to."""
+    """A head, and what it was fitted to: how many cases, which draw of them, and which level or None for all."""
 
     labels: int
     draw: int
+    level: int | None
     head: LinearHead
 
 
@@ -75,11 +81,12 @@ def backbone_of(name: str, like: str | None) -> nn.Module:
     return backbone.eval()
 
 
-def fitted_probes(task: Task, backbone: nn.Module, labels: Sequence[int], draws: int, folder: Path) -> list[Probe]:
-    """Give the probes of all draws and numbers of labels."""
-    names = list(task.class_names.values())
+def fitted_probes(
+    task: Task, backbone: nn.Module, labels: Sequence[int], draws: int, levels: Sequence[int | None], folder: Path
+) -> list[Probe]:
+    """Give the probes of all draws, numbers of labels and levels."""
     cache = FeatureCache(
-        *(folder / "features", backbone, task.patch_size, len(names)),
+        *(folder / "features", backbone, task.patch_size, len(task.class_names)),
         overlap=OVERLAP,
         stride=backbone.strides[-1],
         upsampling="linear",
@@ -92,15 +99,28 @@ def fitted_probes(task: Task, backbone: nn.Module, labels: Sequence[int], draws:
                 sample = task.preprocessing(dict(case))
                 voxels = (sample["image"].as_tensor(), sample["label"].as_tensor())
                 rows[case["case"]] = cache.volume(case["case"], *voxels, num_voxels=MAX_VOXELS // number)
-            channels = backbone.level_channels
-            head = LinearHead(backbone.spatial_dims, channels, len(names), standardize=True, upsampling="linear").eval()
-            fit = fit_head(head, rows, names)
-            print(
-                f"  {number} labelled, draw {draw}: L2 {fit.l2:g}, {fit.solution.num_evaluations} evaluations",
-                flush=True,
-            )
-            probes.append(Probe(number, draw, head))
+            for level in levels:
+                print(f"  {number} labelled, draw {draw}, {_level_name(level)}:", end=" ", flush=True)
+                probes.append(Probe(number, draw, level, fitted_head(task, backbone, rows, level)))
     return probes
+
+
+def fitted_head(task: Task, backbone: nn.Module, rows: Mapping[str, VoxelRows], level: int | None) -> LinearHead:
+    """Give the head that is solved on rows of all levels, or on those of one."""
+    channels, names = backbone.level_channels, list(task.class_names.values())
+    if level is not None:
+        first = sum(channels[: level - 1])
+        of_level = np.zeros(sum(channels), dtype=np.float32)
+        of_level[first : first + channels[level - 1]] = 1
+        rows = {case: part._replace(features=part.features * of_level) for case, part in rows.items()}
+    head = LinearHead(backbone.spatial_dims, channels, len(names), standardize=True, upsampling="linear").eval()
+    fit = fit_head(head, rows, names)
+    print(f"L2 {fit.l2:g}, {fit.solution.num_evaluations} evaluations", flush=True)
+    return head
+
+
+def _level_name(level: int | None) -> str:
+    return "all levels" if level is None else f"level {level}"
 
 
 def judged(task: Task, backbone: nn.Module, probes: Sequence[Probe], name: str) -> Iterator[dict[str, Any]]:
@@ -117,8 +137,9 @@ def judged(task: Task, backbone: nn.Module, probes: Sequence[Probe], name: str) 
             highest, channel = part.max(dim=0)
             prediction = torch.where(highest > 0, channel + 1, 0)
             identity = {"setting": "linear_probe", "labels": probe.labels, "fold": probe.draw, "case": case["case"]}
+            method = name if probe.level is None else f"{name}, {_level_name(probe.level)}"
             mean = float(image.mean())
-            yield from case_rows(prediction, label, task.spacing, classes, image_mean=mean, method=name, **identity)
+            yield from case_rows(prediction, label, task.spacing, classes, image_mean=mean, method=method, **identity)
 
 
 def _all_logits(backbone: nn.Module, probes: Sequence[Probe], window: Tensor) -> Tensor:
@@ -139,7 +160,8 @@ def main(options: argparse.Namespace) -> None:
             continue
         print(title, flush=True)
         backbone = backbone_of(name, trained)
-        probes = fitted_probes(task, backbone, options.labels, options.draws, options.out)
+        levels = [None, *range(1, 1 + len(backbone.level_channels))] if options.levels else [None]
+        probes = fitted_probes(task, backbone, options.labels, options.draws, levels, options.out)
         write_rows(file, list(judged(task, backbone, probes, title)))
     print(f"Report: {report(files, options.out / 'report')}")
 
@@ -152,5 +174,6 @@ if __name__ == "__main__":
     parser.add_argument("--backbones", nargs="+", required=True)
     parser.add_argument("--labels", type=int, nargs="+", default=[1, 2, 5])
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--levels", action="store_true", help="also probes of one level each")
     parser.add_argument("--out", type=Path, required=True)
     main(parser.parse_args())
