@@ -7,6 +7,7 @@ from pathlib import Path
 from ignite.engine import Engine, Events
 from torch import Tensor, nn
 
+from medssl.networks.position import pretrained_part
 from medssl.networks.state_dicts import read_weights
 from medssl.runs.tensors import save_atomically
 
@@ -51,7 +52,7 @@ def load_backbone(backbone: nn.Module, path: str | os.PathLike[str] | None) -> n
         ValueError: if the weights are those of another network.
     """
     if path is not None:
-        _load(backbone, read_backbone(path), path)
+        _load(pretrained_part(backbone), read_backbone(path), path)
     return backbone
 
 

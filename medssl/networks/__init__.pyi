@@ -20,6 +20,9 @@ from .levels import Levels as Levels
 from .mlp import MLP as MLP
 from .mlp import two_layers as two_layers
 from .pooling import GlobalMean as GlobalMean
+from .position import PositionedBackbone as PositionedBackbone
+from .position import num_coordinates as num_coordinates
+from .position import pretrained_part as pretrained_part
 from .queue import Queue as Queue
 from .resnet import ResNet as ResNet
 from .rows import LinearHeadOnRows as LinearHeadOnRows

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from medssl.files import STAGING, file_sha256, read_object, staging_folder, write_json
 from medssl.networks.backbone import backbone_of
+from medssl.networks.position import num_coordinates
 from medssl.networks.state_dicts import read_weights
 from medssl.packaging.checks.preflight import check_bundle
 from medssl.packaging.checks.rehearsal import rehearse
@@ -136,8 +137,10 @@ def _write_bundle(bundle: Path, run: Path, record: dict[str, Any], trust: bool) 
 
     template = read_object(source / "configs" / "metadata.json")
     strides = _strides(network, config)
-    channels = (config["in_channels"], _output_channels(network, config, 2 * strides[-1]))
-    of_network = (strides, channels, config["spatial_dims"], config.get("channel_names", ()))
+    coordinates = num_coordinates(backbone_of(network))
+    in_channels = config["in_channels"] + coordinates
+    channels = (in_channels, _output_channels(network, in_channels, config["spatial_dims"], 2 * strides[-1]))
+    of_network = (strides, channels, config["spatial_dims"], _channel_names(config, coordinates))
     metadata = bundle_metadata(template, bundle.name, record, labels, *of_network)
     write_json(bundle / "configs" / "metadata.json", metadata)
     record = without_local_paths(record)
@@ -171,9 +174,16 @@ def _strides(network: nn.Module, config: Mapping[str, Any]) -> Sequence[int]:
     return config["strides"]
 
 
-def _output_channels(network: nn.Module, config: Mapping[str, Any], size: int) -> int:
+def _channel_names(config: Mapping[str, Any], coordinates: int) -> list[str]:
+    names = list(config.get("channel_names", ()))
+    if not coordinates:
+        return names
+    return [*(names or ["image"] * config["in_channels"]), *(f"coordinate {axis}" for axis in range(coordinates))]
+
+
+def _output_channels(network: nn.Module, in_channels: int, spatial_dims: int, size: int) -> int:
     with torch.no_grad():
-        output = network(torch.zeros(1, config["in_channels"], *[size] * config["spatial_dims"]))
+        output = network(torch.zeros(1, in_channels, *[size] * spatial_dims))
     return int(output.shape[1])
 
 

@@ -16,6 +16,7 @@ from medssl.networks.heads import LinearHead
 from medssl.networks.segmentation import SegmentationNetwork
 from medssl.probe.batches import FeatureCases
 from medssl.probe.cache import FeatureCache
+from medssl.probe.copies import Copies, Rows
 from medssl.probe.dice import head_dice
 from medssl.probe.fit import Fit, fit_head
 from medssl.probe.rows import VoxelRows
@@ -46,6 +47,7 @@ class SolvedProbe:
         max_evaluations: of the loss, at most.
         tolerance: of the gradient, see `medssl.probe.solve.solve`.
         absent: what a class is where a label lacks it, see `medssl.probe.fit.fit_head`.
+        copied: altered copies of every labelled scan that the head learns from too; None makes none.
 
     Raises:
         ValueError: if the head is not linear.
@@ -67,6 +69,7 @@ class SolvedProbe:
         max_evaluations: int = 1000,
         tolerance: float = 1e-4,
         absent: str = "background",
+        copied: Copies | None = None,
     ) -> None:
         if not isinstance(network.head, LinearHead):
             raise ValueError(
@@ -83,6 +86,7 @@ class SolvedProbe:
         self.output_dir = Path(output_dir)
         self.settings = {"l2": l2, "max_evaluations": max_evaluations, "tolerance": tolerance, "absent": absent}
         self.max_voxels = max_voxels
+        self.copied = copied
 
     def run(self) -> None:
         """Fit the head, and write what was found.
@@ -92,7 +96,7 @@ class SolvedProbe:
             FloatingPointError: if a feature is not finite.
         """
         start = time.monotonic()
-        rows = self._rows(self.cases, max(self.max_voxels // len(self.cases), 1))
+        rows = self._rows(self.cases, self._labelled_rows())
         computed = time.monotonic()
         with closing(SummaryWriter(str(self.output_dir / "tensorboard"))) as log:
             fit = fit_head(self.network.head, rows, self.class_names, watch=_Curve(log), **self.settings)
@@ -102,8 +106,13 @@ class SolvedProbe:
         weights = {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
         save_atomically(weights, self.output_dir / "model.pt")
 
-    def _rows(self, cases: Sequence[Mapping[str, Any]], num_voxels: int | None = None) -> dict[str, VoxelRows]:
-        computed = FeatureCases(cases, self.preprocessing, partial(self.features.volume, num_voxels=num_voxels))
+    def _labelled_rows(self) -> Rows:
+        scans = len(self.cases) * (1 + (self.copied.number if self.copied else 0))
+        rows = partial(self.features.volume, num_voxels=max(self.max_voxels // scans, 1))
+        return self.copied.joined(rows) if self.copied else rows
+
+    def _rows(self, cases: Sequence[Mapping[str, Any]], rows: Rows) -> dict[str, VoxelRows]:
+        computed = FeatureCases(cases, self.preprocessing, rows)
         return {case["case"]: case["rows"] for case in computed}
 
     def _report(self, rows: Mapping[str, VoxelRows], fit: Fit, seconds: Mapping[str, float]) -> dict[str, Any]:
@@ -119,7 +128,9 @@ class SolvedProbe:
             "converged": solution.converged,
             "classes_without_label": [self.class_names[value - 1] for value in fit.unseen],
             "dice_on_the_labels_it_was_fitted_to": self._dice(rows),
-            "dice_on_validation": self._dice(self._rows(self.validation)) if self.validation else None,
+            "dice_on_validation": self._dice(self._rows(self.validation, self.features.volume))
+            if self.validation
+            else None,
             "seconds": {name: round(value, 2) for name, value in seconds.items()},
         }
         for key in ("l2", "gradient_norm", "evaluations", "dice_on_validation"):
