@@ -12,6 +12,8 @@ import torch
 
 from medssl.data.datalist import Datalist, write_datalist
 from medssl.files import file_sha256, write_json
+from medssl.networks.backbone import backbone_of
+from medssl.networks.position import num_coordinates
 from medssl.networks.state_dicts import read_weights
 from medssl.packaging.inference_config import build_network, inference_config
 from medssl.packaging.loading import LoadedBundle
@@ -29,6 +31,8 @@ _STEPS_PER_EPOCH = 10
 # Of all labelled scans together, for the probe.
 _MAX_VOXELS = 100_000
 PATCHES_PER_BATCH = 2
+# Altered copies of a labelled scan for the probe, by the number of labelled scans; each costs a pass of the backbone.
+_COPIES = {1: 4, 2: 4}
 
 
 @dataclass(frozen=True)
@@ -93,8 +97,11 @@ class Trainer:
         write_json(data, self.backbone.data)
         settings: dict[str, Any] = {"overlap": _OVERLAP, **self.backbone.network}
         settings["one_piece"] = in_one_piece([case.label for case in cases], self.names)
+        recipes, layers = [str(data)], []
         if method == "probe":
             setting = "linear_probe"
+            recipes, layers = [str(data), "position"], ["augmented_probe"]
+            settings["copies"] = _COPIES.get(self.num_labelled, 0)
             settings |= {"features_dir": str((self.folder / "features").resolve()), "absent": self.absent}
             settings["max_voxels"] = self._voxels_of_case() * len(cases)
         else:
@@ -105,7 +112,8 @@ class Trainer:
                 "patches_per_batch": PATCHES_PER_BATCH,
             }
         train_segmentation(
-            *(setting, datalist, [str(data)], run),
+            *(setting, datalist, recipes, run),
+            layers=layers,
             backbone=self.backbone.source,
             trust=self.backbone.trust,
             overrides=settings,
@@ -142,7 +150,8 @@ def step_seconds(run: Path, trust: bool = False) -> float:
     model = load_run(run, trust)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = model.network.requires_grad_(True).to(device)
-    patches = torch.rand(PATCHES_PER_BATCH, read_config(run)["in_channels"], *model.patch_size, device=device)
+    channels = read_config(run)["in_channels"] + num_coordinates(backbone_of(model.network))
+    patches = torch.rand(PATCHES_PER_BATCH, channels, *model.patch_size, device=device)
     seconds = 0.0
     # The first step allocates memory and chooses kernels.
     for _ in range(2):

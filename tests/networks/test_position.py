@@ -1,4 +1,4 @@
-"""A backbone that takes coordinates too: what follows the features of its coarsest level, and whose weights it loads."""
+"""A backbone that takes coordinates too: what its coarsest level holds, and whose weights it loads."""
 
 import pytest
 import torch
