@@ -77,3 +77,23 @@ def test_a_time_series_is_an_error_of_its_case_and_not_the_end(medssl, prostates
     status, out, _ = medssl("check", tmp_path / "list.json")
     assert status == 1 and "2 cases, 1 errors" in out
     assert sum("split a time series" in line for line in out.splitlines()) == 1
+
+
+def test_numbered_files_of_a_folder_are_channels_which_the_command_says(medssl, prostates, tmp_path):
+    folder, made = tmp_path / "scans", tmp_path / "list.json"
+    folder.mkdir()
+    for file in sorted(prostates.parent.glob("*.nii.gz"))[:2]:
+        image = nib.load(file)
+        for number in range(2):
+            volume = nib.Nifti1Image(np.asarray(image.dataobj)[..., number], image.affine)
+            nib.save(volume, folder / file.name.replace(".nii.gz", f"_{number:04d}.nii.gz"))
+    status, out, _ = medssl("datalist", folder, "--out", made)
+    assert (status, out.splitlines()) == (
+        0,
+        [
+            f"Data list: {made} (0 training, 0 validation, 0 test, 2 unlabeled)",
+            "Every case has 2 channels by the numbers of its files (CASE_0000 to CASE_0001), and is MR.",
+        ],
+    )
+    status, out, _ = medssl("check", made, "--data", "mr")
+    assert status == 0 and out.splitlines()[-1].startswith("2 cases, 0 errors")
