@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import nibabel as nib
@@ -57,6 +58,22 @@ def image_files(image: ImagePath | Sequence[ImagePath]) -> list[str]:
         (['a.nii.gz'], ['a_T1.nii.gz', 'a_T2.nii.gz'])
     """
     return list(dict.fromkeys(channel.file for channel in image_channels(image)))
+
+
+def listed_image(image: ImagePath | Sequence[ImagePath]) -> str | list[str]:
+    """Return a scan as transforms and data lists take it: absolute text, or a list of it where there are several.
+
+    Example:
+        >>> listed_image(["/data/brain.nii.gz#0of2", "/data/brain.nii.gz#1of2"])
+        ['/data/brain.nii.gz#0of2', '/data/brain.nii.gz#1of2']
+    """
+    listed = [str(channel._replace(file=os.path.abspath(channel.file))) for channel in image_channels(image)]
+    return listed if len(listed) > 1 else listed[0]
+
+
+def grid_file(image: ImagePath | Sequence[ImagePath]) -> Path:
+    """Return the file or folder whose grid is that of a scan: that of its first channel."""
+    return Path(image_files(image)[0])
 
 
 def channels_of_file(file: ImagePath, count: int, numbers: Iterable[int] | None = None) -> list[str]:
