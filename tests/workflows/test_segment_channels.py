@@ -5,12 +5,17 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from medssl.data.datalist import read_datalist
 from medssl.packaging.loading import load_bundle
 from medssl.workflows import segment_backbone, segment_training
+from medssl.workflows.clicks import clicked_mask, clicked_point, similar_region
+from medssl.workflows.labelling import LabelledScan, Labelling
+from medssl.workflows.points import PointSegmenter
 from medssl.workflows.segment import segment_scans
 from medssl.workflows.segment_predict import Predictor
+from medssl.workflows.similarity import similarity
 from tests.tiny import NETWORK
 
 SETTINGS = {"spacing": [6.0, 6.0, 9.0], "patch_size": [16, 16, 8]}
@@ -87,6 +92,52 @@ def test_the_bundle_takes_one_file_of_both_channels_too(numbered, tmp_path):
     np.testing.assert_array_equal(found, np.asarray(nib.load(path).dataobj))
     with pytest.raises(ValueError, match=r"_0000\.nii\.gz cannot be used: it holds one channel where 2 are wanted"):
         predictor(files[0])
+
+
+@pytest.fixture(scope="module")
+def opened(numbered, tmp_path_factory):
+    """The bundle, a scan with both channels in one file, as 3D Slicer sends volumes, and one with the first channel."""
+    folder, made = numbered
+    first, second = sorted((folder / "scans").glob("*.nii.gz"))[:2]
+    both = sitk.Compose([sitk.ReadImage(str(file)) for file in (first, second)])
+    path = tmp_path_factory.mktemp("both") / "both.nrrd"
+    sitk.WriteImage(both, str(path))
+    return load_bundle(made.bundle), path, first
+
+
+def test_the_label_app_segments_a_volume_of_two_components(opened, tmp_path):
+    bundle, both, first = opened
+    labelling = Labelling(bundle.folder, tmp_path)
+    assert labelling.segment(both).shape == (1, *nib.load(first).shape)
+    with pytest.raises(ValueError, match=r"_0000\.nii\.gz cannot be used: it holds one channel where 2 are wanted"):
+        labelling.segment(first)
+
+
+def test_it_learns_from_such_a_volume(opened, numbered, tmp_path):
+    bundle, both, _ = opened
+    label = sorted((numbered[0] / "labels").iterdir())[0]
+    labelling = Labelling(bundle.folder, tmp_path)
+    assert labelling.train([LabelledScan("a", both, label)])["scans"] == ["a"]
+
+
+def test_clicks_in_such_a_volume_give_a_mask_and_what_is_similar(opened):
+    bundle, both, first = opened
+    middle = [size // 2 for size in nib.load(first).shape]
+    mask = clicked_mask(PointSegmenter(bundle), both, [middle], [])
+    heat, region = similar_region(bundle, both, [middle], [], 0.9)
+    assert mask.shape == heat.shape == region.shape == (1, *nib.load(first).shape)
+    for ask in (
+        lambda: clicked_mask(PointSegmenter(bundle), first, [middle], []),
+        lambda: similar_region(bundle, first, [middle], [], 0.9),
+    ):
+        with pytest.raises(ValueError, match="it holds one channel where 2 are wanted"):
+            ask()
+
+
+def test_the_picture_of_what_is_similar_shows_the_first_channel(opened, tmp_path):
+    bundle, both, first = opened
+    heat, picture = similarity(both, clicked_point(both, [20, 16, 10]), bundle.folder, tmp_path)
+    assert nib.load(heat).shape == nib.load(first).shape and picture.is_file()
 
 
 @pytest.fixture
