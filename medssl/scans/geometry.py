@@ -12,6 +12,8 @@ from medssl.scans.headers import VolumeHeader
 
 SMALLEST_SPACING, LARGEST_SPACING = 0.05, 20.0
 TOLERANCE_MM = 0.1
+# Part of a voxel by which shear may move one: less than labels are drawn to, and float32 headers leave far less.
+LARGEST_SHEAR = 0.1
 # Part of a voxel by which a label's corners may lie apart and the label still mean the grid of its image.
 SAME_GRID = 0.25
 
@@ -111,6 +113,23 @@ def corner_distance(shape: Sequence[int], first: np.ndarray, second: np.ndarray)
     return float(np.linalg.norm((corners @ (first - second).T)[:, :3], axis=1).max())
 
 
+def sheared_by(header: VolumeHeader) -> float:
+    """Return how far in mm the axes of a volume, if they are not at right angles, take a voxel from a straight grid.
+
+    The straight grid has the same spacing and centre, and the directions nearest to those of the axes (their orthogonal
+    polar factor).
+
+    Args:
+        header: with a finite affine that is not singular.
+    """
+    dims = header.spatial_dims
+    axes = header.affine[:3, :dims]
+    left, _, right = np.linalg.svd(axes / header.spacing, full_matrices=False)
+    turned = axes - (left @ right) * header.spacing
+    ends = np.array(list(product(*((-(size - 1) / 2, (size - 1) / 2) for size in header.grid[:dims]))))
+    return float(np.linalg.norm(ends @ turned.T, axis=1).max())
+
+
 def _kind_problems(header: VolumeHeader, spatial_dims: int, channels: int | None) -> list[Problem]:
     shape, is_vector = header.shape, header.components > 1 and (channels == 1 or header.is_nifti or spatial_dims == 2)
     if is_vector and not (spatial_dims == 2 and header.components == 3):
@@ -190,12 +209,13 @@ def _leaves_sform(header: VolumeHeader) -> bool:
 
 def _grid_warnings(header: VolumeHeader) -> list[Problem]:
     problems = []
-    dims = header.spatial_dims
-    axes = header.affine[:3, :dims] / header.spacing
-    shear = np.abs(axes.T @ axes - np.eye(dims)).max()
-    if shear > 1e-3:
-        angle = 90 - np.degrees(np.arcsin(np.clip(shear, 0, 1)))
-        problems.append(_warning(f"its axes are sheared ({angle:.1f} degrees instead of 90); resample it to a grid"))
+    moved, smallest = sheared_by(header), header.spacing.min()
+    if moved > LARGEST_SHEAR * smallest:
+        text = f"its axes are sheared, not at right angles: voxels lie up to {moved:.2f} mm from a straight grid"
+        used = (
+            "it is used as the header says, and many programs ignore that; check it, or resample it to a straight grid"
+        )
+        problems.append(_warning(f"{text} ({moved / smallest:.1f} times the shortest edge of a voxel); {used}"))
     problems += [_warning(note) for note in header.notes]
     if min(header.shape[:3]) == 1:
         problems.append(_warning("it is a single slice, which teaches a network nothing about depth"))
