@@ -17,7 +17,10 @@ def datalist(
     out: Annotated[Path, typer.Option("--out", help="The data list (JSON) to write.")],
     labels: Annotated[Path | None, typer.Option("--labels", help="Folder of label maps, matched by name.")] = None,
     modality: Annotated[
-        str | None, typer.Option("--modality", help="CT, MR or image; default: image for pictures, else CT.")
+        str | None,
+        typer.Option(
+            "--modality", help="CT, MR or image; default: image for pictures, MR for several channels, else CT."
+        ),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="Name of the data set.")] = "",
     label_names: Annotated[str | None, typer.Option("--label-names", help='As in "1=liver,2=spleen".')] = None,
@@ -28,7 +31,7 @@ def datalist(
         str | None, typer.Option("--group", help=r'Whose a case is, as in "(patient\d+)_": kept in one section.')
     ] = None,
     channel: Annotated[
-        str | None, typer.Option("--channel", help="Of several: of a dataset.json, or suffix in BIDS such as T1w.")
+        str | None, typer.Option("--channel", help="Of several: name or number; in BIDS the suffix, such as T1w.")
     ] = None,
     series: Annotated[
         str | None, typer.Option("--series", help="Of several DICOM series: UID, number or part of the description.")
@@ -55,6 +58,10 @@ def datalist(
     write_datalist(made, out)
     counts = ", ".join(f"{len(made.sections[section])} {section}" for section in SECTIONS)
     console.print(f"Data list: {out} ({counts})", soft_wrap=True)
+    if made.channels and not images.is_file():
+        numbers = f"CASE_0000 to CASE_{len(made.channels) - 1:04d}"
+        kind = f"{len(made.channels)} channels by the numbers of its files ({numbers})"
+        console.print(f"Every case has {kind}, and is {made.modality}.", soft_wrap=True)
 
 
 def slices(

@@ -26,9 +26,14 @@ class Absent(StrEnum):
 
 def segment(
     context: typer.Context,
-    scans: Annotated[Path, typer.Argument(help="Folder of scans: NIfTI, NRRD, MetaImage, or folders of DICOM series.")],
-    labels: Annotated[Path, typer.Option("--labels", help="Folder of the masks you have, matched by name.")],
+    scans: Annotated[
+        Path,
+        typer.Argument(help="Folder of scans: NIfTI, NRRD, MetaImage, or folders of DICOM series; or a data list."),
+    ],
     out: OutOption,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Folder of your masks, matched by name; default: those of the list.")
+    ] = None,
     minutes: Annotated[float, typer.Option("--minutes", min=0, help="For the whole command, about.")] = 10.0,
     backbone: Annotated[
         str | None,

@@ -7,7 +7,8 @@ from typing import Literal
 
 from medssl.data.datalist import SECTIONS, Datalist, read_datalist
 from medssl.data.near_duplicates import ListedScan, NearDuplicates
-from medssl.scans.channels import grid_problems, image_files
+from medssl.scans.channel_voxels import whole_channels
+from medssl.scans.channels import grid_problems, image_channels, image_files
 from medssl.scans.contents import channel_problems, content_hash, image_problems, label_problems
 from medssl.scans.geometry import Problem, pair_problems, patch_problems
 from medssl.scans.integrity import WholeVolume, has_error, read_whole
@@ -95,12 +96,13 @@ def _case_problems(
     spacing: Sequence[float] | None,
     in_channels: int | None,
 ) -> Iterator[tuple[str, Problem]]:
-    (file, *others), dims = image_files(entry["image"]), datalist.spatial_dims
-    image = read_whole(file, dims)
-    problems = list(image.problems)
+    file, dims = image_files(entry["image"])[0], datalist.spatial_dims
+    channels = whole_channels(entry["image"], dims)
+    name, image = next(channels)
+    problems, is_alone = list(image.problems), len(image_channels(entry["image"])) == 1
     if image.voxels is not None:
         faults = image_problems(image.voxels, datalist.modality)
-        problems += faults + ([] if others else channel_problems(image.voxels, in_channels, dims))
+        problems += faults + channel_problems(image.voxels, in_channels, dims) * is_alone
         if not has_error(faults):
             content = content_hash(image.voxels, image.header.affine)
             problems += _duplicates(content, entry["case"], section, seen)
@@ -108,9 +110,9 @@ def _case_problems(
                 alike.add(ListedScan(entry["case"], section, file, content), image.voxels, image.header.affine)
         if patch_size is not None:
             problems += patch_problems(image.header, patch_size, spacing)
-    yield from ((file, problem) for problem in problems)
-    for other in others:
-        yield from ((other, problem) for problem in _other_channel(image, read_whole(other, dims), datalist.modality))
+    yield from ((name, problem) for problem in problems)
+    for other, volume in channels:
+        yield from ((other, problem) for problem in _other_channel(image, volume, datalist.modality))
     if "label" in entry:
         if structure_path(entry["label"]) is not None:
             label = whole_structures(entry["label"], file, datalist.labels, dims)

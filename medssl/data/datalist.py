@@ -14,7 +14,7 @@ from medssl.data.foreign_lists import native_content
 from medssl.data.names import require_labels
 from medssl.data.splits import by_group, group_of, nested_few_label_subsets, require_whole_groups
 from medssl.files import replacing
-from medssl.scans.channels import image_files
+from medssl.scans.channels import channels_of_file, image_channels, image_files
 from medssl.scans.colours import Colour, format_label_colours, require_label_colours
 from medssl.scans.structures import names_as_text, structure_path
 
@@ -38,7 +38,8 @@ class Datalist:
         path: the JSON file, if the list was read from one.
         spatial_dims: number of spatial axes of the images, 2 or 3.
         label_colours: colour of each label value, where masks are colour pictures (see `medssl.scans.colours`).
-        channels: names of the channels, where every ``"image"`` is a list of files, one for each; else empty.
+        channels: names of the channels, where every ``"image"`` is a list of files, or of channels of one file
+            (`medssl.scans.channels`); else empty.
     """
 
     name: str
@@ -90,7 +91,10 @@ def read_datalist(path: str | os.PathLike[str], channel: str | None = None) -> D
     for key, value in content.items():
         if key not in SECTIONS and isinstance(value, list) and any(isinstance(item, dict) for item in value):
             raise ValueError(f"{path}: '{key}' is not a section; the sections are {', '.join(SECTIONS)}.")
-    sections = {name: read_section(path, name, content.get(name, [])) for name in SECTIONS}
+    dims, named = _spatial_dims(path, content), content.get("channels")
+    # Of pictures, colours have no names.
+    channels = len(named) if isinstance(named, list) and dims == 3 else 1
+    sections = {name: read_section(path, name, content.get(name, []), channels) for name in SECTIONS}
     if not any(sections.values()):
         raise ValueError(f"{path}: there are no cases; list some in one of {', '.join(SECTIONS)}.")
     require_unique_cases(path, sections)
@@ -105,7 +109,7 @@ def read_datalist(path: str | os.PathLike[str], channel: str | None = None) -> D
         sections=sections,
         licence=None if licence is None else str(licence),
         path=path.absolute(),
-        spatial_dims=_spatial_dims(path, content),
+        spatial_dims=dims,
         label_colours=_read_colours(path, content, labels),
         channels=read_channels(path, content.get("channels"), cases),
     )
@@ -130,7 +134,10 @@ def write_datalist(datalist: Datalist, path: str | os.PathLike[str]) -> Path:
         content["label_colours"] = {str(value): colour for value, colour in datalist.label_colours.items()}
     for name in SECTIONS:
         content[name] = [
-            {key: _portable(value, path.parent) if key in ("image", "label") else value for key, value in case.items()}
+            {
+                key: _portable(_joined(value), path.parent) if key in ("image", "label") else value
+                for key, value in case.items()
+            }
             for case in datalist.sections.get(name, ())
         ]
     with replacing(path) as temporary:
@@ -255,6 +262,13 @@ def _loadable(datalist: Datalist, cases: Iterable[Mapping[str, str]]) -> list[di
         | colours
         for case in cases
     ]
+
+
+def _joined(image: str | list[str]) -> str | list[str]:
+    """Return the file instead of the list of all of its channels."""
+    channels = image_channels(image)
+    file, _, count = channels[0]
+    return file if count > 1 and list(map(str, channels)) == channels_of_file(file, count) else image
 
 
 def _portable(file: str | list[str], folder: Path) -> str | list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.data.names import case_of_file, composed, require_safe_case
-from medssl.scans.channels import image_files
+from medssl.scans.channels import channels_of_file, image_channels
 
 
 def require_text(path: Path, content: Mapping[str, Any], key: str) -> str:
@@ -18,23 +18,24 @@ def require_text(path: Path, content: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def read_section(path: Path, name: str, entries: Any) -> tuple[dict[str, str], ...]:
+def read_section(path: Path, name: str, entries: Any, channels: int = 1) -> tuple[dict[str, str], ...]:
     """Read the cases of a section, with absolute paths; a case without a name is named after its file.
 
     Args:
         path: the data list.
         name: of the section.
         entries: what the list holds under that name.
+        channels: that an image has; where they are several, an image that is one file holds them all.
 
     Raises:
         ValueError: if an entry is not a case; names the place.
     """
     if not isinstance(entries, list):
         raise ValueError(f"{path}: '{name}' must be a list of cases.")
-    return tuple(_read_entry(path, f"{name}[{index}]", name, entry) for index, entry in enumerate(entries))
+    return tuple(_read_entry(path, f"{name}[{index}]", name, entry, channels) for index, entry in enumerate(entries))
 
 
-def _read_entry(path: Path, place: str, section: str, entry: Any) -> dict[str, str]:
+def _read_entry(path: Path, place: str, section: str, entry: Any, channels: int) -> dict[str, str]:
     if not isinstance(entry, dict):
         raise ValueError(f"{path}: '{place}' must be an object with 'image' and perhaps 'case' and 'label'.")
     keys = ("image",) if section == "unlabeled" else ("image", "label")
@@ -44,11 +45,13 @@ def _read_entry(path: Path, place: str, section: str, entry: Any) -> dict[str, s
         raise ValueError(f"{path}: '{place}' has no 'label'; list the case in 'unlabeled'.")
     first = entry["image"][0] if isinstance(entry.get("image"), list) and entry["image"] else entry.get("image")
     if "case" not in entry and isinstance(first, str):
-        entry = {"case": case_of_file(first), **entry}
+        entry = {"case": case_of_file(image_channels(first)[0].file), **entry}
     if isinstance(entry.get("case"), str):
         entry = {**entry, "case": composed(entry["case"])}
     require_safe_case(entry.get("case"), f"{path}, '{place}'")
     files = {key: _files(path, f"{place}.{key}", entry.get(key)) for key in keys}
+    if channels > 1 and isinstance(files["image"], str) and image_channels(files["image"])[0].count == 1:
+        files["image"] = channels_of_file(files["image"], channels)
     if isinstance(files.get("label"), list):
         raise ValueError(f"{path}: '{place}.label' lists several files; a case has one label map.")
     if "position" in entry:
@@ -73,7 +76,7 @@ def _files(path: Path, place: str, value: Any) -> str | list[str]:
 
 
 def read_channels(path: Path, stored: Any, cases: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Return the names of the channels where images are lists of files; none where each is one file.
+    """Return the names of the channels where images have several; none where each has one.
 
     Args:
         path: the data list.
@@ -83,7 +86,7 @@ def read_channels(path: Path, stored: Any, cases: Iterable[Mapping[str, Any]]) -
     Raises:
         ValueError: if cases have different numbers of channels, or there are other names than channels.
     """
-    counts = {len(image_files(case["image"])): case["case"] for case in cases}
+    counts = {len(image_channels(case["image"])): case["case"] for case in cases}
     if len(counts) > 1:
         listed = ", ".join(f"'{case}' has {count}" for count, case in sorted(counts.items()))
         raise ValueError(f"{path}: cases have different numbers of channels: {listed}; list the same for all.")
@@ -97,11 +100,12 @@ def read_channels(path: Path, stored: Any, cases: Iterable[Mapping[str, Any]]) -
 
 def _existing(path: Path) -> str:
     """Return the absolute path, with its accents as the file system stores them."""
-    absolute = os.path.abspath(path)
+    (listed,) = image_channels(path)
+    absolute = os.path.abspath(listed.file)
     if not absolute.isascii() and not os.path.exists(absolute):
         forms = (unicodedata.normalize(form, absolute) for form in ("NFC", "NFD"))
-        return next(filter(os.path.exists, forms), absolute)
-    return absolute
+        absolute = next(filter(os.path.exists, forms), absolute)
+    return str(listed._replace(file=absolute))
 
 
 def _position(path: Path, place: str, value: Any) -> str:

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from medssl.data.bids import bids_cases, is_bids
+from medssl.data.channel_files import channel_files, chosen_channel
 from medssl.data.datalist import MODALITIES, SECTIONS, Datalist
 from medssl.data.held_out import groups_of, hold_out
 from medssl.data.names import STRUCTURE_ENDING, VOLUME_ENDINGS, case_of_file, require_labels, require_safe_case
@@ -40,16 +41,18 @@ def build_datalist(
     r"""Build a data list of all scans in a folder; those without a label become ``unlabeled``.
 
     A scan is a file (NIfTI, NRRD, MetaImage; in 2D also PNG, TIFF, BMP) or a sub-folder with DICOM files somewhere in
-    it, of which one series is taken. A case is named after its file without the ending, or after its sub-folder. Its
-    label is the file of the same name, or with a suffix such as ``_seg``, ``_mask`` or ``-label``; a DICOM SEG or
-    RTSTRUCT is ``CASE.dcm`` or the only file in a sub-folder. Hidden files and files of other kinds are ignored. A BIDS
-    data set is read by its own rules (`medssl.data.bids`). Validation and test cases are drawn from the labelled ones.
+    it, of which one series is taken. A case is named after its file without the ending, or after its sub-folder; files
+    that nnU-Net would number, ``CASE_0000``, ``CASE_0001``, …, are the channels of a case. Its label is the file of the
+    same name, or with a suffix such as ``_seg``, ``_mask`` or ``-label``; a DICOM SEG or RTSTRUCT is ``CASE.dcm`` or
+    the only file in a sub-folder. Hidden files and files of other kinds are ignored. A BIDS data set is read by its own
+    rules (`medssl.data.bids`). Validation and test cases are drawn from the labelled ones.
 
     Args:
         images: folder of the scans.
         labels: folder of the labels; may be that of the scans if the labels have a suffix.
         name: name of the data set.
-        modality: ``CT``, ``MR`` or ``image``; ``None``: ``image`` for pictures, ``CT`` for anything else.
+        modality: ``CT``, ``MR`` or ``image``; ``None``: ``image`` for pictures, ``MR`` for scans of several channels,
+            ``CT`` for anything else.
         label_names: names of the values, as ``{1: "liver"}`` or ``"1=liver,2=spleen"``; ``None``: the values in the
             labels become ``label_1``, ``label_2``, …, and the structures that every DICOM SEG or RTSTRUCT has keep
             their names.
@@ -61,7 +64,7 @@ def build_datalist(
         group: regular expression whose first group, in the name of a case, identifies its patient or specimen, such as
             ``(patient\d+)_``; cases of one group are never split across sections, and those without a label are left
             out where others of their group are held out. In BIDS, a case's group is its subject.
-        channel: suffix of the scans to take from a BIDS data set with several, such as ``T1w``.
+        channel: the one to take of several: its number, or the suffix in a BIDS data set, such as ``T1w``.
         series: UID, number or a part of the description of the DICOM series to take from each sub-folder; ``None``: the
             one with most slices.
 
@@ -70,10 +73,14 @@ def build_datalist(
             name does not match ``group``, or no labelled case would be left for training.
     """
     if is_bids(images):
-        cases, found, groups = bids_cases(images, labels, channel)
+        scans, found, groups = bids_cases(images, labels, channel)
+        cases = {case: [path] for case, path in scans.items()}
     else:
-        cases, found = _scans_and_labels(images, labels)
-        cases = {case: series_path(path, series) if path.is_dir() else path for case, path in cases.items()}
+        listed, found = _scans_and_labels(images, labels)
+        cases = {
+            case: [series_path(path, series) if path.is_dir() else path for path in files]
+            for case, files in chosen_channel(listed, channel, images).items()
+        }
         groups = {}
     if group is not None or not groups:
         groups = groups_of(cases, group)
@@ -84,12 +91,13 @@ def build_datalist(
     held_out = {groups[case] for section in ("validation", "test") for case in chosen[section]}
     chosen["unlabeled"] = [case for case in cases.keys() - found.keys() if groups[case] not in held_out]
     sections = {section: _entries(sorted(chosen[section]), cases, found, groups) for section in SECTIONS}
-    dims = _spatial_dims(cases.values())
+    dims = _spatial_dims([files[0] for files in cases.values()])
+    count = len(next(iter(cases.values())))
     values = (_values(file, colours, dims) for file in found.values())
     names = _names(label_names, values, labels, dims)
-    return Datalist(
-        name, _modality(modality, cases.values()), names, sections, spatial_dims=dims, label_colours=colours
-    )
+    channels = tuple(f"channel {number}" for number in range(count)) if count > 1 else ()
+    kind = _modality(modality, cases.values())
+    return Datalist(name, kind, names, sections, spatial_dims=dims, label_colours=colours, channels=channels)
 
 
 def parse_label_names(text: str) -> dict[int, str]:
@@ -116,16 +124,19 @@ def parse_label_names(text: str) -> dict[int, str]:
     return names
 
 
-def _scans_and_labels(images: Path, labels: Path | None) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Return the scan of every case in a folder, and the label of those that have one."""
+def _scans_and_labels(images: Path, labels: Path | None) -> tuple[dict[str, list[Path]], dict[str, Path]]:
+    """Return the files of every case in a folder, one for each channel, and the label of those that have one."""
     is_mixed = labels is not None and images.resolve() == labels.resolve()
     scans, own_labels = _split_by_suffix(_volumes(images, labels), is_mixed)
     if not scans:
         raise ValueError(
             f"{images} holds no scan: neither volumes ({', '.join(VOLUME_ENDINGS)}) nor folders of DICOM slices."
         )
-    cases = _by_case(scans)
-    return cases, _match(cases, own_labels if is_mixed or labels is None else _volumes(labels, None, STRUCTURE_ENDING))
+    if labels is not None and not is_mixed:
+        own_labels = _volumes(labels, None, STRUCTURE_ENDING)
+    stems = [name for file in own_labels for name in _label_names(file)]
+    cases = channel_files(_by_case(scans), stems)
+    return cases, _match(cases, own_labels)
 
 
 def _volumes(folder: Path, apart: Path | None, *endings: str) -> list[Path]:
@@ -158,10 +169,15 @@ def _by_case(files: list[Path]) -> dict[str, Path]:
     return cases
 
 
-def _match(scans: dict[str, Path], files: list[Path]) -> dict[str, Path]:
+def _label_names(file: Path) -> list[str]:
+    """Return the names of the case that a label may belong to."""
+    return [case_of_file(file), _LABEL_SUFFIX.sub("", case_of_file(file))]
+
+
+def _match(scans: Mapping[str, list[Path]], files: list[Path]) -> dict[str, Path]:
     fitting: dict[str, list[Path]] = {}
     for file in files:
-        names = [case_of_file(file), _LABEL_SUFFIX.sub("", case_of_file(file))]
+        names = _label_names(file)
         case = next((name for name in names if name in scans), None)
         if case is None:
             raise ValueError(f"{file} fits no scan: there is no case '{names[-1]}'; rename or move the label.")
@@ -179,9 +195,12 @@ def _colours(given: str | Mapping[int, Colour | str] | None) -> dict[int, Colour
     return parse_label_colours(given) if isinstance(given, str) else require_label_colours(given, "Label colours")
 
 
-def _modality(given: str | None, files: Iterable[Path]) -> Literal["CT", "MR", "image"]:
+def _modality(given: str | None, scans: Iterable[list[Path]]) -> Literal["CT", "MR", "image"]:
     if given is None:
-        return "image" if all(map(is_picture, files)) else "CT"
+        first = list(scans)
+        if all(is_picture(file) for files in first for file in files):
+            return "image"
+        return "MR" if any(len(files) > 1 for files in first) else "CT"
     known = {modality.casefold(): modality for modality in MODALITIES}
     if given.casefold() not in known:
         raise ValueError(f"There is no modality '{given}'; choose one of {', '.join(MODALITIES)}.")
@@ -200,14 +219,15 @@ def _spatial_dims(files: Iterable[Path]) -> Literal[2, 3]:
 
 
 def _entries(
-    cases: list[str], scans: dict[str, Path], labels: dict[str, Path], groups: Mapping[str, str]
-) -> tuple[dict[str, str], ...]:
+    cases: list[str], scans: dict[str, list[Path]], labels: dict[str, Path], groups: Mapping[str, str]
+) -> tuple[dict[str, Any], ...]:
     return tuple(
         {
             "case": case,
             **({"group": groups[case]} if groups[case] != case else {}),
-            "image": str(scans[case].absolute()),
+            "image": [str(file.absolute()) for file in scans[case]],
         }
+        | ({"image": str(scans[case][0].absolute())} if len(scans[case]) == 1 else {})
         | ({"label": str(labels[case].absolute())} if case in labels else {})
         for case in cases
     )

@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from medssl.data.names import case_of_file
-from medssl.scans.channels import image_files
+from medssl.scans.channels import channels_of_file, image_files
 from medssl.scans.pictures import is_picture
-
-_SPLIT = "`nnUNetv2_convert_MSD_dataset` splits such files, and medssl reads the folder that it writes"
 
 
 def native_content(path: Path, content: Mapping[str, Any], channel: str | None = None) -> dict[str, Any]:
@@ -24,8 +22,8 @@ def native_content(path: Path, content: Mapping[str, Any], channel: str | None =
         channel: name or number of the channel to take where there are several; ``None``: all.
 
     Raises:
-        ValueError: if there is no such channel, several lie in one 4D file, a file is missing, or labels are not one
-            value each; names the file and what to do.
+        ValueError: if there is no such channel, a file is missing, or labels are not one value each; names the file and
+            what to do.
     """
     if isinstance(content.get("channel_names"), dict):
         return _nnunet(path, content, channel)
@@ -56,15 +54,12 @@ def _decathlon(path: Path, content: Mapping[str, Any], channel: str | None) -> d
 
 
 def _listed_image(path: Path, item: Mapping[str, Any], channels: Sequence[str], channel: str | None) -> str | list[str]:
-    """Return the files of an entry: as it is listed or, as nnU-Net 1 names files, with the numbers of its channels."""
-    image = item["image"]
-    numbered = [_numbered(image, number) for number in _chosen(path, channels, channel)]
+    """Return the channels of an entry: of the 4D file, or the files that nnU-Net 1 names by the numbers of channels."""
+    image, numbers = item["image"], _chosen(path, channels, channel)
+    numbered = [_numbered(image, number) for number in numbers]
     if not (path.parent / image).exists() and all((path.parent / file).exists() for file in numbered):
         return numbered if len(numbered) > 1 else numbered[0]
-    if len(channels) > 1:
-        listed = ", ".join(channels)
-        raise ValueError(f"{path}: {image} holds {len(channels)} channels ({listed}) in one 4D file; {_SPLIT}.")
-    return image
+    return channels_of_file(image, len(channels), numbers) if len(channels) > 1 else image
 
 
 def _nnunet(path: Path, content: Mapping[str, Any], channel: str | None) -> dict[str, Any]:

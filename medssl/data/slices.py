@@ -13,8 +13,8 @@ from monai.transforms import Orientation
 from medssl.data.datalist import SECTIONS, Datalist, write_datalist
 from medssl.data.splits import group_of
 from medssl.files import require_empty_folder, staging_folder
-from medssl.scans.channels import image_files
-from medssl.scans.loading import VerifiedLoadImage
+from medssl.scans.channels import image_channels, image_files
+from medssl.scans.loading import VerifiedLoadImaged
 from medssl.scans.structure_loading import load_structures
 from medssl.scans.structures import names_as_text, structure_path
 
@@ -59,11 +59,11 @@ def cut_slices(datalist: Datalist, output_dir: str | os.PathLike[str], axis: int
 
 def _cut(case: Mapping[str, Any], folder: Path, axis: int, names: Mapping[int, str]) -> Iterator[dict[str, Any]]:
     """Write the slices of a case and yield their entries in the data list."""
-    volumes = {"image": [_in_ras(file, case, False, names) for file in image_files(case["image"])]}
-    volumes |= {"label": [_in_ras(case["label"], case, True, names)]} if "label" in case else {}
+    volumes = {"image": _in_ras(case["image"], case, False, names)}
+    volumes |= {"label": _in_ras(case["label"], case, True, names)} if "label" in case else {}
     channels = [volume for volume, _ in volumes["image"]]
     (image, *_), spacing = channels, volumes["image"][0][1]
-    files = [*image_files(case["image"]), *([case["label"]] if "label" in case else [])]
+    files = [*image_channels(case["image"]), *([case["label"]] if "label" in case else [])]
     for file, (volume, _) in zip(files, [*volumes["image"], *volumes.get("label", [])], strict=True):
         if volume.shape != image.shape:
             raise ValueError(f"{file} has {volume.shape} voxels where the image has {image.shape}; run `medssl check`.")
@@ -86,14 +86,17 @@ def _cut(case: Mapping[str, Any], folder: Path, axis: int, names: Mapping[int, s
 
 
 def _in_ras(
-    file: str, case: Mapping[str, Any], is_label: bool, names: Mapping[int, str]
-) -> tuple[np.ndarray, np.ndarray]:
+    file: str | list[str], case: Mapping[str, Any], is_label: bool, names: Mapping[int, str]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return every channel with its spacing."""
     if is_label and structure_path(file) is not None:
         volume = load_structures(file, image_files(case["image"])[0], names_as_text(names))
     else:
-        volume = VerifiedLoadImage(dtype=None, ensure_channel_first=True, is_label=is_label)(file)
+        key = "label" if is_label else "image"
+        volume = VerifiedLoadImaged(key, dtype=None, ensure_channel_first=True)({key: file})[key]
     volume = Orientation(axcodes="RAS", labels=None)(volume)
-    return volume[0].numpy(), nib.affines.voxel_sizes(np.asarray(volume.affine, float))
+    spacing = nib.affines.voxel_sizes(np.asarray(volume.affine, float))
+    return [(channel, spacing) for channel in volume.numpy()]
 
 
 def _save(pixels: np.ndarray, spacing: np.ndarray, path: Path) -> None:

@@ -17,7 +17,7 @@ from monai.data import Dataset
 
 from medssl.data.volumes import FORMAT, StoredVolume, is_undamaged, map_volume, read_record
 from medssl.files import file_sha256, write_json
-from medssl.scans.channels import ImagePath, image_files
+from medssl.scans.channels import ImagePath, image_channels, image_files
 from medssl.scans.dicom import dicom_series
 from medssl.scans.readers import is_series
 
@@ -166,6 +166,8 @@ def describe_source(image: ImagePath | Sequence[ImagePath]) -> dict[str, Any]:
         OSError: if a file cannot be read.
     """
     hashes = [file_sha256(file) for file in _source_files(image)]
+    # Which of several channels of a file are taken decides as much as what it holds.
+    hashes += [f"{channel.number}of{channel.count}" for channel in image_channels(image) if channel.count > 1]
     joined = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
     name = " + ".join(Path(file).name for file in image_files(image))
     return {"name": name, "sha256": joined, **source_stamp(image)}

@@ -15,6 +15,7 @@ from medssl.packaging.sources import source_bundles
 
 # Settings of the template that have a default there, but follow the run where it sets them.
 RUN_DECIDES = ("overlap", "window_mode", "growth_stride", "one_piece", "channel_names")
+_LOADER = "medssl.scans.loading.VerifiedLoadImaged"
 
 
 def inference_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +43,16 @@ def inference_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"The run's config.json lacks '{key}', which inference needs; was it made by medssl?")
         merged[key] = config[key]
         waiting += references(config[key])
+    if merged.get("channel_names") and isinstance(merged["image_transforms"], list):
+        channels = len(merged["channel_names"])
+        merged["image_transforms"] = [_of_channels(step, channels) for step in merged["image_transforms"]]
     return merged
+
+
+def _of_channels(step: Any, channels: int) -> Any:
+    """Return a transform; one that loads scans is told their channels, as a scan may be one file with all of them."""
+    is_loader = isinstance(step, Mapping) and step.get("_target_") == _LOADER
+    return {**step, "in_channels": channels} if is_loader else step
 
 
 def build_network(

@@ -50,6 +50,11 @@ class LoadedBundle(NamedTuple):
         return Compose(parser.get_parsed_content("image_transforms"))
 
     @property
+    def in_channels(self) -> int:
+        """Number of channels that a scan must have."""
+        return len(self.config.get("channel_names", ())) or 1
+
+    @property
     def patch_size(self) -> Sequence[int]:
         """Spatial size of the windows of inference."""
         return self._parser().get_parsed_content("patch_size")

@@ -26,11 +26,12 @@ def clicked_voxels(scan: Path, inside: Sequence[Point], outside: Sequence[Point]
     """
     if not len(inside):
         raise ValueError("No point inside the structure is given; give at least one.")
-    header = sound_header(scan)
+    # How many channels there must be is for whoever loads the scan.
+    header = sound_header(scan, channels=None)
     sides = [voxels_of(points, header.affine) for points in (inside, outside)]
     for points, voxels in zip((inside, outside), sides, strict=True):
         for point, voxel in zip(points, voxels, strict=True):
-            if not np.isfinite(point).all() or np.any(voxel < 0) or np.any(voxel >= header.shape):
+            if not np.isfinite(point).all() or np.any(voxel < 0) or np.any(voxel >= header.grid):
                 raise ValueError(f"The point {_text(point)} is not in {scan}, which {_extent(header)}.")
     for point, voxel in zip(inside, sides[0], strict=True):
         if (sides[1] == voxel).all(axis=1).any():
@@ -62,7 +63,7 @@ def _text(point: Point) -> str:
 
 
 def _extent(header: VolumeHeader) -> str:
-    ends = ([0, size - 1] for size in header.shape)
+    ends = ([0, size - 1] for size in header.grid)
     corners = np.array([(*corner, 1) for corner in itertools.product(*ends)]) @ header.affine.T
     low, high = corners[:, :3].min(axis=0).round(), corners[:, :3].max(axis=0).round()
     return f"reaches from {_text(low)} to {_text(high)} mm (right, anterior, superior)"

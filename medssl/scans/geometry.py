@@ -1,5 +1,6 @@
 """Problems with the geometry of a volume, and of a label compared with its image."""
 
+import math
 from collections.abc import Sequence
 from itertools import product
 from typing import Literal, NamedTuple
@@ -11,6 +12,8 @@ from medssl.scans.headers import VolumeHeader
 
 SMALLEST_SPACING, LARGEST_SPACING = 0.05, 20.0
 TOLERANCE_MM = 0.1
+# Part of a voxel by which shear may move one: less than labels are drawn to, and float32 headers leave far less.
+LARGEST_SHEAR = 0.1
 # Part of a voxel by which a label's corners may lie apart and the label still mean the grid of its image.
 SAME_GRID = 0.25
 
@@ -27,15 +30,16 @@ class Problem(NamedTuple):
     text: str
 
 
-def header_problems(header: VolumeHeader, spatial_dims: int | None = 3) -> list[Problem]:
+def header_problems(header: VolumeHeader, spatial_dims: int | None = 3, channels: int | None = 1) -> list[Problem]:
     """List the problems of the header of a volume or 2D image, without those that only follow from others.
 
     Args:
         header: header of the volume or image.
         spatial_dims: number of spatial axes it should have, 2 or 3; ``None``: either.
+        channels: volumes that a 3D file should hold; ``None``: any number.
     """
     dims = spatial_dims or max(header.spatial_dims, 2)
-    return _kind_problems(header, dims) or _affine_errors(header) or _affine_warnings(header)
+    return _kind_problems(header, dims, channels) or _affine_errors(header) or _affine_warnings(header)
 
 
 def pair_problems(image: VolumeHeader, label: VolumeHeader) -> list[Problem]:
@@ -109,9 +113,26 @@ def corner_distance(shape: Sequence[int], first: np.ndarray, second: np.ndarray)
     return float(np.linalg.norm((corners @ (first - second).T)[:, :3], axis=1).max())
 
 
-def _kind_problems(header: VolumeHeader, spatial_dims: int) -> list[Problem]:
-    shape = header.shape
-    if header.components > 1 and not (spatial_dims == 2 and header.components == 3):
+def sheared_by(header: VolumeHeader) -> float:
+    """Return how far in mm the axes of a volume, if they are not at right angles, take a voxel from a straight grid.
+
+    The straight grid has the same spacing and centre, and the directions nearest to those of the axes (their orthogonal
+    polar factor).
+
+    Args:
+        header: with a finite affine that is not singular.
+    """
+    dims = header.spatial_dims
+    axes = header.affine[:3, :dims]
+    left, _, right = np.linalg.svd(axes / header.spacing, full_matrices=False)
+    turned = axes - (left @ right) * header.spacing
+    ends = np.array(list(product(*((-(size - 1) / 2, (size - 1) / 2) for size in header.grid[:dims]))))
+    return float(np.linalg.norm(ends @ turned.T, axis=1).max())
+
+
+def _kind_problems(header: VolumeHeader, spatial_dims: int, channels: int | None) -> list[Problem]:
+    shape, is_vector = header.shape, header.components > 1 and (channels == 1 or header.is_nifti or spatial_dims == 2)
+    if is_vector and not (spatial_dims == 2 and header.components == 3):
         return [
             _error(
                 f"it has {header.components} numbers in a voxel (colour, vectors or overlapping segments); give one map"
@@ -127,9 +148,20 @@ def _kind_problems(header: VolumeHeader, spatial_dims: int) -> list[Problem]:
         ]
     if spatial_dims == 2 and len(shape) > 2:
         return [_error(f"it has {len(shape)} axes, but an image has 2; cut it with `medssl slices`")]
-    if any(size > 1 for size in shape[3:]):
-        return [_error(f"it holds several volumes ({_sizes(shape)}); split it and list each as a case")]
-    return []
+    return _channel_problems(header, channels) if spatial_dims == 3 else []
+
+
+def _channel_problems(header: VolumeHeader, channels: int | None) -> list[Problem]:
+    is_one_axis = math.prod(header.shape[3:]) == max(header.shape[3:], default=1)
+    if is_one_axis and channels in (None, header.channels):
+        return []
+    if channels in (None, 1) or not is_one_axis:
+        text = f"it holds several volumes ({_sizes(header.shape)})"
+        channels_or = "if they are channels such as MR sequences, name them in 'channels' of a data list"
+        return [_error(f"{text}; {channels_or}; split a time series, and list each volume as a case")]
+    held = f"{header.channels} channels" if header.channels > 1 else "one channel"
+    text = f"it holds {held} where {channels} are wanted"
+    return [_error(f"{text}; give one file with {channels}, or one file for each in the right order")]
 
 
 def _affine_errors(header: VolumeHeader) -> list[Problem]:
@@ -177,12 +209,13 @@ def _leaves_sform(header: VolumeHeader) -> bool:
 
 def _grid_warnings(header: VolumeHeader) -> list[Problem]:
     problems = []
-    dims = header.spatial_dims
-    axes = header.affine[:3, :dims] / header.spacing
-    shear = np.abs(axes.T @ axes - np.eye(dims)).max()
-    if shear > 1e-3:
-        angle = 90 - np.degrees(np.arcsin(np.clip(shear, 0, 1)))
-        problems.append(_warning(f"its axes are sheared ({angle:.1f} degrees instead of 90); resample it to a grid"))
+    moved, smallest = sheared_by(header), header.spacing.min()
+    if moved > LARGEST_SHEAR * smallest:
+        text = f"its axes are sheared, not at right angles: voxels lie up to {moved:.2f} mm from a straight grid"
+        used = (
+            "it is used as the header says, and many programs ignore that; check it, or resample it to a straight grid"
+        )
+        problems.append(_warning(f"{text} ({moved / smallest:.1f} times the shortest edge of a voxel); {used}"))
     problems += [_warning(note) for note in header.notes]
     if min(header.shape[:3]) == 1:
         problems.append(_warning("it is a single slice, which teaches a network nothing about depth"))

@@ -1,5 +1,6 @@
 """Headers of volumes and images in one form for NIfTI, NRRD, MetaImage, DICOM and pictures."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,11 @@ class VolumeHeader:
     def grid(self) -> tuple[int, int, int]:
         """Voxels along the three axes of the affine; 1 across a 2D image."""
         return (*self.shape[:3], 1, 1)[:3]
+
+    @property
+    def channels(self) -> int:
+        """Number of volumes in the file: those along further axes, or the values of a voxel."""
+        return math.prod(self.shape[3:]) * self.components
 
     @property
     def spacing(self) -> np.ndarray:

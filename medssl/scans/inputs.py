@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medssl.scans.dicom import series_path
+from medssl.scans.headers import read_header
 from medssl.scans.pictures import PICTURE_ENDINGS
 from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS
 
@@ -18,14 +19,15 @@ def input_cases(path: str | os.PathLike[str], series: str = "", channels: Sequen
 
     A file is one scan. A folder of volumes (NIfTI, NRRD, MetaImage) or pictures (PNG, TIFF, BMP) holds one scan per
     file; any other folder with files in it is one DICOM series, and a folder of folders holds one in each. A scan of
-    several channels is one file for each, with their numbers as nnU-Net writes them (``CASE_0000``, ``CASE_0001``, …)
-    or their names (``CASE_T1``, ``CASE_T2``, …); the path is a folder of such scans or the first file of one.
+    several channels is one file that holds them all, or one for each, with their numbers as nnU-Net writes them
+    (``CASE_0000``, ``CASE_0001``, …) or their names (``CASE_T1``, ``CASE_T2``, …); the path is a folder of such scans,
+    a file with all channels, or that of the first channel.
 
     Args:
         path: file of a scan, folder of volumes or pictures, folder of a DICOM series, or folder of such folders.
         series: UID, number or a part of the description of the DICOM series to take from a folder with several; empty:
             the one with most slices.
-        channels: names of the channels where a scan is several files.
+        channels: names of the channels where a scan has several.
 
     Raises:
         ValueError: if a channel of a scan is missing, a folder of DICOM files has no such series, or two files differ
@@ -83,11 +85,22 @@ def _of_channels(source: Path, channels: Sequence[str]) -> list[dict[str, Any]]:
             )
         cases.append({"case": _case(file)["case"][: len(start)], "image": [str(item.absolute()) for item in found]})
     if not cases:
+        files = [file for file in stems.values() if not source.is_file() or file == source]
+        cases = [_case(file) for file in files if _count(file) == len(channels)]
+    if not cases:
         raise FileNotFoundError(
-            f"{source} holds no scan of the channels {', '.join(channels)}; name the files of a scan CASE_0000, "
-            f"CASE_0001, … or CASE_{channels[0]}, CASE_{channels[1]}, …"
+            f"{source} holds no scan of the {len(channels)} channels {', '.join(channels)}; give one file that holds "
+            f"them all, or name the files of a scan CASE_0000, CASE_0001, … or CASE_{channels[0]}, "
+            f"CASE_{channels[1]}, …"
         )
     return _unique(cases)
+
+
+def _count(file: Path) -> int:
+    try:
+        return read_header(file).channels
+    except ValueError:
+        return 0
 
 
 def _unique(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -21,33 +21,37 @@ class WholeVolume:
     voxels: np.ndarray | None = None
 
 
-def verified_header(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> VolumeHeader:
+def verified_header(
+    path: str | os.PathLike[str], spatial_dims: int | None = 3, channels: int | None = 1
+) -> VolumeHeader:
     """Read the header of a volume, and require an undamaged file and a geometry without errors.
 
     Args:
         path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series; in 2D also a picture.
         spatial_dims: required number of spatial axes, 2 or 3; ``None``: either.
+        channels: required number of volumes in a 3D file; ``None``: any.
 
     Raises:
         ValueError: if the file is damaged, its voxels are not single numbers, or its geometry has an error; the message
             names the file.
     """
     require_whole(path)
-    return sound_header(path, spatial_dims)
+    return sound_header(path, spatial_dims, channels)
 
 
-def sound_header(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> VolumeHeader:
+def sound_header(path: str | os.PathLike[str], spatial_dims: int | None = 3, channels: int | None = 1) -> VolumeHeader:
     """Read the header of a volume and require a geometry without errors; the voxels are not verified.
 
     Args:
         path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series; in 2D also a picture.
         spatial_dims: required number of spatial axes, 2 or 3; ``None``: either.
+        channels: required number of volumes in a 3D file; ``None``: any.
 
     Raises:
         ValueError: if its voxels are not single numbers or its geometry has an error; the message names the file.
     """
     header = read_header(path)
-    for problem in header_problems(header, spatial_dims):
+    for problem in header_problems(header, spatial_dims, channels):
         if problem.severity == "error":
             raise ValueError(f"{path} cannot be used: {problem.text}")
     return header
@@ -57,6 +61,7 @@ def read_whole(
     path: str | os.PathLike[str],
     spatial_dims: int = 3,
     read: Callable[[str | os.PathLike[str]], np.ndarray] = read_volume,
+    channels: int = 1,
 ) -> WholeVolume:
     """Read a volume to its end, or list the problems that prevent it.
 
@@ -64,6 +69,7 @@ def read_whole(
         path: NIfTI, NRRD or MetaImage file, or folder of a DICOM series; in 2D also a picture.
         spatial_dims: required number of spatial axes, 2 or 3.
         read: reads the voxels of a file that is not NIfTI.
+        channels: required number of volumes in a 3D file; the voxels of several have them as their last axis.
     """
     stored = None
     try:
@@ -75,14 +81,14 @@ def read_whole(
         header = read_header(path)
     except ValueError as error:
         return WholeVolume([Problem("error", str(error))])
-    problems = header_problems(header, spatial_dims)
+    problems = header_problems(header, spatial_dims, channels)
     if has_error(problems):
         return WholeVolume(problems, header)
     try:
         voxels = read(path) if stored is None else scaled_nifti(path, stored)
     except ValueError as error:
         return WholeVolume([*problems, Problem("error", str(error))], header)
-    return WholeVolume(problems, header, voxels.reshape(voxels.shape[:3]))
+    return WholeVolume(problems, header, voxels.reshape(*voxels.shape[:3], *([channels] if channels > 1 else [])))
 
 
 def has_error(problems: Sequence[Problem]) -> bool:

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from monai.data import ImageReader, MetaTensor
 from monai.transforms import LoadImage, LoadImaged
-from monai.utils import MetaKeys, ensure_tuple
+from monai.utils import ensure_tuple
 from torch import Tensor
 
-from medssl.scans.channels import grid_problems, image_files
+from medssl.scans.channel_loading import ChannelLoader, header_of
+from medssl.scans.channels import image_files
 from medssl.scans.contents import image_problems, whole_number_problems
-from medssl.scans.geometry import Problem, pair_problems
+from medssl.scans.geometry import pair_problems
 from medssl.scans.headers import VolumeHeader
 from medssl.scans.integrity import has_error, verified_header
 from medssl.scans.memory import ScanTooLargeError, naming_memory
@@ -62,6 +63,7 @@ class VerifiedLoadImage(LoadImage):
         spatial_dims: required number of spatial axes, 2 or 3; ``None``: either.
         is_label: the files are label maps.
         allow_bad_values: log a warning about the voxels of a scan instead of refusing it.
+        channels: required number of volumes in a 3D file; ``None``: any.
     """
 
     def __init__(
@@ -73,11 +75,13 @@ class VerifiedLoadImage(LoadImage):
         spatial_dims: int | None = 3,
         is_label: bool = False,
         allow_bad_values: bool = False,
+        channels: int | None = 1,
     ) -> None:
         with quiet_readers():
             super().__init__(reader, image_only=image_only, dtype=dtype, ensure_channel_first=ensure_channel_first)
         self.has_own_reader = reader is not None
         self.spatial_dims = spatial_dims
+        self.channels = channels
         self.is_label = is_label
         self.allow_bad_values = allow_bad_values
         if reader is None:
@@ -106,9 +110,9 @@ class VerifiedLoadImage(LoadImage):
     def _load(self, filename: Any, reader: ImageReader | None) -> Any:
         paths = ensure_tuple(filename)
         if reader is None and not self.has_own_reader and all(_ends(path, NIFTI_ENDINGS) for path in paths):
-            reader = LoadedNifti(paths, self.spatial_dims)
+            reader = LoadedNifti(paths, self.spatial_dims, self.channels)
         else:
-            _verify(paths, self.spatial_dims)
+            _verify(paths, self.spatial_dims, self.channels)
         try:
             # What a cast makes infinite is counted below.
             with np.errstate(over="ignore"):
@@ -121,7 +125,10 @@ class VerifiedLoadImage(LoadImage):
     def _judged(self, volume: Tensor, filename: Any) -> Tensor:
         """Return the volume, a label with whole numbers; refuse unusable values."""
         voxels = torch.as_tensor(volume).numpy()
-        problems = whole_number_problems(voxels) if self.is_label else image_problems(voxels, "image")
+        # Each channel must be sound by itself.
+        parts = [voxels] if self.channels == 1 or not self.ensure_channel_first else list(voxels)
+        problems = [problem for part in parts for problem in image_problems(part, "image")]
+        problems = whole_number_problems(voxels) if self.is_label else problems
         if has_error(problems) and (self.is_label or not self.allow_bad_values):
             advice = "" if self.is_label else " (allow_bad_values: true uses it as it is.)"
             raise ValueError(f"{filename} cannot be used: {problems[0].text}{advice}")
@@ -130,10 +137,10 @@ class VerifiedLoadImage(LoadImage):
         return volume.round() if self.is_label and problems else volume
 
 
-def _verify(paths: Sequence[str | os.PathLike[str]], spatial_dims: int | None) -> None:
+def _verify(paths: Sequence[str | os.PathLike[str]], spatial_dims: int | None, channels: int | None) -> None:
     for path in paths:
         if is_series(path) or _ends(path, (*NIFTI_ENDINGS, *ITK_ENDINGS, *PICTURE_ENDINGS)):
-            verified_header(path, spatial_dims)
+            verified_header(path, spatial_dims, channels)
         else:
             require_whole(path)
 
@@ -149,7 +156,8 @@ def _in_kept_type(volume: Tensor) -> Tensor:
 class VerifiedLoadImaged(LoadImaged):
     """Load and verify the volumes of a sample, each with `VerifiedLoadImage`, and require one grid for all.
 
-    A list of files is a scan with as many channels, which come first. A DICOM SEG or RTSTRUCT as a label is put on the
+    A list of files, or of channels of a file (`medssl.scans.channels`), is a scan of several channels, which come
+    first. A DICOM SEG or RTSTRUCT as a label is put on the
     grid of its scan (`medssl.scans.structure_labels`) with the ``label_names`` of the sample.
 
     Args:
@@ -161,6 +169,7 @@ class VerifiedLoadImaged(LoadImaged):
         allow_missing_keys: ignore keys that the sample lacks.
         label_keys: keys of label maps; all others are scans.
         allow_bad_values: log a warning about the voxels of a scan instead of refusing it.
+        in_channels: channels that a scan must have, in one file or several; 1: those that the sample lists.
 
     Raises:
         ValueError: if a file is damaged, cannot be read, holds unusable values or does not lie on the grid of the first
@@ -187,11 +196,15 @@ class VerifiedLoadImaged(LoadImaged):
         allow_missing_keys: bool = False,
         label_keys: Sequence[str] | str = ("label", "pred"),
         allow_bad_values: bool = False,
+        in_channels: int = 1,
     ) -> None:
         with quiet_readers():
             super().__init__(keys, image_only=image_only, allow_missing_keys=allow_missing_keys)
         settings = (reader, image_only, dtype, ensure_channel_first)
         self._loader = VerifiedLoadImage(*settings, allow_bad_values=allow_bad_values)
+        self._channels = ChannelLoader(
+            VerifiedLoadImage(reader, True, dtype, True, allow_bad_values=allow_bad_values, channels=None), in_channels
+        )
         self._label_loader = VerifiedLoadImage(*settings, is_label=True)
         self.label_keys = ensure_tuple(label_keys)
 
@@ -206,8 +219,10 @@ class VerifiedLoadImaged(LoadImaged):
         headers: list[VolumeHeader] = []
         for key, meta_key, postfix in self.key_iterator(sample, self.meta_keys, self.meta_key_postfix):
             path, loader = sample[key], self._label_loader if key in self.label_keys else self._loader
-            if isinstance(path, list | tuple):
-                loaded = self._channels(path, reader)
+            is_several = key not in self.label_keys and self._channels.loads(path)
+            if is_several:
+                together = self._channels(path, reader)
+                loaded = together if loader.image_only else (together, dict(together.meta))
             elif key in self.label_keys and structure_path(path) is not None:
                 loaded = self._structures(path, headers[0].path if headers else None, sample.get("label_names"))
             else:
@@ -216,45 +231,18 @@ class VerifiedLoadImaged(LoadImaged):
             if "case" in sample and isinstance(volume, MetaTensor):
                 # Whoever saves what was made of the volume names it by its case.
                 volume.meta["case"] = sample["case"]
-            is_channel_first = loader.ensure_channel_first or isinstance(path, list | tuple)
-            headers.append(_header(image_files(path)[0], volume, is_channel_first))
+            is_channel_first = loader.ensure_channel_first or is_several
+            headers.append(header_of(image_files(path)[0], volume, is_channel_first))
             if headers[1:]:
                 _join_grid(headers[0], headers[-1], volume)
             sample |= {key: volume, **{meta_key or f"{key}_{postfix}": meta for meta in rest}}
         return sample
-
-    def _channels(self, paths: Sequence[Any], reader: ImageReader | None) -> Any:
-        """Load a scan of several files, channels first whatever the loader's setting."""
-        several = [self._loader(path, reader) for path in paths]
-        volumes = several if self._loader.image_only else [volume for volume, _ in several]
-        volumes = volumes if self._loader.ensure_channel_first else [volume[None] for volume in volumes]
-        headers = [_header(path, volume, True) for path, volume in zip(paths, volumes, strict=True)]
-        for header, volume in zip(headers, volumes, strict=True):
-            for problem in [*grid_problems(headers[0], header), *_several(volume)]:
-                raise ValueError(f"{header.path} cannot be used: {problem.text}")
-        together = MetaTensor(torch.cat([torch.as_tensor(volume) for volume in volumes]), meta=dict(volumes[0].meta))
-        together.affine = volumes[0].affine
-        # For MONAI's `EnsureChannelFirstd`, which may follow.
-        together.meta[MetaKeys.ORIGINAL_CHANNEL_DIM] = 0
-        return together if self._loader.image_only else (together, dict(together.meta))
 
     def _structures(self, path: Any, scan: Path | None, names: str | None) -> Any:
         label = load_structures(path, scan, names)
         label = label if self._loader.dtype is None else label.to(torch.float32)
         label = label if self._loader.ensure_channel_first else label[0]
         return label if self._loader.image_only else (label, dict(label.meta))
-
-
-def _several(volume: Tensor) -> list[Problem]:
-    if len(volume) == 1:
-        return []
-    return [Problem("error", f"it has {len(volume)} channels itself; list one file for each channel.")]
-
-
-def _header(path: Any, volume: Tensor, is_channel_first: bool) -> VolumeHeader:
-    affine = volume.affine.numpy() if isinstance(volume, MetaTensor) else np.eye(4)
-    shape = tuple(volume.shape[1:] if is_channel_first else volume.shape)[:3]
-    return VolumeHeader(Path(path), shape, 1, False, affine)
 
 
 def _join_grid(image: VolumeHeader, label: VolumeHeader, volume: Tensor) -> None:

@@ -17,7 +17,7 @@ from medssl.scans.memory import naming_memory, require_memory
 from medssl.scans.streams import whole_nifti
 
 
-def read_nifti(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> nib.Nifti1Image:
+def read_nifti(path: str | os.PathLike[str], spatial_dims: int | None = 3, channels: int | None = 1) -> nib.Nifti1Image:
     """Read a NIfTI file, verified to the end of its stream, and require a geometry without errors.
 
     Scaled voxels are float32, except that int16 stays int16 where scaling only adds an integer and the sums fit.
@@ -25,6 +25,7 @@ def read_nifti(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> ni
     Args:
         path: a ``.nii`` or ``.nii.gz`` file.
         spatial_dims: required number of spatial axes, 2 or 3; ``None``: either.
+        channels: required number of volumes in a 3D file; ``None``: any.
 
     Raises:
         ValueError: if the file is damaged, its voxels are not single numbers, or its geometry has an error; the message
@@ -40,8 +41,10 @@ def read_nifti(path: str | os.PathLike[str], spatial_dims: int | None = 3) -> ni
         ('int16', True)
     """
     voxels = whole_nifti(path)
-    sound_header(path, spatial_dims)
+    sound_header(path, spatial_dims, channels)
     image = nib.load(path)
+    # Vectors are stored along a fifth axis.
+    voxels = voxels.reshape(*voxels.shape[:3], -1) if voxels.ndim > 4 else voxels
     with naming_memory(path):
         voxels = _scaled(path, voxels, image.dataobj.slope, image.dataobj.inter)
     return type(image)(voxels, image.affine, image.header)
@@ -53,14 +56,17 @@ class LoadedNifti(NibabelReader):
     Args:
         paths: files to read.
         spatial_dims: required number of spatial axes, 2 or 3; ``None``: either.
+        channels: required number of volumes in a 3D file; ``None``: any.
 
     Raises:
         ValueError: if one cannot be trusted; the message names the file.
     """
 
-    def __init__(self, paths: Sequence[str | os.PathLike[str]], spatial_dims: int | None = 3) -> None:
+    def __init__(
+        self, paths: Sequence[str | os.PathLike[str]], spatial_dims: int | None = 3, channels: int | None = 1
+    ) -> None:
         super().__init__()
-        self.images = [correct_nifti_header_if_necessary(read_nifti(path, spatial_dims)) for path in paths]
+        self.images = [correct_nifti_header_if_necessary(read_nifti(path, spatial_dims, channels)) for path in paths]
 
     def read(self, data: Sequence[str | os.PathLike[str]] | str | os.PathLike[str], **kwargs: Any) -> Any:
         """Return the images.

@@ -27,7 +27,7 @@ def clicked_point(scan: Path, index: Sequence[int]) -> tuple[float, float, float
     Raises:
         ValueError: if the voxel is not in the scan.
     """
-    return _place(verified_header(scan), index)
+    return _place(verified_header(scan, channels=None), index)
 
 
 def clicked_mask(
@@ -46,7 +46,7 @@ def clicked_mask(
     """
     if not foreground:
         raise ValueError(_NO_FOREGROUND)
-    header = sound_header(scan)
+    header = sound_header(scan, channels=None)
     return segmenter(scan, *([_place(header, index) for index in side] for side in (foreground, background)))
 
 
@@ -89,10 +89,10 @@ def _most_similar(bundle: LoadedBundle, scan: Path, voxels: Sequence[Sequence[in
 
 
 def _place(header: VolumeHeader, index: Sequence[int]) -> tuple[float, float, float]:
-    if len(index) != 3 or any(not 0 <= i < size for i, size in zip(index, header.shape, strict=True)):
-        raise ValueError(f"The voxel {list(index)} is not in {header.path}, which has {list(header.shape)} voxels.")
+    if len(index) != 3 or any(not 0 <= i < size for i, size in zip(index, header.grid, strict=True)):
+        raise ValueError(f"The voxel {list(index)} is not in {header.path}, which has {list(header.grid)} voxels.")
     i, j, k = index
     if torch.det(torch.from_numpy(header.affine[:3, :3])) < 0:
-        k = header.shape[2] - 1 - k
+        k = header.grid[2] - 1 - k
     right, anterior, superior = (header.affine @ (i, j, k, 1))[:3]
     return float(right), float(anterior), float(superior)

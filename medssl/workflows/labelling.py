@@ -26,6 +26,7 @@ from medssl.scans.geometry import pair_problems
 from medssl.scans.integrity import verified_header
 from medssl.transforms.labels import InvertToLabeld
 from medssl.transforms.save import check_labels
+from medssl.workflows.running import bare_errors
 from medssl.workflows.segments import meant_labels
 
 logger = logging.getLogger(__name__)
@@ -132,10 +133,12 @@ class Labelling:
 
         Raises:
             RuntimeError: before the first training, where the bundle has no head for the same labels.
+            ValueError: if the scan cannot be used, or has another number of channels.
         """
         network = self._network().to(device).eval()
         preprocessing = self.bundle.preprocessing()
-        sample = preprocessing({"image": str(scan)})
+        with bare_errors():
+            sample = preprocessing({"image": str(scan)})
         windows = GrowingInferer(
             *(self.bundle.patch_size, self.backbone.strides[-1], self.bundle.overlap, 2), sw_device=device, device="cpu"
         )
@@ -173,11 +176,12 @@ class Labelling:
         return rows, cache.computed
 
     def _rows_of(self, cache: FeatureCache, scan: LabelledScan) -> VoxelRows:
-        headers = verified_header(scan.image), verified_header(scan.label)
+        headers = verified_header(scan.image, channels=self.bundle.in_channels), verified_header(scan.label)
         for problem in pair_problems(*headers):
             if problem.severity == "error":
                 raise ValueError(f"{scan.label} does not fit its scan: {problem.text}")
-        sample = self.bundle.preprocessing(labelled=True)({"image": str(scan.image), "label": str(scan.label)})
+        with bare_errors():
+            sample = self.bundle.preprocessing(labelled=True)({"image": str(scan.image), "label": str(scan.label)})
         label = meant_labels(sample["label"].numpy(), scan.segments, self.labels, str(scan.label))
         return cache.volume(scan.case, sample["image"].as_tensor(), torch.from_numpy(label))
 

@@ -17,7 +17,7 @@ from medssl.runs.lock import locked_run_folder
 from medssl.workflows.segment_backbone import Backbone, choose_backbone, with_settings
 from medssl.workflows.segment_choice import Chooser
 from medssl.workflows.segment_facts import fingerprint
-from medssl.workflows.segment_inputs import Inputs, read_inputs
+from medssl.workflows.segment_inputs import Inputs, read_inputs, scan_name
 from medssl.workflows.segment_memory import require_patch_memory
 from medssl.workflows.segment_predict import Predictor
 from medssl.workflows.segment_predictions import Found, Predictions
@@ -46,7 +46,7 @@ class Segmented:
 
 def segment_scans(
     scans: Path,
-    labels: Path,
+    labels: Path | None,
     output_dir: Path,
     minutes: float = 10.0,
     backbone: str | None = None,
@@ -57,14 +57,14 @@ def segment_scans(
     console: Console | None = None,
     trust: bool = False,
 ) -> Segmented:
-    """Segment all scans of a folder that have no mask, with a network that learns from those that have one.
+    """Segment all scans of a folder or data list that have no mask; a network learns from those that have one.
 
     What is unchanged since an earlier call is kept: facts of scans, features, networks, segmentations. Files in
     ``segmentations`` that the user has changed are never overwritten.
 
     Args:
-        scans: folder of volumes (NIfTI, NRRD, MetaImage) and of folders of DICOM series.
-        labels: folder of masks with the names of their scans.
+        scans: folder of volumes (NIfTI, NRRD, MetaImage) and of folders of DICOM series; or a data list.
+        labels: folder of masks with the names of their scans; None takes those of a data list.
         output_dir: gets ``segmentations``, ``report.html``, ``bundle`` and ``work``.
         minutes: for the whole.
         backbone: folder of a pretraining run or bundle, or a name of shipped weights; None chooses.
@@ -85,7 +85,7 @@ def segment_scans(
     with locked_run_folder(output_dir / "work"), display.shown(output_dir / "work" / "log.txt"):
         sweep_temporary(output_dir)
         inputs = read_inputs(scans, labels, output_dir, modality, label_names, display)
-        start = choose_backbone(backbone, inputs.modality, list(inputs.facts.values()), trust)
+        start = choose_backbone(backbone, inputs.modality, list(inputs.facts.values()), trust, inputs.channels)
         start = start._replace(data=with_settings(start.data, settings or {}))
         require_patch_memory(start.data["patch_size"], start.channels, PATCHES_PER_BATCH)
         return _segment(inputs, start, output_dir, minutes, absent, display)
@@ -148,13 +148,13 @@ def _predict_all(
     found = {case: known for case, known in kept.items() if known is not None}
     predictor = Predictor(network)
     for number, case in enumerate(waiting, start=1):
-        path = inputs.scans[case]
-        with display.unit("predict", f"Segment {path.name} ({number} of {len(waiting)})"):
+        scan = inputs.scans[case]
+        with display.unit("predict", f"Segment {scan_name(scan)} ({number} of {len(waiting)})"):
             try:
-                found[case] = predictions.segment(case, path, keys[case], predictor)
+                found[case] = predictions.segment(case, scan, keys[case], predictor)
             except (ValueError, OSError, RuntimeError, MemoryError) as error:
                 # One bad scan does not end the others.
-                problems[path.name] = str(error)
+                problems[scan_name(scan)] = str(error)
     return found, problems
 
 

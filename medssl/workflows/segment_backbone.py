@@ -58,7 +58,9 @@ class Backbone(NamedTuple):
         return int(_config(bundle_folder(self.source)).get("base_channels", 32))
 
 
-def choose_backbone(given: str | None, modality: str, scans: Sequence[ScanFacts], trust: bool = False) -> Backbone:
+def choose_backbone(
+    given: str | None, modality: str, scans: Sequence[ScanFacts], trust: bool = False, channels: Sequence[str] = ()
+) -> Backbone:
     """Choose what to start from: what is given, else shipped weights that suit the scans, else random weights.
 
     Of the shipped weights of the modality those suit whose voxels are at most three times as large or small as those
@@ -69,22 +71,34 @@ def choose_backbone(given: str | None, modality: str, scans: Sequence[ScanFacts]
         modality: of the scans.
         scans: that can be used.
         trust: True takes over whatever the transforms of `given` are; else they are read as data.
+        channels: names of the channels, where scans have several.
 
     Raises:
         FileNotFoundError: if there is no such folder or name, or it holds no configuration.
-        ValueError: if its transforms hold code, or the file is damaged.
+        ValueError: if its transforms hold code, the file is damaged, or it takes another number of channels.
     """
+    count = max(len(channels), 1)
+    of_channels = {"in_channels": count, "channel_names": list(channels)} if channels else {}
     if given is not None:
-        return Backbone(given, f"{given}, as given.", _data_of_folder(bundle_folder(given), trust), {}, trust)
+        data = _data_of_folder(bundle_folder(given), trust)
+        if data["in_channels"] != count:
+            raise ValueError(
+                f"The backbone {given} takes scans of {data['in_channels']} channel(s), and these have {count}; leave "
+                "--backbone out, or give one that was pretrained on such scans."
+            )
+        return Backbone(given, f"{given}, as given.", data | of_channels, {}, trust)
     spacing = np.median([facts.spacing for facts in scans], axis=0)
     extent = np.median([facts.extent for facts in scans], axis=0)
-    best = _nearest(shipped_weights(), modality, spacing, extent)
+    best = _nearest(shipped_weights(), modality, spacing, extent) if not channels else None
     if best is not None:
         mm = " x ".join(f"{size:g}" for size in best.spacing)
         reason = f"{best.name}: weights that come with medssl, pretrained on {modality} of {mm} mm, which suit."
         return Backbone(best.name, reason, _data_of(_config(best.folder)), {})
     reason = f"random weights: no weights that come with medssl suit {modality} of this voxel size and field of view."
-    return Backbone(None, reason, _data_without_backbone(modality, scans, spacing, extent), RANDOM_NETWORK)
+    if channels:
+        reason = f"random weights: no weights that come with medssl take {count} channels."
+    data = _data_without_backbone(modality, scans, spacing, extent) | of_channels
+    return Backbone(None, reason, data, RANDOM_NETWORK)
 
 
 def _nearest(

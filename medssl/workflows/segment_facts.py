@@ -13,9 +13,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from medssl.files import write_json
+from medssl.scans.channel_voxels import WholeChannel, whole_channels
+from medssl.scans.channels import ImagePath, grid_file, grid_problems, image_channels, image_files
 from medssl.scans.contents import content_hash, image_problems, label_counts, whole_number_problems
 from medssl.scans.dicom import dicom_series
-from medssl.scans.geometry import pair_problems
+from medssl.scans.geometry import Problem, pair_problems
 from medssl.scans.headers import VolumeHeader, read_header
 from medssl.scans.integrity import has_error, read_whole
 from medssl.scans.structure_labels import whole_structures
@@ -28,6 +30,8 @@ _MODALITY = "0008|0060"
 # HU of air lie far below 0, and no magnitude of MR does.
 _HIGHEST_AIR = -100.0
 Facts = TypeVar("Facts", "ScanFacts", "MaskFacts")
+# A scan: its file or folder, or its channels as in a data list.
+Scan = Path | list[str]
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,12 @@ class ScanFacts:
     """What a scan is.
 
     Attributes:
-        content: hash of its voxels.
+        content: hash of the voxels of all channels.
         shape: voxels along right, anterior and superior.
         spacing: mm along right, anterior and superior.
-        low, high: smallest and largest value.
+        low, high: smallest and largest value of the first channel.
         modality: CT or MR: what DICOM says, else by the values.
+        channels: how many it has.
         problem: why it cannot be used; empty if it can.
         warnings: what may be wrong with it.
     """
@@ -50,6 +55,7 @@ class ScanFacts:
     low: float = 0.0
     high: float = 0.0
     modality: str = ""
+    channels: int = 1
     problem: str = ""
     warnings: list[str] = field(default_factory=list)
 
@@ -79,41 +85,54 @@ class MaskFacts:
     warnings: list[str] = field(default_factory=list)
 
 
-def scan_facts(path: Path, kept: Path) -> ScanFacts:
+def scan_facts(scan: Scan, kept: Path) -> ScanFacts:
     """Read a scan to its end, or find what was kept of it.
 
     Args:
-        path: file, or folder of a DICOM series.
+        scan: file, folder of a DICOM series, or channels.
         kept: JSON file of the facts.
     """
-    return _kept(kept, fingerprint(path), ScanFacts, lambda: _read_scan(path))
+    missing = [file for file in image_files(scan) if not Path(file).exists()]
+    if missing:
+        return ScanFacts(problem=f"{Path(missing[0]).name} does not exist; correct the path.")
+    return _kept(kept, fingerprint(scan), ScanFacts, lambda: _read_scan(scan))
 
 
-def mask_facts(path: Path, scan: Path, kept: Path, names: Sequence[str] = ()) -> MaskFacts:
+def mask_facts(path: Path, scan: Scan, kept: Path, names: Sequence[str] = ()) -> MaskFacts:
     """Read a mask to its end and compare it with its scan, or find what was kept of it.
 
     Args:
         path: of the mask.
-        scan: file, or folder of a DICOM series, that can be used.
+        scan: that can be used.
         kept: JSON file of the facts.
         names: the structures to take from a DICOM SEG or RTSTRUCT; empty: all.
     """
+    if not path.exists():
+        return MaskFacts(problem="it does not exist; correct the path.")
     if structure_path(path) is None:
         return _kept(kept, fingerprint(path) + fingerprint(scan), MaskFacts, lambda: _read_mask(path, scan))
     key = f"{fingerprint(path)}{fingerprint(scan)}{sorted(names)}"
     return _kept(kept, key, MaskFacts, lambda: _read_structures(path, scan, names))
 
 
-def are_known(path: Path, kept: Path) -> bool:
+def are_known(scan: Scan, kept: Path) -> bool:
     """Say whether the facts of a scan are kept, so that it need not be read."""
-    return _read_kept(kept, fingerprint(path)) is not None
+    try:
+        return _read_kept(kept, fingerprint(scan)) is not None
+    except FileNotFoundError:
+        return False
 
 
-def fingerprint(path: Path) -> str:
-    """Return a hash of the names, sizes and times of change of a file, or of the files of a folder."""
-    files = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
+def fingerprint(scan: ImagePath | list[str]) -> str:
+    """Return a hash of the names, sizes and times of change of the files of a scan or mask, and of those of folders."""
+    files = [file for path in map(Path, image_files(scan)) for file in _files(path)]
     states = [(str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    states += [(str(channel), 0, 0) for channel in image_channels(scan) if channel.count > 1]
     return hashlib.sha256(json.dumps([VERSION, states]).encode()).hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
 
 
 def _kept(kept: Path, key: str, kind: type[Facts], read: Callable[[], Facts]) -> Facts:
@@ -135,34 +154,53 @@ def _read_kept(kept: Path, key: str) -> dict[str, Any] | None:
         return None
 
 
-def _read_scan(path: Path) -> ScanFacts:
+def _read_scan(scan: Scan) -> ScanFacts:
+    path = grid_file(scan)
     try:
-        require_memory(path, read_header(path).shape)
+        require_memory(path, read_header(path).shape[:3], len(image_channels(scan)))
     except (ValueError, MemoryError) as error:
         return ScanFacts(problem=_without_path(error, path))
-    whole = read_whole(path)
+    channels = whole_channels(scan)
+    first = next(channels)
+    whole = first.volume
     if whole.voxels is None:
         return ScanFacts(problem=_first_error(whole.problems, path))
-    modality = _modality(path, float(whole.voxels.min()))
-    problems = [*whole.problems, *image_problems(whole.voxels, modality)]
+    low, high = float(whole.voxels.min()), float(whole.voxels.max())
+    modality = _modality(path, low)
+    problems, contents = [*whole.problems, *image_problems(whole.voxels, modality)], [content_hash(whole.voxels)]
+    for other in channels:
+        problems += _channel_problems(whole.header, other)
+        contents += [] if other.volume.voxels is None else [content_hash(other.volume.voxels)]
     shape, spacing = _turned(whole.header)
     return ScanFacts(
-        content=content_hash(whole.voxels),
+        content=" ".join(contents),
         shape=shape,
         spacing=spacing,
-        low=float(whole.voxels.min()),
-        high=float(whole.voxels.max()),
+        low=low,
+        high=high,
         modality=modality,
+        channels=len(image_channels(scan)),
         problem=_first_error(problems, path),
         warnings=[problem.text for problem in problems if problem.severity == "warning"],
     )
 
 
-def _read_mask(path: Path, scan: Path) -> MaskFacts:
+def _channel_problems(first: VolumeHeader, other: WholeChannel) -> list[Problem]:
+    """Return the errors of a channel behind the first one, which name it."""
+    header, voxels = other.volume.header, other.volume.voxels
+    problems = list(other.volume.problems)
+    if voxels is not None:
+        # Values of air say nothing about a second channel.
+        problems = [*grid_problems(first, header), *image_problems(voxels, "MR")]
+    name = Path(other.name).name
+    return [Problem("error", f"{name}: {found.text}") for found in problems if found.severity == "error"]
+
+
+def _read_mask(path: Path, scan: Scan) -> MaskFacts:
     whole = read_whole(path)
     if whole.voxels is None:
         return MaskFacts(problem=_first_error(whole.problems, path))
-    problems = [*pair_problems(read_header(scan), whole.header), *whole_number_problems(whole.voxels)]
+    problems = [*pair_problems(read_header(grid_file(scan)), whole.header), *whole_number_problems(whole.voxels)]
     if has_error(problems):
         return MaskFacts(problem=_first_error(problems, path))
     counts = {str(value): count for value, count in label_counts(whole.voxels).items() if value != 0}
@@ -170,7 +208,7 @@ def _read_mask(path: Path, scan: Path) -> MaskFacts:
     return MaskFacts(content_hash(whole.voxels), counts, _segments(path), problem)
 
 
-def _read_structures(path: Path, scan: Path, names: Sequence[str]) -> MaskFacts:
+def _read_structures(path: Path, scan: Scan, names: Sequence[str]) -> MaskFacts:
     try:
         own = structure_names(path)
     except ValueError as error:
@@ -179,7 +217,7 @@ def _read_structures(path: Path, scan: Path, names: Sequence[str]) -> MaskFacts:
     taken = dict(enumerate((name for name in own if name.casefold() in wanted), start=1))
     if not taken:
         return MaskFacts(problem=f"it has {', '.join(own)}, none of --label-names; add the names that you want.")
-    whole = whole_structures(path, scan, taken)
+    whole = whole_structures(path, grid_file(scan), taken)
     if whole.voxels is None:
         return MaskFacts(problem=_first_error(whole.problems, path))
     counts = {str(value): count for value, count in label_counts(whole.voxels).items() if value != 0}

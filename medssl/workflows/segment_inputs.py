@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from medssl.data.folders import parse_label_names
-from medssl.workflows.segment_facts import MaskFacts, ScanFacts, are_known, mask_facts, scan_facts
+from medssl.scans.channels import grid_file
+from medssl.workflows.segment_datalist import listed_scans
+from medssl.workflows.segment_facts import MaskFacts, Scan, ScanFacts, are_known, mask_facts, scan_facts
 from medssl.workflows.segment_labels import Structures, find_structures, training_mask
-from medssl.workflows.segment_listing import list_scans
+from medssl.workflows.segment_listing import Listing, list_scans
 from medssl.workflows.segment_progress import Display
 from medssl.workflows.segment_training import LabelledCase
 
@@ -24,7 +26,7 @@ class Inputs:
     """Scans and masks that can be used.
 
     Attributes:
-        scans: file or folder by case.
+        scans: by case.
         facts: of the scans, by case.
         masks: file by case, with the user's own values.
         structures: what the masks show.
@@ -32,9 +34,10 @@ class Inputs:
         modality_reason: how it was found.
         problems: one sentence for every file left out, by its name.
         notes: warnings by case.
+        channels: names of the channels, where scans have several.
     """
 
-    scans: dict[str, Path]
+    scans: dict[str, Scan]
     facts: dict[str, ScanFacts]
     masks: dict[str, Path]
     mask_facts: dict[str, MaskFacts]
@@ -43,6 +46,7 @@ class Inputs:
     modality_reason: str
     problems: dict[str, str]
     notes: dict[str, list[str]]
+    channels: tuple[str, ...] = ()
 
     def labelled(self, folder: Path) -> list[LabelledCase]:
         """Return the labelled scans, their masks with the values of training, which may be copies in a folder."""
@@ -65,12 +69,19 @@ class Inputs:
 
 
 def read_inputs(
-    scans: Path, labels: Path, output_dir: Path, modality: str | None, label_names: str | None, display: Display
+    scans: Path,
+    labels: Path | None,
+    output_dir: Path,
+    modality: str | None,
+    label_names: str | None,
+    display: Display,
 ) -> Inputs:
     """List and read scans and masks.
 
     Args:
-        scans, labels, output_dir: folders.
+        scans: folder of scans, or a data list.
+        labels: folder of masks; None takes those of a data list.
+        output_dir: folder of the results.
         modality: CT or MR; None finds it.
         label_names: as in ``1=liver,2=spleen``; None takes them from the masks.
         display: shows the progress.
@@ -78,26 +89,27 @@ def read_inputs(
     Raises:
         ValueError: if no scan or no mask can be used, names do not fit the masks, or there is nothing to segment.
     """
-    listing = list_scans(scans, labels, output_dir)
-    problems = dict(listing.problems)
+    listing = _listing(scans, labels, output_dir)
+    names = _unlike_names(listing.scans)
+    given, label_names = modality, listing.label_names if label_names is None else label_names
     kept = output_dir / "work" / "facts"
-    unread = sum(not are_known(path, kept / f"{case}.json") for case, path in listing.scans.items())
+    unread = sum(not are_known(scan, kept / f"{case}.json") for case, scan in listing.scans.items())
     display.left.expect("read", unread, _READ_SECONDS)
-    facts = {case: _scan_facts(case, path, kept, display) for case, path in listing.scans.items()}
-    usable = {case: found for case, found in facts.items() if not found.problem}
-    problems |= {listing.scans[case].name: found.problem for case, found in facts.items() if found.problem}
-    names = () if label_names is None else [name for value, name in parse_label_names(label_names).items() if value]
+    facts = {case: _scan_facts(case, scan, kept, display) for case, scan in listing.scans.items()}
+    problems = {case: found.problem for case, found in facts.items() if found.problem}
     masks = {
-        case: mask_facts(path, listing.scans[case], kept / f"{case}.mask.json", names)
+        case: mask_facts(path, listing.scans[case], kept / f"{case}.mask.json", _names(label_names))
         for case, path in listing.labels.items()
-        if case in usable
+        if case not in problems
     }
-    problems |= {listing.labels[case].name: found.problem for case, found in masks.items() if found.problem}
     structures = find_structures({case: found for case, found in masks.items() if not found.problem}, label_names)
-    problems |= {listing.labels[case].name: text for case, text in structures.problems.items()}
-    chosen, reason, others = _modality(modality, usable, structures)
-    problems |= {listing.scans[case].name: text for case, text in others.items()}
-    usable = {case: found for case, found in usable.items() if case not in others}
+    of_masks = {case: found.problem for case, found in masks.items() if found.problem} | structures.problems
+    usable = {case: found for case, found in facts.items() if case not in problems}
+    problems |= _other_channels(usable, structures)
+    usable = {case: found for case, found in usable.items() if case not in problems}
+    chosen, reason, others = _modality(given or listing.modality, usable, structures)
+    problems |= others
+    usable = {case: found for case, found in usable.items() if case not in problems}
     of_case = {case: values for case, values in structures.of_case.items() if case in usable}
     structures = Structures(structures.names, structures.values, of_case, structures.problems)
     return Inputs(
@@ -108,17 +120,68 @@ def read_inputs(
         structures=structures,
         modality=chosen,
         modality_reason=reason,
-        problems=problems,
+        problems={
+            **listing.problems,
+            **{names[case]: text for case, text in problems.items()},
+            **{listing.labels[case].name: text for case, text in of_masks.items()},
+        },
         notes=_notes(usable, {case: masks[case].warnings for case in of_case}),
+        channels=_channels(listing, usable),
     )
 
 
-def _scan_facts(case: str, path: Path, kept: Path, display: Display) -> ScanFacts:
+def scan_name(scan: Scan) -> str:
+    """Return what messages call a scan: its file, or the first one of its channels."""
+    return grid_file(scan).name
+
+
+def _unlike_names(scans: Mapping[str, Scan]) -> dict[str, str]:
+    """Return the names of scans by case: paths where files in several folders have one name."""
+    counts = Counter(map(scan_name, scans.values()))
+    return {
+        case: scan_name(scan) if counts[scan_name(scan)] == 1 else str(grid_file(scan)) for case, scan in scans.items()
+    }
+
+
+def _listing(scans: Path, labels: Path | None, output_dir: Path) -> Listing:
+    if scans.is_file():
+        return listed_scans(scans, labels, output_dir)
+    if labels is None:
+        raise ValueError(f"{scans} is a folder, so --labels must name the folder of its masks.")
+    return list_scans(scans, labels, output_dir)
+
+
+def _names(label_names: str | Mapping[int, str] | None) -> list[str]:
+    """Return the names of structures that are asked for; none where all are."""
+    if label_names is None:
+        return []
+    names = label_names if isinstance(label_names, Mapping) else parse_label_names(label_names)
+    return [name for value, name in names.items() if value]
+
+
+def _channels(listing: Listing, facts: Mapping[str, ScanFacts]) -> tuple[str, ...]:
+    count = next(iter(facts.values())).channels
+    return (listing.channels or tuple(f"channel {number}" for number in range(count))) if count > 1 else ()
+
+
+def _other_channels(facts: Mapping[str, ScanFacts], structures: Structures) -> dict[str, str]:
+    """Return the scans with another number of channels than the labelled ones, with a sentence."""
+    counts = Counter(facts[case].channels for case in structures.of_case)
+    wanted, _ = counts.most_common(1)[0]
+    return {
+        case: f"it has {found.channels} channel{'s' * (found.channels > 1)}, and the labelled scans have {wanted}; "
+        "add the others, or segment it with labels of its own."
+        for case, found in facts.items()
+        if found.channels != wanted
+    }
+
+
+def _scan_facts(case: str, scan: Scan, kept: Path, display: Display) -> ScanFacts:
     file = kept / f"{case}.json"
-    if are_known(path, file):
-        return scan_facts(path, file)
-    with display.unit("read", f"Read {path.name}"):
-        return scan_facts(path, file)
+    if are_known(scan, file):
+        return scan_facts(scan, file)
+    with display.unit("read", f"Read {scan_name(scan)}"):
+        return scan_facts(scan, file)
 
 
 def _modality(

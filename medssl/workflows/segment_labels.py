@@ -10,10 +10,11 @@ import numpy as np
 
 from medssl.data.folders import parse_label_names
 from medssl.files import replacing
+from medssl.scans.channels import grid_file
 from medssl.scans.integrity import read_whole
 from medssl.scans.structure_labels import whole_structures
 from medssl.scans.structures import structure_path
-from medssl.workflows.segment_facts import MaskFacts
+from medssl.workflows.segment_facts import MaskFacts, Scan
 
 # What a structure without a name is called, in the segmentations of the command too.
 _NUMBERED = re.compile(r"label_\d+")
@@ -44,18 +45,18 @@ class Structures:
         return {name: cases for name, cases in lacking.items() if cases}
 
 
-def find_structures(masks: Mapping[str, MaskFacts], label_names: str | None) -> Structures:
+def find_structures(masks: Mapping[str, MaskFacts], label_names: str | Mapping[int, str] | None) -> Structures:
     """Give every structure of the masks one value; names decide where there are any, else the values do.
 
     Args:
         masks: usable masks by case.
-        label_names: as in ``1=liver,2=spleen``; None takes the names of 3D Slicer's segmentations, else numbers.
+        label_names: as in ``1=liver,2=spleen``; None takes the names of 3D Slicer's segmentations, else numbers. Of a
+            mapping, as data lists have it, the names that no mask shows are left out.
 
     Raises:
         ValueError: if there is no mask, a given name is in no mask, or named and unnamed masks are mixed.
     """
-    given = {} if label_names is None else parse_label_names(label_names)
-    given.pop(0, None)
+    given = _given(label_names, masks)
     _require_alike(masks, given)
     problems, shown = {}, {}
     for case, facts in masks.items():
@@ -78,7 +79,17 @@ def find_structures(masks: Mapping[str, MaskFacts], label_names: str | None) -> 
     )
 
 
-def training_mask(path: Path, values: Mapping[int, int], copy: Path, scan: Path, segments: Mapping[int, str]) -> Path:
+def _given(label_names: str | Mapping[int, str] | None, masks: Mapping[str, MaskFacts]) -> dict[int, str]:
+    """Return the names that the user gives, without the background."""
+    if isinstance(label_names, Mapping):
+        shown = {value for facts in masks.values() if not facts.segments for value in facts.counts}
+        segments = {name.casefold() for facts in masks.values() for name in facts.segments.values()}
+        return {v: name for v, name in label_names.items() if v and (str(v) in shown or name.casefold() in segments)}
+    given = {} if label_names is None else parse_label_names(label_names)
+    return {value: name for value, name in given.items() if value}
+
+
+def training_mask(path: Path, values: Mapping[int, int], copy: Path, scan: Scan, segments: Mapping[int, str]) -> Path:
     """Return the file of a mask with the values of training: the mask itself, or a copy that is written.
 
     Args:
@@ -91,7 +102,7 @@ def training_mask(path: Path, values: Mapping[int, int], copy: Path, scan: Path,
     is_structures = structure_path(path) is not None
     if not is_structures and all(value == number for value, number in values.items()):
         return path
-    whole = whole_structures(path, scan, segments) if is_structures else read_whole(path)
+    whole = whole_structures(path, grid_file(scan), segments) if is_structures else read_whole(path)
     mask = np.zeros(whole.voxels.shape, np.uint8)
     for value, number in values.items():
         mask[np.rint(whole.voxels) == value] = number

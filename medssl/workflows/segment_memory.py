@@ -12,14 +12,15 @@ _COPIES_OF_SCAN = 16
 _TRAINING_BYTES = 200
 
 
-def require_memory(path: Path, shape: Sequence[int]) -> None:
+def require_memory(path: Path, shape: Sequence[int], channels: int = 1) -> None:
     """Raise MemoryError if a scan is too large to be segmented here.
 
     Args:
         path: for the message.
         shape: of the scan.
+        channels: that it has.
     """
-    needed = 4 * _COPIES_OF_SCAN * math.prod(shape)
+    needed = 4 * _COPIES_OF_SCAN * math.prod(shape) * channels
     if needed > free_memory():
         size = " x ".join(map(str, shape))
         raise MemoryError(

@@ -15,12 +15,14 @@ from medssl.evaluation.growing import GrowingInferer
 from medssl.evaluation.pictures import CANONICAL
 from medssl.files import staging_folder
 from medssl.packaging.loading import LoadedBundle
+from medssl.scans.channels import grid_file, image_channels, listed_image
 from medssl.scans.loading import VerifiedLoadImaged
 from medssl.scans.readers import is_series
 from medssl.transforms.dicom_segmentation import write_dicom_segmentation
 from medssl.transforms.labels import InvertToLabeld
 from medssl.transforms.save import segmentation_header
 from medssl.workflows.running import bare_errors
+from medssl.workflows.segment_facts import Scan
 
 
 class Prediction(NamedTuple):
@@ -54,14 +56,14 @@ class Predictor:
         )
 
     @torch.no_grad()
-    def __call__(self, scan: Path) -> Prediction:
+    def __call__(self, scan: Scan) -> Prediction:
         """Segment a scan.
 
         Raises:
             ValueError, OSError: if it cannot be read or preprocessed.
         """
         with bare_errors():
-            sample = self.preprocessing({"image": str(scan)})
+            sample = self.preprocessing({"image": listed_image(scan)})
             logits = self.windows(sample["image"].as_tensor()[None], self.network)[0]
             confidence = _confidence(logits)
             sample["pred"] = MetaTensor(logits, meta=sample["image"].meta)
@@ -86,13 +88,14 @@ def in_ras(volume: MetaTensor) -> MetaTensor:
     return Orientation(**CANONICAL)(volume)
 
 
-def load_volume(path: Path) -> MetaTensor:
-    """Return a scan or a mask of shape ``(1, H, W, D)`` with its axes along right, anterior and superior."""
-    return in_ras(VerifiedLoadImaged("image", ensure_channel_first=True)({"image": str(path)})["image"])
+def load_volume(scan: Scan) -> MetaTensor:
+    """Return a mask or the first channel of a scan, ``(1, H, W, D)``, its axes along right, anterior and superior."""
+    first = str(image_channels(scan)[0])
+    return in_ras(VerifiedLoadImaged("image", ensure_channel_first=True)({"image": first})["image"])
 
 
 def write_prediction(
-    label: MetaTensor, scan: Path, case: str, names: dict[int, str], values: dict[int, int], folder: Path
+    label: MetaTensor, scan: Scan, case: str, names: dict[int, str], values: dict[int, int], folder: Path
 ) -> None:
     """Write a label map as ``CASE.seg.nrrd`` for 3D Slicer and as ``CASE.nii.gz``, both or none.
 
@@ -100,7 +103,7 @@ def write_prediction(
 
     Args:
         label: shape ``(1, H, W, D)`` with its affine, on the grid of the scan.
-        scan: file, or folder of a DICOM series.
+        scan: file, folder of a DICOM series, or channels.
         case: id of the scan.
         names: of the values.
         values: that stand for them in the NIfTI file: those of the user's masks.
@@ -114,7 +117,7 @@ def write_prediction(
         image = nib.Nifti1Image(own.astype(np.uint8) if own.max(initial=0) < 256 else own, affine)
         image.header.set_xyzt_units("mm")
         nib.save(image, staging / f"{case}.nii.gz")
-        if is_series(scan):
-            write_dicom_segmentation(staging / f"{case}.seg.dcm", mask, scan, names)
+        if is_series(grid_file(scan)):
+            write_dicom_segmentation(staging / f"{case}.seg.dcm", mask, grid_file(scan), names)
         header = segmentation_header(mask.shape, affine, names)
         nrrd.write(str(staging / f"{case}.seg.nrrd"), mask, header, index_order="F")

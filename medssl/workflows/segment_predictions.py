@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 from medssl.evaluation.segment_measures import Measure, measure
 from medssl.evaluation.segment_thumbnail import structure_colours, thumbnail
 from medssl.files import file_sha256, replacing, write_json
+from medssl.workflows.segment_facts import Scan
 from medssl.workflows.segment_labels import Structures
 from medssl.workflows.segment_predict import Predictor, in_ras, load_volume, write_prediction
 
@@ -62,7 +63,7 @@ class Predictions:
             return None
         return _found(record, picture.read_bytes(), corrected=self._is_corrected(case, record))
 
-    def segment(self, case: str, scan: Path, key: str, predictor: Predictor) -> Found:
+    def segment(self, case: str, scan: Scan, key: str, predictor: Predictor) -> Found:
         """Segment a scan, write the files, and return what was found.
 
         Files that the user has changed since they were written stay as they are.
@@ -84,7 +85,7 @@ class Predictions:
         measures, picture = described(load_volume(scan), in_ras(label), self.structures.names)
         return self._keep(case, key, measures, confidence, picture, files, corrected)
 
-    def describe(self, case: str, scan: Path, label: Path, key: str) -> Found:
+    def describe(self, case: str, scan: Scan, label: Path, key: str) -> Found:
         """Return what a labelled scan shows, and remove the segmentation that it had before it was labelled."""
         self._remove(case)
         kept = self.read(case, key)

@@ -9,7 +9,7 @@ from medssl.evaluation.segment_report import ScanRow, SegmentReport, StructureRo
 from medssl.evaluation.segment_thumbnail import structure_colours
 from medssl.workflows.segment_backbone import Backbone
 from medssl.workflows.segment_choice import Choice
-from medssl.workflows.segment_inputs import Inputs
+from medssl.workflows.segment_inputs import Inputs, scan_name
 from medssl.workflows.segment_predictions import Found
 
 _SUGGESTED = 3
@@ -82,6 +82,8 @@ def _facts(inputs: Inputs, start: Backbone, choice: Choice, absent: str) -> dict
         "Seen at": f"{spacing} mm, in windows of {patch} voxels.",
         "Masks": f"{len(inputs.masks)}: {', '.join(inputs.masks)}.",
     }
+    if inputs.channels:
+        facts["Channels"] = f"{len(inputs.channels)}: {', '.join(inputs.channels)}; pictures show the first."
     for name, cases in inputs.structures.absent().items():
         meant = "counts as background" if absent == "background" else "is ignored: it may be there and not be drawn"
         facts[f"No {name}"] = f"in {len(cases)} of {len(inputs.masks)} masks ({', '.join(cases)}), where it {meant}."
@@ -116,7 +118,7 @@ def _row(
         rows.append(StructureRow(name, shown and shown.volume_ml, found.confidence.get(value), said))
     notes = [*inputs.notes[case], *([_CORRECTED] if found.corrected else [])]
     outputs = [f"segmentations/{case}{ending}" for ending in found.endings] if labelled else []
-    return ScanRow(case, inputs.scans[case].name, rows, found.picture, notes, outputs)
+    return ScanRow(case, scan_name(inputs.scans[case]), rows, found.picture, notes, outputs)
 
 
 def _certainty(found: Found, names: Mapping[int, str]) -> float:

@@ -20,8 +20,10 @@ from medssl.packaging.loading import LoadedBundle
 from medssl.packaging.weights import load_strictly
 from medssl.runs.folder import read_config
 from medssl.runs.record import read_run_record
+from medssl.scans.channels import listed_image
 from medssl.workflows.backbones import backbone_settings
 from medssl.workflows.segment_backbone import Backbone
+from medssl.workflows.segment_facts import Scan
 from medssl.workflows.segment_pieces import in_one_piece
 from medssl.workflows.training import train_segmentation
 
@@ -41,13 +43,13 @@ class LabelledCase:
 
     Attributes:
         case: id.
-        image: file or folder of the scan.
+        image: the scan.
         label: file of the mask, with the values of training.
         content: hash of both.
     """
 
     case: str
-    image: Path
+    image: Scan
     label: Path
     content: str
 
@@ -140,9 +142,10 @@ class Trainer:
 
     def _listed(self, cases: Sequence[LabelledCase]) -> Datalist:
         training = tuple(
-            {"case": c.case, "image": str(c.image.absolute()), "label": str(c.label.absolute())} for c in cases
+            {"case": c.case, "image": listed_image(c.image), "label": str(c.label.absolute())} for c in cases
         )
-        return Datalist("few labels", self.modality, {0: "background", **self.names}, {"training": training})
+        names, channels = {0: "background", **self.names}, tuple(self.backbone.data.get("channel_names", ()))
+        return Datalist("few labels", self.modality, names, {"training": training}, channels=channels)
 
 
 def step_seconds(run: Path, trust: bool = False) -> float:

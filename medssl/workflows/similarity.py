@@ -44,12 +44,14 @@ def similarity(
         FileNotFoundError: if the bundle lacks a file.
         ValueError: if the point lies outside the part of the scan that the bundle keeps, or a scan is damaged.
     """
-    heat = heat_map(load_bundle(bundle, trust), scan, point, other)
+    opened = load_bundle(bundle, trust)
+    heat = heat_map(opened, scan, point, other)
     target = other or scan
     name = target.name.split(".")[0]
     volume = _write_volume(heat, out / f"{name}_similarity.nii.gz")
-    load = VerifiedLoadImage(ensure_channel_first=True, spatial_dims=heat.dim() - 1)
-    scans = [load(str(path)) for path in (scan, target)]
+    load = VerifiedLoadImage(ensure_channel_first=True, spatial_dims=heat.dim() - 1, channels=opened.in_channels)
+    # The picture shows the first channel.
+    scans = [load(str(path))[:1] if opened.in_channels > 1 else load(str(path)) for path in (scan, target)]
     return volume, similarity_figure(scans[0], tuple(point), scans[1], heat, out / f"{name}_similarity.png")
 
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from medssl.data import checking
 from medssl.data.checking import check_datalist
-from medssl.scans import memory
+from medssl.scans import channel_voxels, memory
 from medssl.scans.integrity import read_whole
 from tests.scans.files import (
     SHAPE,
@@ -147,12 +146,12 @@ def test_a_scan_that_does_not_fit_in_memory_does_not_end_the_check_of_the_others
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("unheard of")])
 def test_no_fault_of_one_case_ends_the_check(tmp_path, write_list, monkeypatch, error):
-    def fail_on_a(path, *_):
+    def fail_on_a(path, *_, **options):
         if str(path).endswith("a.nii.gz"):
             raise error
-        return read_whole(path)
+        return read_whole(path, **options)
 
-    monkeypatch.setattr(checking, "read_whole", fail_on_a)
+    monkeypatch.setattr(channel_voxels, "read_whole", fail_on_a)
     for name in "ab":
         save_nifti(tmp_path / f"{name}.nii.gz", hounsfield())
     path = write_list(unlabeled=[{"case": name, "image": f"{name}.nii.gz"} for name in "ab"])

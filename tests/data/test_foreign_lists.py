@@ -101,13 +101,6 @@ def test_a_labelled_test_case_stays_one(decathlon):
     assert cases(read_datalist(write(decathlon, DECATHLON, test=[entry])), "test") == ["spleen_15"]
 
 
-@pytest.mark.parametrize("channel", [None, "T2w"])
-def test_four_channels_in_one_file_are_refused_by_name(decathlon, channel):
-    path = write(decathlon, DECATHLON, modality={"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"})
-    with pytest.raises(ValueError, match=r"spleen_19\.nii\.gz holds 4 channels .* in one 4D file; .*convert_MSD"):
-        read_datalist(path, channel)
-
-
 def test_a_folder_of_nnunet_is_read_as_it_is(nnunet):
     datalist = read_datalist(write(nnunet, NNUNET))
     assert (datalist.name, datalist.modality) == ("Dataset009_Spleen", "CT")

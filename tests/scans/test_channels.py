@@ -66,5 +66,5 @@ def test_inputs_of_a_bundle_are_grouped_by_number_or_name(tmp_path, endings):
 
 def test_a_folder_without_such_names_says_which_are_meant(tmp_path):
     (tmp_path / "a.nii.gz").touch()
-    with pytest.raises(FileNotFoundError, match=r"channels T1, T2; name the files of a scan CASE_0000, CASE_0001"):
+    with pytest.raises(FileNotFoundError, match=r"2 channels T1, T2; give one file that holds them all, or"):
         input_cases(tmp_path, channels=["T1", "T2"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medssl.scans.geometry import header_problems, pair_problems, patch_problems
+from medssl.scans.geometry import header_problems, pair_problems, patch_problems, sheared_by
 from medssl.scans.headers import read_header
 from tests.scans.files import (
     AFFINE,
@@ -31,7 +31,8 @@ AFFINES = {
     "metres": ("error", "metres?", AFFINE * [[1e-3], [1e-3], [1e-3], [1]]),
     "spacing of 1000 mm": ("error", "exceeds 20", affine_with(a22=1000.0)),
     "long voxels": ("warning", "over 10 times", affine_with(a22=15.0)),
-    "sheared": ("warning", "sheared", affine_with(a01=0.4)),
+    "sheared": ("warning", "sheared, not at right angles: voxels lie up to 1.", affine_with(a01=0.4)),
+    "sheared by less than a tenth of a voxel": ("accept", "", affine_with(a01=0.01)),
     "sound": ("accept", "", AFFINE),
 }
 
@@ -39,6 +40,26 @@ AFFINES = {
 @pytest.mark.parametrize(("expected", "reason", "affine"), AFFINES.values(), ids=AFFINES)
 def test_an_affine_is_judged(tmp_path, expected, reason, affine):
     assert_judged(header_problems(header_of(tmp_path / "a.nii", affine=affine)), expected, reason)
+
+
+@pytest.mark.parametrize("shape", [(12, 10, 8), (240, 200, 8)])
+def test_shear_is_measured_in_mm_over_the_volume(tmp_path, shape):
+    """A shear of the second axis is shared by both, so a corner moves by about half of it times the half lengths."""
+    slope = 0.002
+    affine = np.diag([1.0, 1, 1, 1])
+    affine[0, 1] = slope
+    header = header_of(tmp_path / "a.nii", np.arange(np.prod(shape), dtype=np.float32).reshape(shape), affine)
+    half = [slope / 2 * (size - 1) / 2 for size in shape[:2]]
+    assert sheared_by(header) == pytest.approx(np.hypot(*half), rel=0.01)
+    problems = header_problems(header)
+    assert bool(problems) == (np.hypot(*half) > 0.1)
+    assert not any("degrees" in problem.text for problem in problems)
+
+
+def test_no_turn_is_shear(tmp_path):
+    turn = np.eye(4)
+    turn[:3, :3] = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
+    assert sheared_by(header_of(tmp_path / "a.nii", affine=turn @ AFFINE)) == pytest.approx(0, abs=1e-4)
 
 
 FIELDS = {

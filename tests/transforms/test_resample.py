@@ -189,3 +189,17 @@ def test_invertd_brings_a_prediction_back_to_the_grid_of_the_scan():
     assert back[0].shape == (1, 20, 16, 12)
     same(back[0], back[1], 0.05)
     torch.testing.assert_close(back[0].affine, image_of((20, 16, 12), axes=np.diag([-1.0, -1, 1])).affine)
+
+
+def test_a_sheared_grid_becomes_a_straight_one_and_nothing_moves():
+    affine = torch.tensor([[2.0, 0.6, 0, -20], [0, 2, 0, 5], [0, 0, 3, 7], [0, 0, 0, 1]], dtype=torch.float64)
+    blob = [(torch.arange(size) - place) ** 2 for size, place in ((30, 9), (30, 20), (20, 6))]
+    volume = torch.exp(-(blob[0][:, None, None] + blob[1][None, :, None] + blob[2]) / 8.0)
+    resampled = SeparableSpacingd("image", pixdim=(1, 1, 1))({"image": MetaTensor(volume[None], affine=affine)})[
+        "image"
+    ]
+    axes = resampled.affine[:3, :3]
+    torch.testing.assert_close(axes.T @ axes, torch.eye(3, dtype=torch.float64), atol=1e-5, rtol=0)
+    place = torch.tensor([9.0, 20, 6, 1], dtype=torch.float64)
+    brightest = torch.tensor([*np.unravel_index(int(resampled[0].argmax()), resampled.shape[1:]), 1]).double()
+    assert ((resampled.affine @ brightest) - affine @ place).abs().max() <= 0.9
