@@ -1,6 +1,5 @@
 """Every way to load weights names the file and the fault, and never passes on torch's advice to load it unsafely."""
 
-import os
 import pickle
 import re
 import resource
@@ -26,6 +25,7 @@ from medssl.workflows.importing import inspect_weights
 from medssl.workflows.segment_training import load_run
 from medssl.workflows.training import evaluate
 from tests.packaging.toy_run import segmentation_run
+from tests.unprivileged import as_nobody
 
 
 class Runs:
@@ -83,25 +83,18 @@ def test_a_reader_of_weights_names_the_file(reader, fault, tmp_path, monkeypatch
     _told(lambda: READERS[reader](path), path)
 
 
-@pytest.fixture
-def unreadable():
-    """A file of weights that this process may not read, not even as root."""
+@pytest.mark.parametrize("reader", READERS)
+def test_a_file_that_may_not_be_read_is_not_called_damaged(reader):
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         path = Path(folder) / "weights.pt"
         torch.save(torch.nn.Linear(1, 1).state_dict(), path)
         path.chmod(0)
-        user = os.geteuid()
-        if not user:
-            os.seteuid(65534)
-        yield path
-        os.seteuid(user)
-
-
-@pytest.mark.parametrize("reader", READERS)
-def test_a_file_that_may_not_be_read_is_not_called_damaged(reader, unreadable):
-    with pytest.raises(PermissionError, match=rf"^{re.escape(str(unreadable))} cannot be read: Permission denied\.$"):
-        READERS[reader](unreadable)
+        with (
+            as_nobody(),
+            pytest.raises(PermissionError, match=rf"^{re.escape(str(path))} cannot be read: Permission denied\.$"),
+        ):
+            READERS[reader](path)
 
 
 def test_a_file_that_fails_while_it_is_read_is_not_called_damaged():

@@ -19,9 +19,9 @@ _WINDOW, _REACH, _LEAST, _EVERY = 16, 3, 24, 2
 _CELLS = _WINDOW + 2 * _REACH
 # The cells of a fingerprint, and those of its middle that are compared.
 _ALL, _MIDDLE = slice(None), slice(_REACH, _REACH + _WINDOW, _EVERY)
-# Widths in cells of the two Gaussians whose difference is the detail that is kept, and how far beyond the fingerprint
-# the scan is looked at.
-_FINE, _COARSE, _MARGIN = 1.0, 2.5, 9
+# Widths in cells of the two Gaussians whose difference is the detail that is kept, and how far beyond a cell the
+# scan is looked at.
+_FINE, _COARSE, _MARGIN = 1.0, 2.5, 7
 # Distance of the samples, in cells.
 _SAMPLED = 0.8
 # Parts of the values beyond which they are cut, so that metal or padding does not set the scale.
@@ -116,34 +116,49 @@ def _correlations(windows: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Axis:
-    """Samples along an axis, and the share of each in the two means around each cell; 0 for cells outside the scan."""
+    """Samples along an axis, and their shares in the narrow and in the wide mean around each cell.
+
+    Attributes:
+        taken: the samples.
+        some: a few of those that the middle needs, which tell the usual values.
+        shares: shape ``(2, cells, samples)``; 0 for cells outside the scan.
+    """
 
     taken: slice
-    fine: np.ndarray
-    coarse: np.ndarray
+    some: slice
+    shares: np.ndarray
 
 
 def _detail(voxels: np.ndarray, affine: np.ndarray, cell: float, cells: slice) -> np.ndarray:
     turned = turned_to_ras(voxels, affine)
     steps = _spacing(affine)[np.argsort(ras_orientation(affine)[:, 0])] / cell
     axes = [_axis(size, step, cells == _ALL) for size, step in zip(turned.shape, steps.tolist(), strict=True)]
-    samples = turned[tuple(axis.taken for axis in axes)]
+    low, high = _usual(turned[tuple(axis.some for axis in axes)])
     # The order of NIfTI files, in which this copies fastest, and one that BLAS can take as it is.
-    values = _cut(np.ascontiguousarray(samples.T, dtype=np.float32))
-    return _means(values, [axis.fine for axis in axes]) - _means(values, [axis.coarse for axis in axes])
+    values = np.ascontiguousarray(turned[tuple(axis.taken for axis in axes)].T, dtype=np.float32)
+    np.clip(values, low, high, out=values)
+    values -= low
+    narrow, wide = _means(values, *(axis.shares for axis in axes))
+    return (narrow - wide) / max(high - low, np.finfo(np.float32).tiny)
 
 
 @lru_cache(maxsize=512)
 def _axis(size: int, step: float, is_whole: bool) -> _Axis:
+    cells = np.arange(_CELLS) - (_CELLS - 1) / 2
     # A sample in each cell is enough for Gaussians of a cell, and no more of the scan than they reach is touched.
-    every = max(int(_SAMPLED / step), 1)
-    last = (size - 1) // 2
-    reach = min(int((_CELLS / 2 + _MARGIN) / step / every) * every, last)
+    every, last = max(int(_SAMPLED / step), 1), (size - 1) // 2
+
+    def around(used: np.ndarray) -> int:
+        return min(int((np.abs(used).max() + _MARGIN) / step / every), last // every) * every
+
+    few = around(cells[_MIDDLE])
+    cells = cells if is_whole else cells[_MIDDLE]
+    reach = around(cells)
     taken = slice(last - reach, last + reach + 1, every)
     places = (np.arange(size)[taken] - (size - 1) / 2) * step
-    cells = (np.arange(_CELLS) - (_CELLS - 1) / 2)[_ALL if is_whole else _MIDDLE]
     inside = np.abs(cells) <= size * step / 2
-    return _Axis(taken, *(_shares(places, cells, width) * inside[:, None] for width in (_FINE, _COARSE)))
+    shares = np.stack([_shares(places, cells, width) * inside[:, None] for width in (_FINE, _COARSE)])
+    return _Axis(taken, slice(last - few, last + few + 1, 3 * every), shares)
 
 
 def _shares(places: np.ndarray, centres: np.ndarray, width: float) -> np.ndarray:
@@ -152,28 +167,26 @@ def _shares(places: np.ndarray, centres: np.ndarray, width: float) -> np.ndarray
     return (weights / np.maximum(weights.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)).astype(np.float32)
 
 
-def _cut(values: np.ndarray) -> np.ndarray:
-    """Cut the values that are rare and bring the others to 0 to 1, in place."""
-    some = values[::2, ::2, ::2].ravel()
-    ranks = [round(part * (some.size - 1)) for part in _CUT]
-    low, high = np.partition(some, ranks)[ranks]
-    np.clip(values, low, high, out=values)
-    values -= low
-    values /= max(high - low, np.finfo(np.float32).tiny)
-    return values
+def _usual(values: np.ndarray) -> tuple[np.float32, np.float32]:
+    """Return the values between which all but the rarest lie."""
+    flat = values.ravel()
+    ranks = [round(part * (flat.size - 1)) for part in _CUT]
+    low, high = np.partition(flat, ranks)[ranks].astype(np.float32)
+    return low, high
 
 
-def _means(values: np.ndarray, shares: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the means around the cells along each axis of values with their axes in the order z, y, x."""
-    along_x, along_y, along_z = shares
+def _means(values: np.ndarray, along_x: np.ndarray, along_y: np.ndarray, along_z: np.ndarray) -> np.ndarray:
+    """Return the narrow and the wide means of values with the axes z, y, x, shape ``(2, x, y, z)``."""
     depth, height, width = values.shape
-    found = (along_z @ values.reshape(depth, -1)).reshape(-1, height, width)
-    return (along_y @ found @ along_x.T).T
+    found = along_z.reshape(-1, depth) @ values.reshape(depth, -1)
+    # Both means at once, then the axes of each.
+    found = along_y[:, None] @ found.reshape(2, -1, height, width) @ along_x.transpose(0, 2, 1)[:, None]
+    return found.transpose(0, 3, 2, 1)
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:
     centred = values.ravel() - values.mean()
-    return centred / max(np.linalg.norm(centred), np.finfo(np.float32).tiny)
+    return centred / max(np.sqrt(centred @ centred), np.finfo(np.float32).tiny)
 
 
 def _spacing(affine: np.ndarray) -> np.ndarray:

@@ -150,8 +150,7 @@ class SegmentationNrrdWriter(LabelMapWriter):
 class SaveLabelMapd(SaveImaged):
     """Base of the transforms that save label maps, as bytes, in files that are named by the case of their scan.
 
-    It is a MONAI ``SaveImaged``, and so are its subclasses, so that servers that skip file writers, such as MONAI Label,
-    skip them too.
+    It is a MONAI ``SaveImaged``, so that servers that skip file writers, such as MONAI Label, skip its subclasses too.
 
     Args:
         keys: keys of the label maps, integers of shape ``(1, H, W, D)`` or ``(1, H, W)``.
