@@ -32,7 +32,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         path: the file to write.
 
     Raises:
-        OSError: if the disk is full; the message names the file and the free space, and the old file stays.
+        OSError: if the disk is full or the folder may not be written; the message names the file, and the old file
+            stays.
 
     Example:
         >>> target = Path(tempfile.mkdtemp()) / "table.csv"
@@ -42,8 +43,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         ('a,b', 1)
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    with _telling_of(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(descriptor)
     temporary = Path(name)
     try:
@@ -83,8 +85,10 @@ def staging_folder(folder: str | os.PathLike[str], last: str) -> Iterator[Path]:
         ['a.nii', 'list.json']
     """
     folder = Path(folder).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=STAGING, dir=folder) as name:
+    with _telling_of(folder / last):
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(prefix=STAGING, dir=folder)
+    with temporary as name:
         staging = Path(name)
         try:
             yield staging
@@ -194,6 +198,15 @@ def _raise_disk_full(error: BaseException, path: Path) -> None:
         free = shutil.disk_usage(path.parent).free / 2**20
         text = f"{_FULL} ({free:.0f} MiB free); free some space. Not written"
         raise OSError(errno.ENOSPC, text, str(path)) from error
+
+
+@contextmanager
+def _telling_of(path: Path) -> Iterator[None]:
+    """Tell of the file that is to be written where its folder or its temporary file cannot be made."""
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from None
 
 
 def _flush(path: Path) -> None:

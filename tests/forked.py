@@ -10,6 +10,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from tests.unprivileged import drop_capabilities
+
 _FORKING = get_context("forkserver")
 _FORKING.set_forkserver_preload(["tests.forked_imports"])
 
@@ -22,13 +24,16 @@ class Forked:
         log: file of its output and errors.
         cwd: its working folder.
         most: bytes of the largest file that it may write, which is a full disk to whoever writes; None: no limit.
+        unprivileged: modes of files hold for it, even if it belongs to root.
     """
 
-    def __init__(self, command: Sequence[Any], log: Path, cwd: Path, most: int | None = None) -> None:
+    def __init__(
+        self, command: Sequence[Any], log: Path, cwd: Path, most: int | None = None, unprivileged: bool = False
+    ) -> None:
         self.log = log
         words = [str(word) for word in command]
         # A process that is not daemonic may start others.
-        self.process = _FORKING.Process(target=_run, args=(words, str(log), str(cwd), most))
+        self.process = _FORKING.Process(target=_run, args=(words, str(log), str(cwd), most, unprivileged))
         self.process.start()
 
     @property
@@ -50,7 +55,7 @@ class Forked:
         return self.log.read_text(encoding="utf-8") if self.log.exists() else ""
 
 
-def _run(command: list[str], log: str, cwd: str, most: int | None) -> None:
+def _run(command: list[str], log: str, cwd: str, most: int | None, unprivileged: bool) -> None:
     # Before the log is there, which shows that the command has begun.
     from medssl.cli.app import main
 
@@ -62,6 +67,8 @@ def _run(command: list[str], log: str, cwd: str, most: int | None) -> None:
     os.dup2(file, 2)
     if most is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    if unprivileged:
+        drop_capabilities()
     sys.argv = ["medssl", *command]
     # A shell starts what runs in its background with SIGINT ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -2,11 +2,13 @@ import hashlib
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from medssl.files import file_sha256, replacing, require_empty_folder, staging_folder, sweep_temporary, write_json
+from tests.unprivileged import as_nobody
 
 
 def test_an_error_leaves_the_old_file_and_no_temporary_one(tmp_path):
@@ -51,6 +53,18 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path):
     assert "The disk is full" in done.stderr and str(path) in done.stderr
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: write_json(path, {}), lambda path: staging_folder(path.parent, last=path.name).__enter__()]
+)
+def test_a_folder_that_may_not_be_written_is_told_of_by_the_file(write):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        path = Path(folder) / "list.json"
+        with as_nobody(), pytest.raises(PermissionError, match=rf"Permission denied: '{path}'$"):
+            write(path)
+        assert not list(Path(folder).iterdir())
 
 
 def test_temporary_files_are_swept_and_no_others(tmp_path):

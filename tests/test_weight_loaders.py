@@ -1,7 +1,10 @@
 """Every way to load weights names the file and the fault, and never passes on torch's advice to load it unsafely."""
 
 import pickle
+import re
+import resource
 import shutil
+import tempfile
 import traceback
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from medssl.workflows.importing import inspect_weights
 from medssl.workflows.segment_training import load_run
 from medssl.workflows.training import evaluate
 from tests.packaging.toy_run import segmentation_run
+from tests.unprivileged import as_nobody
 
 
 class Runs:
@@ -77,6 +81,39 @@ def test_a_reader_of_weights_names_the_file(reader, fault, tmp_path, monkeypatch
     torch.save(torch.nn.Linear(1, 1).state_dict(), path)
     FAULTS[fault](path)
     _told(lambda: READERS[reader](path), path)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_file_that_may_not_be_read_is_not_called_damaged(reader):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = Path(folder) / "weights.pt"
+        torch.save(torch.nn.Linear(1, 1).state_dict(), path)
+        path.chmod(0)
+        with (
+            as_nobody(),
+            pytest.raises(PermissionError, match=rf"^{re.escape(str(path))} cannot be read: Permission denied\.$"),
+        ):
+            READERS[reader](path)
+
+
+def test_a_file_that_fails_while_it_is_read_is_not_called_damaged():
+    # The memory of this process; no page lies at its start.
+    with pytest.raises(OSError, match=r"^/proc/self/mem cannot be read: Input/output error\.$"):
+        read_weights("/proc/self/mem")
+
+
+def test_weights_that_do_not_fit_in_memory_are_not_called_damaged(tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save({"weight": torch.zeros(2**26)}, path)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, before[1]))
+    try:
+        with pytest.raises(ValueError, match=rf"^{re.escape(str(path))} does not fit in memory"):
+            read_weights(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault not in ("other names", "no tensors")])

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from medssl.scans.fingerprint import LIKENESS, cell_size, fingerprint, likeness, middle_of
+from medssl.scans.fingerprint import LIKENESS, cell_size, fingerprint, likeness, middle, middle_of
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,13 @@ class NearDuplicates:
         """
         # Only fingerprints with the same cells can be compared.
         self._cell = self._cell or cell_size(voxels.shape, affine)
-        found = fingerprint(voxels, affine, self._cell)
         if scan.section in self.held_out:
+            found = fingerprint(voxels, affine, self._cell)
             self._prints[len(self._scans)] = found
+            self._middles.append(middle_of(found))
+        else:
+            self._middles.append(middle(voxels, affine, self._cell))
         self._scans.append(scan)
-        self._middles.append(middle_of(found))
 
     def pairs(self) -> Iterator[tuple[ListedScan, ListedScan, float]]:
         """Yield a held-out scan, a scan of another section that is like it, and how alike they are; likest first."""

@@ -1,5 +1,6 @@
 """Files of weights, read safely: state dicts of medssl, and checkpoints of others."""
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,13 +50,19 @@ def load_plain(path: Path) -> Any:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is damaged or holds other objects, which are not read.
+        OSError: if it may not or cannot be read; the message names the file and the reason.
+        ValueError: if it is damaged, does not fit in memory, or holds other objects, which are not read.
     """
     if not path.is_file():
         raise FileNotFoundError(f"There is no file of weights {path}.")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:
+    except Exception as error:
+        # torch seeks before the start of a file that is cut off, which is an invalid argument to the system.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise type(error)(f"{path} cannot be read: {error.strerror}.") from None
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            raise ValueError(f"{path} does not fit in memory; use a machine with more of it.") from None
         # The message of torch advises to read the file without its safeguard, so it is not shown as a cause either.
         raise ValueError(
             f"{path} is damaged, or holds objects that could run code, and was not loaded; copy or download it again, "

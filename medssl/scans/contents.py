@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Mapping
 
-import nibabel as nib
 import numpy as np
 
 from medssl.scans.geometry import Problem
+from medssl.scans.orientation import turned_to_ras
 
 # Anything below is air: the crop to the body (Kats et al., 2024, section 3.1) would leave nothing.
 CT_BODY_HU = -500.0
@@ -156,7 +156,7 @@ def content_hash(voxels: np.ndarray, affine: np.ndarray | None = None) -> str:
         True
     """
     if affine is not None and voxels.ndim == 3:
-        voxels = nib.apply_orientation(voxels, nib.io_orientation(affine))
+        voxels = turned_to_ras(voxels, affine)
     # Adding 0.0 turns -0.0 into 0.0.
     values = np.asarray(voxels, dtype="<f4", order="F") + np.float32(0.0)
     digest = hashlib.sha256(repr(values.shape).encode())

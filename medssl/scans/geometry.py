@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from medssl.scans.headers import VolumeHeader
+from medssl.scans.orientation import ras_orientation
 
 SMALLEST_SPACING, LARGEST_SPACING = 0.05, 20.0
 TOLERANCE_MM = 0.1
@@ -241,7 +242,7 @@ def _scaling_warnings(header: VolumeHeader) -> list[Problem]:
 
 
 def _turned_to_ras(header: VolumeHeader) -> tuple[tuple[int, ...], np.ndarray]:
-    turn = nib.io_orientation(header.affine)
+    turn = ras_orientation(header.affine)
     affine = header.affine @ nib.orientations.inv_ornt_aff(turn, header.grid)
     order = np.argsort(turn[:, 0])
     return tuple(header.grid[axis] for axis in order)[: header.spatial_dims], affine

@@ -34,7 +34,9 @@ from .noise import RandClippedNoised as RandClippedNoised
 from .patches import RandOverlappingPatchesd as RandOverlappingPatchesd
 from .patches import cut_patch as cut_patch
 from .resample import SeparableSpacingd as SeparableSpacingd
+from .save import LabelMapWriter as LabelMapWriter
 from .save import SaveImageSegmentationd as SaveImageSegmentationd
+from .save import SaveLabelMapd as SaveLabelMapd
 from .save import SegmentationNrrdWriter as SegmentationNrrdWriter
 from .save import segmentation_header as segmentation_header
 from .scale_aware import RandScaleAwareCropsd as RandScaleAwareCropsd

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
-from monai.config import KeysCollection
-from monai.data import ImageWriter
-from monai.transforms import SaveImaged
 from numpy.typing import NDArray
 
 from medssl.files import replacing
 from medssl.scans.dicom import DicomSeries, dicom_series
 from medssl.scans.readers import is_series
 from medssl.transforms.anatomy import anatomy_codes, anatomy_color
-from medssl.transforms.save import check_labels, name_by_case
+from medssl.transforms.save import LabelMapWriter, SaveLabelMapd
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
@@ -141,23 +138,8 @@ def _lab(colour: tuple[float, float, float]) -> list[int]:
     return [round(lightness / 100 * 65535), *(round((part + 128) / 255 * 65535) for part in (a, b))]
 
 
-class DicomSegmentationWriter(ImageWriter):
-    """Write one label map as DICOM SEG, on behalf of `SaveImageDicomSegmentationd`.
-
-    Args:
-        labels: name of every label value, as `medssl.transforms.save.check_labels` returns them.
-        kwargs: MONAI's writer options, all ignored.
-    """
-
-    def __init__(self, labels: dict[int, str], **kwargs: Any) -> None:
-        super().__init__()
-        self.labels = labels
-        self.scan = ""
-
-    def set_data_array(self, data_array: Any, channel_dim: int | None = 0, **kwargs: Any) -> None:
-        """Store the label map without its channel."""
-        volume = self.convert_to_channel_last(data_array, channel_dim, squeeze_end_dims=False, spatial_ndim=3)
-        self.data_obj = self.create_backend_obj(volume)[..., 0]
+class DicomSegmentationWriter(LabelMapWriter):
+    """Write one label map as DICOM SEG, on behalf of `SaveImageDicomSegmentationd`."""
 
     def set_metadata(self, meta_dict: Mapping[str, Any] | None, **options: Any) -> None:
         """Store the path of the series."""
@@ -169,7 +151,7 @@ class DicomSegmentationWriter(ImageWriter):
         write_dicom_segmentation(filename, np.asarray(self.data_obj, np.uint8), self.scan, self.labels)
 
 
-class SaveImageDicomSegmentationd(SaveImaged):
+class SaveImageDicomSegmentationd(SaveLabelMapd):
     """Save label maps of DICOM series as DICOM SEG files; those of other scans are passed over.
 
     See `write_dicom_segmentation`. Files are named as by `medssl.transforms.save.SaveImageSegmentationd`. Like it, this
@@ -196,27 +178,8 @@ class SaveImageDicomSegmentationd(SaveImaged):
         []
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        output_dir: str | os.PathLike[str],
-        labels: Mapping[int | str, str],
-        output_postfix: str = "seg",
-        separate_folder: bool = False,
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(
-            keys,
-            output_dir=output_dir,
-            output_postfix=output_postfix,
-            output_ext=".dcm",
-            output_dtype=np.uint8,
-            allow_missing_keys=allow_missing_keys,
-            separate_folder=separate_folder,
-            writer=DicomSegmentationWriter,
-            output_name_formatter=name_by_case,
-        )
-        self.set_options(init_kwargs={"labels": check_labels(labels)})
+    output_ext = ".dcm"
+    writer = DicomSegmentationWriter
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Write the label maps of DICOM series and return ``data`` unchanged."""

@@ -112,8 +112,8 @@ def name_by_case(metadata: Mapping[str, Any] | None, saver: Any) -> dict[str, An
     return name if case is None else {**name, "subject": f"{case}.dcm"}
 
 
-class SegmentationNrrdWriter(ImageWriter):
-    """Write one label map as a ``.seg.nrrd`` file, on behalf of `SaveImageSegmentationd`.
+class LabelMapWriter(ImageWriter):
+    """Base of the writers of label maps: it holds the names of the labels, and the voxels on three axes.
 
     Args:
         labels: name of every label value, as `check_labels` returns them.
@@ -123,18 +123,20 @@ class SegmentationNrrdWriter(ImageWriter):
     def __init__(self, labels: dict[int, str], **kwargs: Any) -> None:
         super().__init__()
         self.labels = labels
-        self.affine = np.eye(4)
 
     def set_data_array(self, data_array: Any, channel_dim: int | None = 0, **kwargs: Any) -> None:
         """Store the label map with three spatial axes and without its channel."""
         volume = self.convert_to_channel_last(data_array, channel_dim, squeeze_end_dims=False, spatial_ndim=3)
         self.data_obj = self.create_backend_obj(volume)[..., 0]
 
+
+class SegmentationNrrdWriter(LabelMapWriter):
+    """Write one label map as a ``.seg.nrrd`` file, on behalf of `SaveImageSegmentationd`."""
+
     def set_metadata(self, meta_dict: Mapping[str, Any] | None, **options: Any) -> None:
         """Store the affine; this writer never resamples."""
         _, affine, _ = self.get_meta_info(meta_dict)
-        if affine is not None:
-            self.affine = to_affine_nd(3, np.asarray(affine, dtype=np.float64))
+        self.affine = np.eye(4) if affine is None else to_affine_nd(3, np.asarray(affine, dtype=np.float64))
 
     def write(self, filename: str | os.PathLike[str], verbose: bool = True, **kwargs: Any) -> None:
         """Write the file under a temporary name and move it into place."""
@@ -145,7 +147,51 @@ class SegmentationNrrdWriter(ImageWriter):
             nrrd.write(str(temporary), self.data_obj.astype(np.uint8), header, index_order="F")
 
 
-class SaveImageSegmentationd(SaveImaged):
+class SaveLabelMapd(SaveImaged):
+    """Base of the transforms that save label maps, as bytes, in files that are named by the case of their scan.
+
+    It is a MONAI ``SaveImaged``, so that servers that skip file writers, such as MONAI Label, skip its subclasses too.
+
+    Args:
+        keys: keys of the label maps, integers of shape ``(1, H, W, D)`` or ``(1, H, W)``.
+        output_dir: folder of the files.
+        labels: name of every label value; values 1, 2, ... without gaps (0 is background).
+        output_postfix: appended to the name of the scan.
+        separate_folder: write every scan into its own folder.
+        allow_missing_keys: ignore keys that the sample lacks.
+
+    Raises:
+        ValueError: if ``labels`` has gaps or duplicate names (see `check_labels`).
+    """
+
+    output_ext: str
+    writer: type[LabelMapWriter]
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        output_dir: str | os.PathLike[str],
+        labels: Mapping[int | str, str],
+        output_postfix: str = "seg",
+        separate_folder: bool = False,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        self.labels = check_labels(labels)
+        super().__init__(
+            keys,
+            output_dir=output_dir,
+            output_postfix=output_postfix,
+            output_ext=self.output_ext,
+            output_dtype=np.uint8,
+            allow_missing_keys=allow_missing_keys,
+            separate_folder=separate_folder,
+            writer=self.writer,
+            output_name_formatter=name_by_case,
+        )
+        self.set_options(init_kwargs={"labels": self.labels})
+
+
+class SaveImageSegmentationd(SaveLabelMapd):
     """Save label maps as ``.seg.nrrd`` files that 3D Slicer opens as segmentations.
 
     Every segment carries its name, colour, label value and, for known anatomy, its SNOMED CT term; the geometry
@@ -175,28 +221,8 @@ class SaveImageSegmentationd(SaveImaged):
         ['case_7_seg.seg.nrrd']
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        output_dir: str | os.PathLike[str],
-        labels: Mapping[int | str, str],
-        output_postfix: str = "seg",
-        separate_folder: bool = False,
-        allow_missing_keys: bool = False,
-    ) -> None:
-        self.labels = check_labels(labels)
-        super().__init__(
-            keys,
-            output_dir=output_dir,
-            output_postfix=output_postfix,
-            output_ext=".seg.nrrd",
-            output_dtype=np.uint8,
-            allow_missing_keys=allow_missing_keys,
-            separate_folder=separate_folder,
-            writer=SegmentationNrrdWriter,
-            output_name_formatter=name_by_case,
-        )
-        self.set_options(init_kwargs={"labels": self.labels})
+    output_ext = ".seg.nrrd"
+    writer = SegmentationNrrdWriter
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Write the label maps of ``data`` and return it unchanged."""
