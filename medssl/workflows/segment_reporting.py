@@ -19,6 +19,7 @@ _WORTH = (
     (0.6, "take the outlines for drafts to correct."),
     (0.0, "take the outlines for rough drafts; many are wrong. More labelled scans help most."),
 )
+_WEAK = "Other patients differ more than two parts of one scan, so a second labelled scan tells much more."
 _CORRECTED = "this segmentation was changed by hand, and kept; save it into the folder of labels to learn from it."
 
 
@@ -69,7 +70,10 @@ def _in_short(start: Backbone, choice: Choice) -> str:
     if dice is None:
         return f"{made_by}. Nothing says yet how good it is: take the outlines for first drafts, and check each."
     worth = next(text for least, text in _WORTH if dice >= least)
-    return f"{made_by}. On labelled scans that it had not seen, its mean Dice was {dice:.2f}: {worth}"
+    tested_on, weak = "labelled scans that it had not seen", ""
+    if choice.on_part:
+        tested_on, weak = "a part of your labelled scan that it had not seen", f" {_WEAK}"
+    return f"{made_by}. On {tested_on}, its mean Dice was {dice:.2f}: {worth}{weak}"
 
 
 def _facts(inputs: Inputs, start: Backbone, choice: Choice, absent: str) -> dict[str, str]:
@@ -90,9 +94,12 @@ def _facts(inputs: Inputs, start: Backbone, choice: Choice, absent: str) -> dict
 
 def _expected_note(choice: Choice, num_labelled: int) -> str:
     if not choice.scores:
+        return "Unknown. With a second labelled scan, this table shows the Dice of every structure."
+    if choice.on_part:
         return (
-            "Unknown. With one labelled scan none can be left out to test on; with a second one, this table shows the "
-            "Dice of every structure."
+            f"An estimate: Dice on a {next(iter(choice.scores))}, your only labelled scan, by a network that learnt "
+            "from the rest of it. It may be too high, because other patients differ more than parts of one scan, or "
+            f"too low, because the rest of a scan teaches less than all of it. {_WEAK}"
         )
     number = len(choice.scores)
     return (

@@ -45,10 +45,21 @@ def test_with_two_labels_both_networks_are_tested_on_the_scan_that_was_left_out(
     assert made.expected()["mean of all"] is not None
 
 
-def test_with_one_label_fine_tuning_is_chosen_where_there_is_time_and_says_that_it_is_untested(chooser):
+def test_with_one_label_both_networks_are_tested_on_a_part_of_it_and_the_reason_says_that_this_is_weak(
+    chooser, tmp_path
+):
+    made = chooser(1, 0.02).choose(0, 0.0, "")
+    assert made.on_part and "a part of" in made.reason and "weak evidence" in made.reason
+    tested = {path.parts[-3].split("-")[0] for path in tmp_path.glob("runs/*/left_out/*.json")}
+    assert tested == {"probe", "fine_tune"}
+    assert list(made.scores) == [f"part of {next(tmp_path.glob('runs/*/left_out/*.json')).stem}"]
+
+
+def test_where_no_part_can_be_held_out_fine_tuning_is_chosen_and_says_that_it_is_untested(chooser, monkeypatch):
+    monkeypatch.setattr(segment_choice, "held_out_part", lambda *_: None)
     made = chooser(1, 0.01).choose(0, 0.0, "")
     assert made.run.name.startswith("fine_tune") and made.scores == {}
-    assert "with one labelled scan none could be left out" in made.reason
+    assert "nothing could be held out of the one labelled scan" in made.reason
 
 
 def test_without_time_or_with_an_obstacle_the_probe_is_chosen(chooser):
@@ -59,7 +70,7 @@ def test_without_time_or_with_an_obstacle_the_probe_is_chosen(chooser):
 
 
 def test_where_too_few_steps_fit_into_the_time_the_probe_is_chosen(chooser, monkeypatch):
-    monkeypatch.setattr(segment_choice, "_LEAST_STEPS_UNTESTED", 10**9)
+    monkeypatch.setattr(segment_choice, "_LEAST_STEPS", 10**9)
     made = chooser(1, 0.05).choose(0, 0.0, "")
     assert made.run.name.startswith("probe") and "are too few" in made.reason
 
