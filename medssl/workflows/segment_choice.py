@@ -12,7 +12,7 @@ from medssl.files import write_json
 from medssl.workflows.segment_held_out import HeldOut, held_out_part, left_out_scans
 from medssl.workflows.segment_predict import Predictor, in_ras, load_volume
 from medssl.workflows.segment_progress import Display
-from medssl.workflows.segment_training import LabelledCase, Trainer, load_run, step_seconds
+from medssl.workflows.segment_training import LabelledCase, Trainer, load_run, start_seconds, step_seconds
 
 # Labelled scans that are left out, one at a time: for the probe, and for fine-tuning, which takes minutes for each.
 _LEFT_OUT, _LEFT_OUT_OF_FINE_TUNING = 3, 1
@@ -83,33 +83,32 @@ class Chooser:
         self.names = names
         self.minutes = minutes
         self.display = display
+        self._num_predictions, self._other_seconds, self._start_seconds = 0.0, 0.0, 0.0
 
-    def choose(self, num_predictions: int, other_seconds: float, obstacle: str) -> Choice:
+    def choose(self, num_predictions: float, other_seconds: float, obstacle: str) -> Choice:
         """Return the network for the other scans.
 
         Args:
-            num_predictions: scans that are to be segmented.
+            num_predictions: scans that are to be segmented, as a multiple of the size of the labelled ones.
             other_seconds: for what comes after, besides segmenting.
             obstacle: a sentence that says why there can be no fine-tuning; empty if there can.
         """
+        self._num_predictions, self._other_seconds = num_predictions, other_seconds
         held_out = self._held_out()
         self.display.left.expect("left out", len(held_out), _LEFT_OUT_SECONDS)
         with self.display.unit("probe", f"Fit a linear probe to {_scans(self.cases)}"):
             run = self.trainer.train("probe", self.cases)
         probe = Choice(run, f"a linear probe. {obstacle}".strip(), on_part=self._is_part(held_out))
         for test in held_out:
-            seconds = self.display.left.of_unit("left out")
-            if not probe.scores or self.display.elapsed + (1 + num_predictions) * seconds < 60 * self.minutes:
+            if not probe.scores or self._seconds_for(1, 1) > self.display.left.of_unit("probe"):
                 probe.scores |= self._tested("probe", [test], None)
         self.display.left.expect("left out", 0, _LEFT_OUT_SECONDS)
         self.display.left.expect("fine_tune", 0, 0.0)
         if obstacle:
             return probe
-        seconds = self.display.left.of_unit("left out") if held_out else self.display.left.of_unit("predict")
-        left = 60 * self.minutes - self.display.elapsed - num_predictions * seconds - other_seconds
         tested = [test for test in held_out if test.name in probe.scores]
         try:
-            return self._with_fine_tuning(probe, left, tested[: self._num_left_out()])
+            return self._with_fine_tuning(probe, tested[: self._num_left_out()])
         except FloatingPointError as error:
             probe.reason = f"{probe.reason} Fine-tuning failed: {error}"
             return probe
@@ -131,8 +130,16 @@ class Chooser:
     def _num_left_out(self) -> int:
         return _LEFT_OUT if self.minutes >= _MINUTES_OF_MORE else _LEFT_OUT_OF_FINE_TUNING
 
-    def _with_fine_tuning(self, probe: Choice, left: float, held_out: Sequence[HeldOut]) -> Choice:
-        share = left / (1 + len(held_out))
+    def _seconds_for(self, num_trainings: int, num_tests: int) -> float:
+        """Return the seconds that each of the fine-tunings has, if everything else is to end in time."""
+        left = self.display.left
+        seconds = left.of_unit("left out") or left.of_unit("predict")
+        after = (self._num_predictions + num_tests) * seconds + self._other_seconds
+        return (60 * self.minutes - self.display.elapsed - after) / num_trainings - self._start_seconds
+
+    def _with_fine_tuning(self, probe: Choice, held_out: Sequence[HeldOut]) -> Choice:
+        self._start_seconds = start_seconds(probe.run, self.cases, self.trainer.backbone.trust)
+        share = self._seconds_for(1 + len(held_out), len(held_out))
         too_short = self._too_short(probe.run, share, held_out)
         if too_short:
             probe.reason = f"{probe.reason} {too_short}"
@@ -150,6 +157,8 @@ class Chooser:
             self.display.left.expect("fine_tune", 0, 0.0)
             probe.reason = f"a linear probe. {tested}"
             return probe
+        # What the tests did not need, or needed too much, is that of the last one.
+        share = max(self._seconds_for(1, 0), _LEAST_SECONDS)
         run = self._fine_tuned(self.cases, share / 60, _scans(self.cases))
         return Choice(run, f"a fine-tuned network. {tested if held_out else _UNTESTED}", scores, probe.on_part)
 
@@ -177,10 +186,14 @@ class Chooser:
         for test in held_out:
             kept = self.trainer.folder_of(method, test.learn_from) / "left_out" / f"{test.case.case}.json"
             if not kept.is_file():
+                without = f"what is labelled, without {test.name}"
                 if method == "fine_tune":
-                    self._fine_tuned(test.learn_from, minutes, f"what is labelled, without {test.name}")
+                    run = self._fine_tuned(test.learn_from, minutes, without)
+                else:
+                    with self.display.unit("probe", f"Fit a linear probe to {without}"):
+                        run = self.trainer.train(method, test.learn_from)
                 with self.display.unit("left out", f"Test {_METHODS[method]} on {test.name}"):
-                    write_json(kept, self._dice(self.trainer.train(method, test.learn_from, minutes), test))
+                    write_json(kept, self._dice(run, test))
             scores[test.name] = json.loads(kept.read_text(encoding="utf-8"))
         return scores
 
@@ -197,8 +210,12 @@ class Chooser:
         }
 
     def _fine_tuned(self, cases: Sequence[LabelledCase], minutes: float | None, on: str) -> Path:
+        begin, trained = self.display.elapsed, self.trainer.is_trained("fine_tune", cases)
         with self.display.unit("fine_tune", f"Fine-tune on {on}"):
-            return self.trainer.train("fine_tune", cases, minutes)
+            run = self.trainer.train("fine_tune", cases, minutes)
+        if not trained and minutes is not None:
+            self._start_seconds = max(self.display.elapsed - begin - 60 * minutes, 0.0)
+        return run
 
 
 def _dice(found: np.ndarray, wanted: np.ndarray) -> float | None:

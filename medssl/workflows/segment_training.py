@@ -29,6 +29,8 @@ _STEPS_PER_EPOCH = 10
 # Of all labelled scans together, for the probe.
 _MAX_VOXELS = 100_000
 PATCHES_PER_BATCH = 2
+# Of a fine-tuning, for its configuration and its worker process.
+_START_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,19 @@ def step_seconds(run: Path, trust: bool = False) -> float:
         network(patches).square().mean().backward()
         seconds = time.monotonic() - begin
     return seconds
+
+
+def start_seconds(run: Path, cases: Sequence[LabelledCase], trust: bool = False) -> float:
+    """Return about how long a fine-tuning takes before its first step, by preprocessing one of its scans.
+
+    Args:
+        run: of the same preprocessing.
+        cases: to learn from.
+        trust: as in `load_bundle`.
+    """
+    begin = time.monotonic()
+    load_run(run, trust).preprocessing(labelled=True)({"image": str(cases[0].image), "label": str(cases[0].label)})
+    return _START_SECONDS + (time.monotonic() - begin) * len(cases)
 
 
 def load_run(run: Path, trust: bool = False) -> LoadedBundle:
