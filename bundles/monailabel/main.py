@@ -9,6 +9,7 @@ SCANS/medssl. This file runs in the environment of the MONAI Label server; the w
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,10 @@ from monailabel.transform.writer import Writer
 from monailabel.utils.others.generic import device_list, name_to_device
 
 from medssl.packaging.shipped_weights import bundle_folder
+from medssl.workflows.background import Background
 from medssl.workflows.clicks import clicked_mask, similar_region
 from medssl.workflows.labelling import LabelledScan, Labelling
+from medssl.workflows.next_scan import NextScan
 from medssl.workflows.points import PointSegmenter
 from medssl.workflows.segments import parse_labels
 
@@ -36,11 +39,12 @@ logger = logging.getLogger(__name__)
 class Segmentation(InferTask):
     """Segment a scan with the newest probe. Shown to the client from the first training on."""
 
-    def __init__(self, labelling: Labelling) -> None:
+    def __init__(self, labelling: Labelling, opened: Callable[[Path], None]) -> None:
         labels = {name: value for value, name in labelling.labels.items()}
         description = "A linear probe, fitted to the labels saved so far"
         super().__init__(InferType.SEGMENTATION, labels, 3, description, {"device": device_list()})
         self.labelling = labelling
+        self.opened = opened
 
     def is_valid(self) -> bool:
         """Say whether there is a model; before that, the client has nothing to offer or to run by itself."""
@@ -52,6 +56,7 @@ class Segmentation(InferTask):
             found = self.labelling.segment(Path(request["image"]), _device(request))
         except (RuntimeError, ValueError, OSError) as error:
             raise HTTPException(status_code=400, detail=str(error)) from error
+        self.opened(Path(request["image"]))
         return _write(found, request), {"label_names": self.labels, "report": self.labelling.report()}
 
 
@@ -88,11 +93,11 @@ class Similarity(InferTask):
 class Points(InferTask):
     """Segment the structure that was clicked; points clicked as background are not in it."""
 
-    def __init__(self, labelling: Labelling) -> None:
+    def __init__(self, segmenter: PointSegmenter) -> None:
         # Without labels of its own, so that the client runs it on a click and never by itself.
         description = "The structure with the foreground points in it and the background points outside of it"
         super().__init__(InferType.DEEPGROW, [], 3, description)
-        self.segmenter = PointSegmenter(labelling.bundle)
+        self.segmenter = segmenter
 
     def is_valid(self) -> bool:
         """Say yes: a pretrained backbone is all that it takes."""
@@ -144,8 +149,26 @@ class LinearProbe(TrainTask):
         return self.labelling.train(scans, _device(request))
 
 
+class MostHelpful(Strategy):
+    """Choose the scan that the newest probe is least sure of; before the first, that least like the labelled ones."""
+
+    def __init__(self, next_scan: NextScan, labelling: Labelling) -> None:
+        super().__init__("The scan that the model is least sure of")
+        self.next_scan = next_scan
+        self.labelling = labelling
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, str] | None:
+        """Return the id of the scan, or None if all have a label."""
+        scans = {case: Path(datastore.get_image_uri(case)) for case in datastore.list_images()}
+        labelled = datastore.get_labeled_images(request.get("label_tag"))
+        case = self.next_scan.choose(scans, labelled, self.labelling.head())
+        return None if case is None else {"id": case}
+
+
 class LabelApp(MONAILabelApp):
     """Segmentation by a probe that follows the labels, its training, and clicks: a structure, or what is similar.
+
+    The features of a scan that is opened are computed in the background, so that clicks in it are answered at once.
 
     Raises:
         ValueError: if a setting is missing or wrong, with what to give.
@@ -159,14 +182,16 @@ class LabelApp(MONAILabelApp):
         labels = parse_labels(conf["labels"]) if conf.get("labels") else None
         bundle, trust = bundle_folder(conf["bundle"]), conf.get("trust") == "true"
         self.labelling = Labelling(bundle, Path(studies) / "medssl", labels, trust)
+        self.background = Background()
+        self.segmenter = PointSegmenter(self.labelling.bundle)
         names = list(self.labelling.labels.values())
         super().__init__(app_dir, studies, conf, "medssl", "Label a scan, train, segment the next", labels=names)
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return the models that the client offers."""
         return {
-            "segmentation": Segmentation(self.labelling),
-            "points": Points(self.labelling),
+            "segmentation": Segmentation(self.labelling, self.open),
+            "points": Points(self.segmenter),
             "similarity": Similarity(self.labelling),
         }
 
@@ -176,7 +201,19 @@ class LabelApp(MONAILabelApp):
 
     def init_strategies(self) -> dict[str, Strategy]:
         """Return the ways to choose the next scan."""
-        return {"first": First(), "random": Random()}
+        next_scan = NextScan(self.labelling.bundle, self.labelling.folder / "next", self.background)
+        return {"most_helpful": MostHelpful(next_scan, self.labelling), "first": First(), "random": Random()}
+
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the next scan; it is opened, unless the client has it segmented first, and that opens it."""
+        sample = super().next_sample(request)
+        if sample and not self.labelling.can_segment():
+            self.open(Path(sample["path"]))
+        return sample
+
+    def open(self, scan: Path) -> None:
+        """Let the features of a scan be computed in the background."""
+        self.background.soon(lambda: self.segmenter.open(scan))
 
 
 def _device(request: dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ from ignite.engine import Engine, Events
 TIMED_STEPS = 10
 # The first steps allocate memory and choose kernels.
 _UNTIMED_STEPS = 2
+# A run is shortened where it would otherwise have this share of its epochs left to the time there is for it.
+_TOO_SLOW = 0.97
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +32,10 @@ class FoundLength:
 class FitToMinutes:
     """Handler that sets the number of epochs so that a run takes about a number of minutes.
 
-    The first steps are timed, then the number of steps is fixed for good: schedules that ask the trainer for its length
-    end where the run ends. The length belongs into the checkpoint, so that a resumed run keeps it.
+    The number of steps is set after the first ones, which are timed, so that schedules that ask the trainer for its
+    length end where the run ends. Where steps become slower, because other programs use the processor, it is lowered
+    at the end of an epoch. The length belongs into the checkpoint, so that a resumed run keeps it; that run has no
+    clock, and is not shortened.
 
     Args:
         minutes: of the whole training; None leaves the number of epochs as it is.
@@ -46,27 +50,45 @@ class FitToMinutes:
             raise ValueError(f"minutes is {minutes}, but a training needs a positive number; set --minutes.")
         self.minutes = minutes
         self.length = length
-        self.begin = 0.0
+        self.begin = self.begin_timed = 0.0
 
     def attach(self, engine: Engine) -> None:
         """Time the first steps, unless the length is known from a checkpoint."""
         if self.minutes is not None:
-            engine.add_event_handler(Events.STARTED, self._keep_known_length)
-            engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+            engine.add_event_handler(Events.STARTED, self._start)
 
-    def _keep_known_length(self, engine: Engine) -> None:
+    def _start(self, engine: Engine) -> None:
         if self.length.max_epochs is not None:
             engine.state.max_epochs = self.length.max_epochs
-
-    def __call__(self, engine: Engine) -> None:
-        """Start the clock, or set the length after the timed steps."""
-        if self.length.max_epochs is not None:
             return
-        if engine.state.iteration <= _UNTIMED_STEPS:
-            self.begin = time.monotonic()
+        self.begin = time.monotonic()
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._time_steps)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._shorten)
+
+    def _time_steps(self, engine: Engine) -> None:
+        """Start the clock, or set the length after the timed steps."""
+        if engine.state.iteration == _UNTIMED_STEPS:
+            self.begin_timed = time.monotonic()
         elif engine.state.iteration == _UNTIMED_STEPS + TIMED_STEPS:
-            seconds = (time.monotonic() - self.begin) / TIMED_STEPS
-            epochs = max(round(self.minutes * 60 / seconds / engine.state.epoch_length), 1)
-            self.length.max_epochs = engine.state.max_epochs = epochs
-            steps = epochs * engine.state.epoch_length
+            seconds = (time.monotonic() - self.begin_timed) / TIMED_STEPS
+            steps = engine.state.iteration + self._seconds_left() / seconds
+            self._set(engine, max(round(steps / engine.state.epoch_length), engine.state.epoch))
+            steps = self.length.max_epochs * engine.state.epoch_length
             logger.info("A step takes %.2f s: %d steps in %g minutes.", seconds, steps, self.minutes)
+
+    def _shorten(self, engine: Engine) -> None:
+        """Lower the number of epochs where the time no longer suffices for those that are left."""
+        if self.length.max_epochs is None:
+            return
+        seconds = (time.monotonic() - self.begin_timed) / (engine.state.iteration - _UNTIMED_STEPS)
+        left = self._seconds_left() / seconds / engine.state.epoch_length
+        epochs = engine.state.epoch + max(round(left), 0)
+        if epochs < _TOO_SLOW * self.length.max_epochs:
+            logger.info("Steps have become slower: %d epochs instead of %d.", epochs, self.length.max_epochs)
+            self._set(engine, epochs)
+
+    def _seconds_left(self) -> float:
+        return self.minutes * 60 - (time.monotonic() - self.begin)
+
+    def _set(self, engine: Engine, epochs: int) -> None:
+        self.length.max_epochs = engine.state.max_epochs = epochs

@@ -95,7 +95,7 @@ def write_segment_report(report: SegmentReport, path: Path) -> Path:
         _overview(report, flagged),
         _section("Left out", _pairs(report.left_out), bool(report.left_out)),
         _section("Label these next", _next(report), bool(report.next_scans)),
-        _section("How good to expect it", _expected(report), True),
+        _section("How good the segmentations may be", _expected(report), True),
         f"<h2>Segmented scans ({len(report.segmented)})</h2>",
         _legend(report.colours),
         *(_scan(scan, report.colours) for scan in report.segmented),
@@ -178,7 +178,7 @@ def _structure(row: StructureRow, colours: Mapping[str, str], has_confidence: bo
     cells = [f"{_chip(colours.get(row.name))}{escape(row.name)}", volume]
     if has_confidence:
         cells.append("–" if row.confidence is None else f"{_bar(row.confidence)}{row.confidence:.2f}")
-        cells.append("".join(f'<span class="flag">{escape(flag)}</span>' for flag in row.flags))
+        cells.append("".join(f'<span class="flag">{escape(flag)}</span>' for flag in row.flags) or "–")
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 

@@ -147,11 +147,18 @@ class Labelling:
         sample["pred"] = MetaTensor(logits, meta=sample["image"].meta)
         return InvertToLabeld("pred", preprocessing, "image")(sample)["pred"]
 
-    def _network(self) -> nn.Module:
+    def head(self) -> LinearHead | None:
+        """Return the newest probe, or None before the first training."""
         found = newest_probe(self.folder / "probes", self._sha256, self.labels)
-        if found is not None:
-            head = self._head()
-            load_strictly(head, read_weights(found[0]), found[0])
+        if found is None:
+            return None
+        head = self._head()
+        load_strictly(head, read_weights(found[0]), found[0])
+        return head
+
+    def _network(self) -> nn.Module:
+        head = self.head()
+        if head is not None:
             return SegmentationNetwork(self.backbone, head, frozen=True)
         if self._bundle_segments:
             return self.bundle.network

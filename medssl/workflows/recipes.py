@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from medssl.data.datalist import Datalist
 
-_EXTENDS = "extends"
+_EXTENDS, _AFTER = "extends", "after"
+# What a data recipe has that others can be laid over.
+_WHOLE = "image_transforms"
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
@@ -45,9 +47,27 @@ def find_recipe(folder: str, name: str, *others: str) -> Path:
     recipes = [path for place in (folder, *others) for path in sorted((source_bundles() / place).glob("*.yaml"))]
     found = next((path for path in recipes if path.stem == name), None)
     if found is None:
-        known = ", ".join(path.stem for path in recipes)
-        raise FileNotFoundError(f"There is no recipe {name!r} in {folder}. There are: {known}; or give a .yaml file.")
+        layers = {path.stem: _after(path) for path in recipes if _after(path)}
+        known = ", ".join(path.stem for path in recipes if path.stem not in layers)
+        laid = ", ".join(f"{layer} (after {' or '.join(bases)})" for layer, bases in layers.items())
+        behind = f". Only behind another one: {laid}" if laid else ""
+        raise FileNotFoundError(
+            f"There is no recipe {name!r} in {folder}. There are: {known}{behind}; or give a .yaml file."
+        )
     return found
+
+
+def _after(path: Path) -> list[str]:
+    """Return the recipes of which a recipe changes settings, one of which comes before it; empty for a whole one."""
+    return list(read_config_file(path).get(_AFTER, []))
+
+
+def _require_what_layers_change(files: Sequence[Path]) -> None:
+    for number, path in enumerate(files):
+        bases = _after(path)
+        if bases and not any(_WHOLE in read_config_file(before) for before in files[:number]):
+            lines = " or ".join(f"--data {base} --data {path.stem}" for base in bases)
+            raise ValueError(f"The recipe {path.stem} only changes settings of another one; give both: {lines}.")
 
 
 def with_bases(recipe: Sequence[Path]) -> list[Path]:
@@ -97,14 +117,18 @@ def merge(
         overrides: set by the user, in MONAI's syntax, as in ``{"train::trainer::amp": True}``.
 
     Raises:
-        ValueError: if the recipe does not have the name of an override, such as a misspelt one.
+        ValueError: if the recipe does not have the name of an override, such as a misspelt one, or a file changes the
+            settings of another one that does not come before it.
 
     Example:
         >>> merge([find_recipe("data", "ct")], {"name": "mine"}, {"spacing": [2, 2, 2]})["spacing"]
         [2, 2, 2]
     """
-    config = merge_files(with_bases(recipe))
-    config.pop(_EXTENDS, None)
+    files = with_bases(recipe)
+    _require_what_layers_change(files)
+    config = merge_files(files)
+    for key in (_EXTENDS, _AFTER):
+        config.pop(key, None)
     for key, value in settings.items():
         change_setting(config, key, value)
     for key, value in (overrides or {}).items():

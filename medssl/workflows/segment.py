@@ -1,6 +1,7 @@
 """The `medssl segment` command: from a folder of scans and a few masks to segmentations of all others, and a report."""
 
 import hashlib
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -102,7 +103,8 @@ def _segment(
     _expect(display, len(cases), len(rest), minutes)
     trainer = Trainer(work, start, inputs.modality, names, absent, minutes, len(cases))
     after = len(cases) * _DESCRIBE_SECONDS + _PACK_SECONDS
-    choice = Chooser(trainer, cases, names, minutes, display).choose(len(rest), after, _obstacle(inputs, absent))
+    work_left = _in_labelled_scans(inputs, rest)
+    choice = Chooser(trainer, cases, names, minutes, display).choose(work_left, after, _obstacle(inputs, absent))
     predictions = Predictions(output_dir / "segmentations", work / "segmentations", inputs.structures)
     segmented, problems = _predict_all(inputs, rest, load_run(choice.run, start.trust), predictions, display)
     labelled = {}
@@ -124,6 +126,13 @@ def _obstacle(inputs: Inputs, absent: str) -> str:
     if absent == "background" or not lacking:
         return ""
     return f"Fine-tuning needs --absent background where some masks lack a structure ({lacking})."
+
+
+def _in_labelled_scans(inputs: Inputs, cases: list[str]) -> float:
+    """Return how many scans of the size of the labelled ones would be as large as all of the given cases together."""
+    volumes = {case: math.prod(facts.extent) for case, facts in inputs.facts.items()}
+    labelled = [volumes[case] for case in inputs.structures.of_case]
+    return sum(volumes[case] for case in cases) / (sum(labelled) / len(labelled))
 
 
 def _expect(display: Display, num_labelled: int, num_rest: int, minutes: float) -> None:

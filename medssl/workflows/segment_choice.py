@@ -1,6 +1,7 @@
-"""Which network segments: the solved probe or a fine-tuned one, tested on labelled scans that were left out."""
+"""Which network segments: the solved probe or a fine-tuned one, tested on what both have not learnt from."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from medssl.files import write_json
+from medssl.workflows.segment_held_out import HeldOut, held_out_part, left_out_scans
 from medssl.workflows.segment_predict import Predictor, in_ras, load_volume
 from medssl.workflows.segment_progress import Display
-from medssl.workflows.segment_training import LabelledCase, Trainer, load_run, step_seconds
+from medssl.workflows.segment_training import LabelledCase, Trainer, load_run, start_seconds, step_seconds
 
 # Labelled scans that are left out, one at a time: for the probe, and for fine-tuning, which takes minutes for each.
 _LEFT_OUT, _LEFT_OUT_OF_FINE_TUNING = 3, 1
@@ -19,8 +21,14 @@ _MINUTES_OF_MORE = 20.0
 _LEAST_SECONDS, _LEAST_STEPS, _LEAST_STEPS_UNTESTED = 60.0, 100, 300
 _LEFT_OUT_SECONDS = 30.0
 _METHODS = {"probe": "a linear probe", "fine_tune": "a fine-tuned network"}
-_UNTESTED = "There was time for it; with one labelled scan none could be left out to compare it with the probe."
+_UNTESTED = "There was time for it; nothing could be held out of the one labelled scan to compare it with the probe."
+_WEAK = (
+    "This is weak evidence: parts of one scan are more alike than two scans, and the part learnt from is smaller than "
+    "the whole."
+)
 Scores = dict[str, dict[str, float | None]]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -30,12 +38,14 @@ class Choice:
     Attributes:
         run: its folder.
         reason: why it was chosen.
-        scores: Dice by left-out case and structure.
+        scores: Dice by what was held out, and structure.
+        on_part: whether that was a part of the only labelled scan.
     """
 
     run: Path
     reason: str
     scores: Scores = field(default_factory=dict)
+    on_part: bool = False
 
     @property
     def method(self) -> str:
@@ -43,7 +53,7 @@ class Choice:
         return _METHODS[self.run.name.rpartition("-")[0]]
 
     def expected(self) -> dict[str, float | None]:
-        """Return the mean Dice of every structure over the left-out scans that show it, and ``mean`` over all."""
+        """Return the mean Dice of every structure over the tests that show it, and ``mean of all`` over all."""
         names = dict.fromkeys(name for scores in self.scores.values() for name in scores)
         means = {name: _mean([scores[name] for scores in self.scores.values()]) for name in names}
         return {**means, "mean of all": _mean(list(means.values()))} if means else {}
@@ -73,42 +83,63 @@ class Chooser:
         self.names = names
         self.minutes = minutes
         self.display = display
+        self._num_predictions, self._other_seconds, self._start_seconds = 0.0, 0.0, 0.0
 
-    def choose(self, num_predictions: int, other_seconds: float, obstacle: str) -> Choice:
+    def choose(self, num_predictions: float, other_seconds: float, obstacle: str) -> Choice:
         """Return the network for the other scans.
 
         Args:
-            num_predictions: scans that are to be segmented.
+            num_predictions: scans that are to be segmented, as a multiple of the size of the labelled ones.
             other_seconds: for what comes after, besides segmenting.
             obstacle: a sentence that says why there can be no fine-tuning; empty if there can.
         """
-        held_out = list(self.cases[:_LEFT_OUT]) if len(self.cases) > 1 else []
+        self._num_predictions, self._other_seconds = num_predictions, other_seconds
+        held_out = self._held_out()
         self.display.left.expect("left out", len(held_out), _LEFT_OUT_SECONDS)
         with self.display.unit("probe", f"Fit a linear probe to {_scans(self.cases)}"):
             run = self.trainer.train("probe", self.cases)
-        probe = Choice(run, f"a linear probe. {obstacle}".strip())
-        for case in held_out:
-            seconds = self.display.left.of_unit("left out")
-            if not probe.scores or self.display.elapsed + (1 + num_predictions) * seconds < 60 * self.minutes:
-                probe.scores |= self._left_out("probe", [case], None)
+        probe = Choice(run, f"a linear probe. {obstacle}".strip(), on_part=self._is_part(held_out))
+        for test in held_out:
+            if not probe.scores or self._seconds_for(1, 1) > self.display.left.of_unit("probe"):
+                probe.scores |= self._tested("probe", [test], None)
         self.display.left.expect("left out", 0, _LEFT_OUT_SECONDS)
         self.display.left.expect("fine_tune", 0, 0.0)
         if obstacle:
             return probe
-        seconds = self.display.left.of_unit("left out") if held_out else self.display.left.of_unit("predict")
-        left = 60 * self.minutes - self.display.elapsed - num_predictions * seconds - other_seconds
-        tested = [case for case in held_out if case.case in probe.scores]
+        tested = [test for test in held_out if test.name in probe.scores]
         try:
-            return self._with_fine_tuning(probe, left, tested[: self._num_left_out()])
+            return self._with_fine_tuning(probe, tested[: self._num_left_out()])
         except FloatingPointError as error:
             probe.reason = f"{probe.reason} Fine-tuning failed: {error}"
             return probe
 
+    def _held_out(self) -> list[HeldOut]:
+        """Return what networks are tested on: labelled scans, or a part of the only one."""
+        if len(self.cases) > 1:
+            return left_out_scans(self.cases, _LEFT_OUT)
+        part = held_out_part(self.cases[0], self.names, self.trainer.folder / "part")
+        if part is None:
+            logger.warning("No part of %s can be held out to test on.", self.cases[0].case)
+            return []
+        logger.warning("With one labelled scan, networks are tested on a part of it. %s", _WEAK)
+        return [part]
+
+    def _is_part(self, held_out: Sequence[HeldOut]) -> bool:
+        return any(test.region is not None for test in held_out)
+
     def _num_left_out(self) -> int:
         return _LEFT_OUT if self.minutes >= _MINUTES_OF_MORE else _LEFT_OUT_OF_FINE_TUNING
 
-    def _with_fine_tuning(self, probe: Choice, left: float, held_out: Sequence[LabelledCase]) -> Choice:
-        share = left / (1 + len(held_out))
+    def _seconds_for(self, num_trainings: int, num_tests: int) -> float:
+        """Return the seconds that each of the fine-tunings has, if everything else is to end in time."""
+        left = self.display.left
+        seconds = left.of_unit("left out") or left.of_unit("predict")
+        after = (self._num_predictions + num_tests) * seconds + self._other_seconds
+        return (60 * self.minutes - self.display.elapsed - after) / num_trainings - self._start_seconds
+
+    def _with_fine_tuning(self, probe: Choice, held_out: Sequence[HeldOut]) -> Choice:
+        self._start_seconds = start_seconds(probe.run, self.cases, self.trainer.backbone.trust)
+        share = self._seconds_for(1 + len(held_out), len(held_out))
         too_short = self._too_short(probe.run, share, held_out)
         if too_short:
             probe.reason = f"{probe.reason} {too_short}"
@@ -116,22 +147,24 @@ class Chooser:
         share = max(share, _LEAST_SECONDS)
         self.display.left.expect("fine_tune", 1 + len(held_out), share)
         self.display.left.expect("left out", len(held_out), _LEFT_OUT_SECONDS)
-        scores = self._left_out("fine_tune", held_out, share / 60)
+        scores = self._tested("fine_tune", held_out, share / 60)
         ours, theirs = ({case: s[case] for case in scores} for s in (scores, probe.scores))
         tuned, probed = (Choice(probe.run, "", found).expected().get("mean of all") for found in (ours, theirs))
-        tested = (
-            f"Mean Dice on {_scans(held_out)} left out: {_number(tuned)} fine-tuned, {_number(probed)} with the probe."
-        )
+        on = f"a {held_out[0].name}, held out" if probe.on_part else f"{_scans(held_out)} left out"
+        tested = f"Mean Dice on {on}: {_number(tuned)} fine-tuned, {_number(probed)} with the probe."
+        tested += f" {_WEAK}" if probe.on_part else ""
         if held_out and (probed or 0.0) >= (tuned or 0.0):
             self.display.left.expect("fine_tune", 0, 0.0)
             probe.reason = f"a linear probe. {tested}"
             return probe
+        # What the tests did not need, or needed too much, is that of the last one.
+        share = max(self._seconds_for(1, 0), _LEAST_SECONDS)
         run = self._fine_tuned(self.cases, share / 60, _scans(self.cases))
-        return Choice(run, f"a fine-tuned network. {tested if held_out else _UNTESTED}", scores)
+        return Choice(run, f"a fine-tuned network. {tested if held_out else _UNTESTED}", scores, probe.on_part)
 
-    def _too_short(self, run: Path, share: float, held_out: Sequence[LabelledCase]) -> str:
+    def _too_short(self, run: Path, share: float, held_out: Sequence[HeldOut]) -> str:
         """Return why there is no time to fine-tune, or nothing."""
-        subsets = [[case for case in self.cases if case.case != other.case] for other in held_out] or [self.cases]
+        subsets = [test.learn_from for test in held_out] or [self.cases]
         if all(self.trainer.is_trained("fine_tune", cases) for cases in subsets):
             return ""
         if share < _LEAST_SECONDS:
@@ -147,29 +180,42 @@ class Chooser:
             f"the {share / 60:.1f} minutes left for it are too few (at least {least}); more --minutes give it some."
         )
 
-    def _left_out(self, method: str, held_out: Sequence[LabelledCase], minutes: float | None) -> Scores:
-        """Return the Dice of scans of networks that learnt from all others."""
+    def _tested(self, method: str, held_out: Sequence[HeldOut], minutes: float | None) -> Scores:
+        """Return the Dice on what is held out of networks that learnt from the rest."""
         scores = {}
-        for left_out in held_out:
-            others = [case for case in self.cases if case.case != left_out.case]
-            kept = self.trainer.folder_of(method, others) / "left_out" / f"{left_out.case}.json"
+        for test in held_out:
+            kept = self.trainer.folder_of(method, test.learn_from) / "left_out" / f"{test.case.case}.json"
             if not kept.is_file():
+                without = f"what is labelled, without {test.name}"
                 if method == "fine_tune":
-                    self._fine_tuned(others, minutes, f"the labelled scans without {left_out.case}")
-                with self.display.unit("left out", f"Test {_METHODS[method]} on {left_out.case}"):
-                    write_json(kept, self._tested(self.trainer.train(method, others, minutes), left_out))
-            scores[left_out.case] = json.loads(kept.read_text(encoding="utf-8"))
+                    run = self._fine_tuned(test.learn_from, minutes, without)
+                else:
+                    with self.display.unit("probe", f"Fit a linear probe to {without}"):
+                        run = self.trainer.train(method, test.learn_from)
+                with self.display.unit("left out", f"Test {_METHODS[method]} on {test.name}"):
+                    write_json(kept, self._dice(run, test))
+            scores[test.name] = json.loads(kept.read_text(encoding="utf-8"))
         return scores
 
-    def _tested(self, run: Path, case: LabelledCase) -> dict[str, float | None]:
-        """Return the Dice of every structure of a scan; None where the mask lacks it."""
-        label = np.rint(load_volume(case.label).numpy())
-        found = in_ras(Predictor(load_run(run, self.trainer.backbone.trust))(case.image).label).numpy()
-        return {name: _dice(found == value, label == value) for value, name in self.names.items()}
+    def _dice(self, run: Path, test: HeldOut) -> dict[str, float | None]:
+        """Return the Dice of every structure; None where it does not count or the mask lacks it."""
+        region = (0, *(test.region or (...,)))
+        label = np.rint(load_volume(test.case.label).numpy())[region]
+        model = load_run(run, self.trainer.backbone.trust)
+        found = in_ras(Predictor(model)(test.case.image).label).numpy()[region]
+        counted = self.names if test.values is None else test.values
+        return {
+            name: _dice(found == value, label == value) if value in counted else None
+            for value, name in self.names.items()
+        }
 
     def _fine_tuned(self, cases: Sequence[LabelledCase], minutes: float | None, on: str) -> Path:
+        begin, trained = self.display.elapsed, self.trainer.is_trained("fine_tune", cases)
         with self.display.unit("fine_tune", f"Fine-tune on {on}"):
-            return self.trainer.train("fine_tune", cases, minutes)
+            run = self.trainer.train("fine_tune", cases, minutes)
+        if not trained and minutes is not None:
+            self._start_seconds = max(self.display.elapsed - begin - 60 * minutes, 0.0)
+        return run
 
 
 def _dice(found: np.ndarray, wanted: np.ndarray) -> float | None:
@@ -183,7 +229,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _scans(cases: Sequence[LabelledCase]) -> str:
+def _scans(cases: Sequence[LabelledCase | HeldOut]) -> str:
     return f"{len(cases)} labelled scan{'s' * (len(cases) > 1)}"
 
 

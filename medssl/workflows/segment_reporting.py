@@ -19,6 +19,7 @@ _WORTH = (
     (0.6, "take the outlines for drafts to correct."),
     (0.0, "take the outlines for rough drafts; many are wrong. More labelled scans help most."),
 )
+_WEAK = "Other patients differ more than two parts of one scan, so a second labelled scan tells much more."
 _CORRECTED = "this segmentation was changed by hand, and kept; save it into the folder of labels to learn from it."
 
 
@@ -68,8 +69,14 @@ def _in_short(start: Backbone, choice: Choice) -> str:
     made_by = f"Made by {choice.method} that started from {start.name}"
     if dice is None:
         return f"{made_by}. Nothing says yet how good it is: take the outlines for first drafts, and check each."
-    worth = next(text for least, text in _WORTH if dice >= least)
-    return f"{made_by}. On labelled scans that it had not seen, its mean Dice was {dice:.2f}: {worth}"
+    worth = next(text for least, text in _WORTH if round(dice, 2) >= least)
+    tested_on, weak = "labelled scans that it had not seen", ""
+    if choice.on_part:
+        tested_on, weak = "a part of your labelled scan that it had not seen", f" {_WEAK}"
+    return (
+        f"On {tested_on}, the network reached a mean Dice of {dice:.2f} (overlap with your masks: 1 is the same, 0 has "
+        f"nothing in common): {worth}{weak} {made_by}."
+    )
 
 
 def _facts(inputs: Inputs, start: Backbone, choice: Choice, absent: str) -> dict[str, str]:
@@ -92,15 +99,18 @@ def _facts(inputs: Inputs, start: Backbone, choice: Choice, absent: str) -> dict
 
 def _expected_note(choice: Choice, num_labelled: int) -> str:
     if not choice.scores:
+        return "Unknown. With a second labelled scan, this table shows the Dice of every structure."
+    if choice.on_part:
         return (
-            "Unknown. With one labelled scan none can be left out to test on; with a second one, this table shows the "
-            "Dice of every structure."
+            f"An estimate: Dice on a {next(iter(choice.scores))}, your only labelled scan, by a network that learnt "
+            "from the rest of it. It may be too high, because other patients differ more than parts of one scan, or "
+            f"too low, because the rest of a scan teaches less than all of it. {_WEAK}"
         )
     number = len(choice.scores)
     return (
         f"Dice on {number} of your {num_labelled} labelled scans ({', '.join(choice.scores)}), each segmented by a "
-        f"network that learnt from the other {num_labelled - 1} only. The one that segmented your scans learnt from "
-        f"all {num_labelled}. So few scans give a rough idea, no more."
+        "network that learnt from the others only. The one that segmented your scans learnt from all "
+        f"{num_labelled}. So few scans give a rough idea, no more."
     )
 
 
@@ -131,4 +141,5 @@ def _reason(found: Found, row: ScanRow, names: Mapping[int, str]) -> str:
     marked = sum(bool(structure.flags) for structure in row.structures)
     confidence = found.confidence.get(least)
     worst = f"{names[least]} was not found" if confidence is None else f"{names[least]} at {confidence:.2f}"
-    return f"mean confidence {_certainty(found, names):.2f}, least: {worst}; {marked} structures to look at."
+    flagged = f"; {marked} structure{'s' * (marked != 1)} to look at" if marked else ""
+    return f"mean confidence {_certainty(found, names):.2f}, least: {worst}{flagged}."

@@ -35,6 +35,8 @@ _MAX_VOXELS = 100_000
 PATCHES_PER_BATCH = 2
 # Altered copies of a labelled scan for the probe, by the number of labelled scans; each costs a pass of the backbone.
 _COPIES = {1: 4, 2: 4}
+# Of a fine-tuning, for its configuration and its worker process.
+_START_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,19 @@ def step_seconds(run: Path, trust: bool = False) -> float:
         network(patches).square().mean().backward()
         seconds = time.monotonic() - begin
     return seconds
+
+
+def start_seconds(run: Path, cases: Sequence[LabelledCase], trust: bool = False) -> float:
+    """Return about how long a fine-tuning takes before its first step, by preprocessing one of its scans.
+
+    Args:
+        run: of the same preprocessing.
+        cases: to learn from.
+        trust: as in `load_bundle`.
+    """
+    begin = time.monotonic()
+    load_run(run, trust).preprocessing(labelled=True)({"image": str(cases[0].image), "label": str(cases[0].label)})
+    return _START_SECONDS + (time.monotonic() - begin) * len(cases)
 
 
 def load_run(run: Path, trust: bool = False) -> LoadedBundle:

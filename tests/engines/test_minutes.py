@@ -15,9 +15,9 @@ def clock(monkeypatch):
     return seconds
 
 
-def run(handler, clock, max_epochs, stop_after=None):
+def run(handler, clock, max_epochs, stop_after=None, seconds=lambda step: 3.0):
     def step(engine, batch):
-        clock[0] += 3.0
+        clock[0] += seconds(engine.state.iteration)
         if engine.state.iteration == stop_after:
             engine.terminate()
 
@@ -31,6 +31,18 @@ def test_a_run_gets_the_steps_that_its_minutes_allow(clock, caplog):
     caplog.set_level(logging.INFO)
     assert run(FitToMinutes(5, FoundLength()), clock, max_epochs=1000) == 100
     assert "A step takes 3.00 s: 100 steps in 5 minutes." in caplog.text
+
+
+def test_slow_first_steps_count_as_time(clock):
+    assert run(FitToMinutes(5, FoundLength()), clock, 1000, seconds=lambda step: 60.0 if step == 1 else 3.0) == 80
+
+
+def test_a_run_whose_steps_become_slower_ends_in_time(clock, caplog):
+    caplog.set_level(logging.INFO)
+    found = FoundLength()
+    steps = run(FitToMinutes(5, found), clock, 1000, seconds=lambda step: 3.0 if step <= 30 else 9.0)
+    assert 5 * 60 - 90 < clock[0] <= 5 * 60 + 90
+    assert found.max_epochs == steps / 10 and "Steps have become slower" in caplog.text
 
 
 def test_without_minutes_the_length_is_that_of_the_recipe(clock):

@@ -38,6 +38,16 @@ def infer(client, model: str, case: str, target: Path | None = None, **request) 
     return answer
 
 
+def next_sample(client, case: str) -> dict:
+    """Ask for the most helpful scan until it is the case, as the server compares scans in the background."""
+    for _ in range(240):
+        answer = client.next_sample("most_helpful", {})
+        if answer["id"] == case:
+            break
+        time.sleep(0.5)
+    return answer
+
+
 def save(client, label: Path, names: list[str]) -> None:
     """Submit a label as the plugin does."""
     info = [{"name": name, "idx": index} for index, name in enumerate(names, start=1)]
@@ -55,6 +65,7 @@ def main(client_folder: str, url: str, work: str) -> dict:
     *labels, last = sorted((folder / "labels").glob("*.nii.gz"))
     case = last.name.removesuffix(".nii.gz")
     seen = {"info_before": client.info(), "untrained": infer(client, "segmentation", case)}
+    seen["first_sample"] = client.next_sample("most_helpful", {})
     seen["trained_without_labels"] = train(client)
     for click in json.loads((folder / "clicks.json").read_text()):
         for name, options in {"region": {}, "heat": {"heat_map": True}}.items():
@@ -74,6 +85,7 @@ def main(client_folder: str, url: str, work: str) -> dict:
     seen["second"] = train(client)
     seen["answer"] = infer(client, "segmentation", case, folder / "second.nrrd")
     seen["info"] = client.info()
+    seen["next_sample"] = next_sample(client, case)
     save(client, last, ["liver", "my own structure"])
     seen["wrong_names"] = train(client)
     return seen

@@ -1,6 +1,7 @@
 """Label a case, get a model: the app in an unmodified MONAI Label, used by the client of its 3D Slicer plugin."""
 
 import json
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -97,6 +98,20 @@ def test_the_client_is_offered_the_labels_and_the_click(answered):
     assert info["labels"] == list(LABELS.values())
     assert info["models"]["similarity"]["type"] == info["models"]["points"]["type"] == "deepgrow"
     assert list(info["trainers"]) == ["segmentation"]
+
+
+def test_next_sample_gives_the_scan_that_is_unlike_the_labelled_ones(answered):
+    assert next(iter(answered["info_before"]["strategies"])) == "most_helpful"
+    assert answered["first_sample"]["id"] == "case0"
+    # The other scan without a label has the same voxels as a labelled one.
+    assert answered["next_sample"]["id"] == "case3"
+
+
+def test_features_are_computed_once_when_a_scan_is_opened_and_not_again_by_clicks(answered, work):
+    log = (work / "server.log").read_text(encoding="utf-8")
+    computed = re.findall(r"Computed the features of \S*/(\w+)\.nii\.gz", log)
+    # The first is opened as the next sample, then clicked; the last is segmented, and never clicked.
+    assert computed.count("case0") == 1 and "case3" in computed
 
 
 def test_before_training_no_model_is_offered_and_the_answer_says_why(answered):

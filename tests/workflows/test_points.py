@@ -1,4 +1,6 @@
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import nibabel as nib
 import nrrd
@@ -7,6 +9,7 @@ import pytest
 
 from medssl.packaging.loading import load_bundle
 from medssl.packaging.pack import pack
+from medssl.workflows import points
 from medssl.workflows.points import PointSegmenter, segment_points
 from tests.bundles.test_inference import SHAPE, oblique_affine, scan_and_label, write_scan
 from tests.packaging.toy_run import pretraining_run
@@ -37,7 +40,19 @@ def found(work, segmenter):
 
 
 def computed(segmenter):
-    return sum(opened.backbone.computed for opened in segmenter._opened.values())
+    return sum(place.opened.backbone.computed for place in segmenter._places.values())
+
+
+def kept(segmenter):
+    return [key[0][0].rsplit("/", 1)[1] for key in segmenter._places]
+
+
+@pytest.fixture
+def fresh(work, segmenter):
+    """A segmenter that has nothing in memory, and scans a, b, c and d."""
+    for name in "abcd":
+        write_scan(work / f"{name}.nii.gz")
+    return PointSegmenter(segmenter.bundle)
 
 
 def test_the_mask_is_on_the_grid_of_the_scan(found):
@@ -81,11 +96,60 @@ def test_a_scan_that_changed_is_read_again(work, segmenter):
     assert not np.array_equal(changed, former)
 
 
-def test_the_last_two_scans_are_kept(work, segmenter):
+def test_the_last_two_scans_are_kept(work, fresh):
     for name in "abc":
-        write_scan(work / f"{name}.nii.gz")
-        segmenter(work / f"{name}.nii.gz", [place(ORGAN)])
-    assert [key[0][0].rsplit("/", 1)[1] for key in segmenter._opened] == ["b.nii.gz", "c.nii.gz"]
+        fresh(work / f"{name}.nii.gz", [place(ORGAN)])
+    assert kept(fresh) == ["b.nii.gz", "c.nii.gz"]
+
+
+def test_a_click_in_an_opened_scan_computes_no_features(work, fresh, found):
+    fresh.open(work / "a.nii.gz")
+    former = computed(fresh)
+    mask = fresh(work / "a.nii.gz", [place(ORGAN)], [place(RIM), place(BODY)])
+    assert computed(fresh) == former > 0
+    np.testing.assert_array_equal(mask, found)
+
+
+def test_opening_other_scans_keeps_the_one_that_was_clicked(work, fresh):
+    fresh(work / "a.nii.gz", [place(ORGAN)])
+    for name in "bcd":
+        fresh.open(work / f"{name}.nii.gz")
+    assert set(kept(fresh)) == {"a.nii.gz", "d.nii.gz"}
+
+
+def test_clicks_are_answered_while_another_scan_is_opened(work, fresh, monkeypatch):
+    fresh(work / "a.nii.gz", [place(ORGAN)])
+    begun, may_end = threading.Event(), threading.Event()
+
+    def slow(*_):
+        begun.set()
+        assert may_end.wait(timeout=60)
+        raise OSError("unreadable")
+
+    monkeypatch.setattr(fresh, "_computed", slow)
+    with ThreadPoolExecutor(1) as pool:
+        opening = pool.submit(fresh.open, work / "b.nii.gz")
+        assert begun.wait(timeout=60)
+        assert fresh(work / "a.nii.gz", [place(ORGAN)])[0][ORGAN] == 1
+        may_end.set()
+        with pytest.raises(OSError, match="unreadable"):
+            opening.result()
+    assert kept(fresh) == ["a.nii.gz"]
+
+
+def test_where_memory_is_short_only_the_last_scan_is_kept(work, fresh, monkeypatch):
+    fresh(work / "a.nii.gz", [place(ORGAN)])
+    # Free before and after the others are forgotten.
+    monkeypatch.setattr(points, "free_memory", iter([0, 10**12]).__next__)
+    fresh.open(work / "b.nii.gz")
+    assert kept(fresh) == ["b.nii.gz"]
+
+
+def test_features_larger_than_memory_are_refused(work, fresh, monkeypatch):
+    monkeypatch.setattr(points, "free_memory", lambda: 1000)
+    with pytest.raises(ValueError, match=r"The features of .*a\.nii\.gz need .* GiB of memory"):
+        fresh.open(work / "a.nii.gz")
+    assert kept(fresh) == []
 
 
 def test_a_point_inside_where_the_bundle_crops_is_refused(work, segmenter):
@@ -98,9 +162,9 @@ def test_a_point_outside_may_be_in_the_air(work, segmenter):
 
 
 def test_both_files_hold_the_mask_with_its_name_and_the_volume_is_in_ml(work, found):
-    points = [place(ORGAN)], [place(RIM), place(BODY)]
+    clicks = [place(ORGAN)], [place(RIM), place(BODY)]
     bundle = work / "bundles" / "toy_pretrain"
-    segmentation, mask, volume = segment_points(work / "scan.nii.gz", *points, bundle, work / "out", "left kidney")
+    segmentation, mask, volume = segment_points(work / "scan.nii.gz", *clicks, bundle, work / "out", "left kidney")
     assert (segmentation.name, mask.name) == ("left kidney.seg.nrrd", "left kidney.nii.gz")
     image = nib.load(mask)
     np.testing.assert_array_equal(image.get_fdata(), found[0].numpy())

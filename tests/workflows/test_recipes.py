@@ -3,6 +3,7 @@ import json
 import pytest
 import yaml
 
+from medssl.packaging.sources import source_bundles
 from medssl.runs.folder import read_config
 from medssl.workflows.recipes import find_recipe, merge, parse_overrides, with_bases
 
@@ -42,6 +43,29 @@ def test_a_value_that_is_no_yaml_is_named():
 def test_an_unknown_recipe_lists_what_there_is():
     with pytest.raises(FileNotFoundError, match=r"no recipe 'katz' in pretrain/configs/methods.*kats, .*vox2vec"):
         find_recipe("pretrain/configs/methods", "katz")
+
+
+def test_recipes_that_only_change_another_one_are_listed_apart_with_what_they_change():
+    with pytest.raises(FileNotFoundError, match=r"There are: ct, .*\. Only behind another one: .*ct_3mm \(after ct\)"):
+        find_recipe("data", "none")
+
+
+DATA = sorted(path.stem for path in (source_bundles() / "data").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_every_data_recipe_is_whole_or_says_behind_which_one_it_is(name):
+    path = find_recipe("data", name)
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    bases = content.get("after", [])
+    assert bases or content["image_transforms"]
+    for base in bases:
+        with pytest.raises(ValueError, match=f"--data {base} --data {name}"):
+            merge([path], {})
+        with pytest.raises(ValueError, match=f"--data {base} --data {name}"):
+            merge([path, find_recipe("data", base)], {})
+        merged = merge([find_recipe("data", base), path], {})
+        assert merged["image_transforms"] and "after" not in merged
 
 
 def test_a_missing_recipe_file_is_named():

@@ -152,6 +152,16 @@ def test_records_hold_what_was_measured(segmented):
     assert all(0 < confidence <= 1 for confidence in record["confidence"].values())
 
 
+def test_with_one_label_the_report_says_that_the_expected_dice_is_that_of_a_part_of_it(ct_list, pretrained, tmp_path):
+    _, labels = write_folders(ct_list, tmp_path, num_labelled=1)
+    made = run(tmp_path, pretrained)
+    (mask,) = labels.iterdir()
+    page, log = (path.read_text(encoding="utf-8") for path in (made.report, tmp_path / "out/work/log.txt"))
+    assert f"An estimate: Dice on a part of {mask.name.removesuffix('.nii.gz')}, your only labelled scan" in page
+    assert "a second labelled scan tells much more" in page
+    assert "weak evidence" in log
+
+
 def test_a_structure_that_one_mask_lacks_is_ignored_there_and_the_report_says_so(ct_list, pretrained, tmp_path):
     _, labels = write_folders(ct_list, tmp_path)
     path = sorted(labels.iterdir())[0]

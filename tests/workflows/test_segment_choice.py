@@ -15,10 +15,11 @@ NAMES = {1: "one", 2: "two"}
 
 @pytest.fixture
 def chooser(ct_list, pretrained, tmp_path, monkeypatch):
-    """Gives a chooser over some labelled scans, with seconds to fine-tune and a clock that stands still."""
+    """Gives a chooser over labelled scans, with all minutes for every fine-tuning and a clock that stands still."""
     for limit in ("_LEAST_SECONDS", "_LEAST_STEPS", "_LEAST_STEPS_UNTESTED"):
         monkeypatch.setattr(segment_choice, limit, 0.1)
     monkeypatch.setattr(Display, "elapsed", 0.0)
+    monkeypatch.setattr(Chooser, "_seconds_for", lambda self, *_: 60 * self.minutes)
     monkeypatch.setattr(segment_training, "_MAX_VOXELS", 3000)
     listed = read_datalist(ct_list)
     names = {value: name for value, name in listed.labels.items() if value}
@@ -45,10 +46,21 @@ def test_with_two_labels_both_networks_are_tested_on_the_scan_that_was_left_out(
     assert made.expected()["mean of all"] is not None
 
 
-def test_with_one_label_fine_tuning_is_chosen_where_there_is_time_and_says_that_it_is_untested(chooser):
+def test_with_one_label_both_networks_are_tested_on_a_part_of_it_and_the_reason_says_that_this_is_weak(
+    chooser, tmp_path
+):
+    made = chooser(1, 0.02).choose(0, 0.0, "")
+    assert made.on_part and "a part of" in made.reason and "weak evidence" in made.reason
+    tested = {path.parts[-3].split("-")[0] for path in tmp_path.glob("runs/*/left_out/*.json")}
+    assert tested == {"probe", "fine_tune"}
+    assert list(made.scores) == [f"part of {next(tmp_path.glob('runs/*/left_out/*.json')).stem}"]
+
+
+def test_where_no_part_can_be_held_out_fine_tuning_is_chosen_and_says_that_it_is_untested(chooser, monkeypatch):
+    monkeypatch.setattr(segment_choice, "held_out_part", lambda *_: None)
     made = chooser(1, 0.01).choose(0, 0.0, "")
     assert made.run.name.startswith("fine_tune") and made.scores == {}
-    assert "with one labelled scan none could be left out" in made.reason
+    assert "nothing could be held out of the one labelled scan" in made.reason
 
 
 def test_without_time_or_with_an_obstacle_the_probe_is_chosen(chooser):
@@ -59,7 +71,7 @@ def test_without_time_or_with_an_obstacle_the_probe_is_chosen(chooser):
 
 
 def test_where_too_few_steps_fit_into_the_time_the_probe_is_chosen(chooser, monkeypatch):
-    monkeypatch.setattr(segment_choice, "_LEAST_STEPS_UNTESTED", 10**9)
+    monkeypatch.setattr(segment_choice, "_LEAST_STEPS", 10**9)
     made = chooser(1, 0.05).choose(0, 0.0, "")
     assert made.run.name.startswith("probe") and "are too few" in made.reason
 
@@ -72,6 +84,22 @@ def test_where_fine_tuning_diverges_the_probe_is_chosen(chooser, monkeypatch):
     monkeypatch.setattr(Chooser, "_fine_tuned", diverge)
     found = made.choose(0, 0.0, "")
     assert found.run.name.startswith("probe") and "Fine-tuning failed: the loss is not finite." in found.reason
+
+
+def test_fine_tuning_gets_what_tests_predictions_and_the_rest_leave_of_the_minutes(tmp_path, monkeypatch):
+    display = Display(Console(quiet=True))
+    monkeypatch.setattr(Display, "elapsed", 100.0)
+    display.left.finish("left out", 20.0)
+    made = Chooser(None, [], NAMES, 10.0, display)
+    made._num_predictions, made._other_seconds, made._start_seconds = 5.5, 18.0, 8.0
+    assert made._seconds_for(2, 1) == (600 - 100 - (5.5 + 1) * 20 - 18) / 2 - 8
+    assert made._seconds_for(1, 0) == 600 - 100 - 5.5 * 20 - 18 - 8
+
+
+def test_further_scans_are_left_out_only_where_there_is_time(chooser, monkeypatch):
+    monkeypatch.setattr(Chooser, "_seconds_for", lambda *_: -1.0)
+    made = chooser(2, 0.01).choose(0, 0.0, "")
+    assert len(made.scores) == 1
 
 
 def test_the_expected_dice_is_that_of_the_scans_that_show_a_structure(tmp_path):
