@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from medssl.data.datalist import Datalist, load_few_labels, load_section, read_datalist, write_datalist
 from medssl.data.splits import by_group
 from medssl.evaluation.growing import GrowingInferer
+from medssl.files import write_json
 from medssl.networks.fpn import FPN
 from medssl.networks.heads import LinearHead
 from medssl.ops.interpolation import interpolate
@@ -34,6 +35,7 @@ from medssl.probe.cache import FeatureCache
 from medssl.probe.fit import fit_head
 from medssl.scans.channels import image_files
 from medssl.scans.headers import read_header
+from medssl.workflows.advising import advise
 
 # Fewer voxels and one penalty, so that hundreds of probes are solved in minutes; all settings have the same.
 MAX_VOXELS, L2 = 10_000, 1e-3
@@ -154,6 +156,7 @@ def main(options: argparse.Namespace) -> None:
         folder = Path(name)
         path = held_out(options.datalist, options.validation, folder)
         listed, references = read_datalist(path), {}
+        write_json(options.out.with_suffix(".json"), advise(listed).as_json())
         writer = csv.DictWriter(stream, FIELDS)
         writer.writeheader()
         for setting in settings(options, listed):
@@ -182,7 +185,7 @@ def options_of(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("datalist", type=Path)
     parser.add_argument("--data", action="append", required=True)
     parser.add_argument("--factors", type=float, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--levels", type=int, nargs="+", default=[3, 4, 5])
+    parser.add_argument("--levels", type=int, nargs="*", default=[3, 4, 5])
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--backbones", nargs="*", default=[])
     parser.add_argument("--labels", type=int, nargs="+", default=[1, 2])

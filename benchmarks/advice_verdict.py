@@ -2,15 +2,16 @@
 
     python benchmarks/advice_verdict.py docs/results/advice/*.csv
 
-Per data set and structure, Dice is the mean over numbers of labels, draws and validation cases. A setting counts as good
-where the 95 % interval of its difference to the best setting contains 0: a bootstrap over draws and cases, paired. The best
-of many settings is lucky, so this asks more than it seems. Every row of the grid is judged in the same way.
+Per data set and structure, Dice is the mean over numbers of labels, draws and validation cases. A setting counts as
+good where the 95 % interval of its difference to the best setting contains 0: a bootstrap over draws and cases, paired.
+The best of many settings is lucky, so this asks more than it seems. Every setting of the grid is judged so.
 """
 
 import argparse
 import csv
+import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -52,32 +53,65 @@ def mean_dice(values: Values) -> dict[Setting, float]:
     return {setting: float(np.mean(list(dice.values()))) for setting, dice in values.items()}
 
 
-def print_grid(rows: Mapping[tuple[str, str], Values]) -> None:
-    """Print the mean Dice of every setting, and a star where it is as good as the best."""
-    for (data, structure), values in rows.items():
+def advised_setting(path: Path, values: Values) -> Setting:
+    """Give the setting of the grid that is nearest to what the file beside the rows advises."""
+    content = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    settings, native = content["settings"], min(content["scans"]["spacing"])
+    factor = min(settings["spacing"]["value"]) / native
+    near = min((setting[0] for setting in values), key=lambda text: abs(float(text) - factor))
+    named = settings["backbone"]["value"]
+    if any(backbone == named for _, backbone in values):
+        return near, named
+    levels = settings["num_levels"]["value"]
+    drawn = {int(name.rpartition("x")[2]): name for _, name in values if name.startswith("random")}
+    return near, drawn[min(drawn, key=lambda number: abs(number - levels))]
+
+
+def verdicts(path: Path) -> Iterator[list[str]]:
+    """Yield a line of the table for every structure of a data set."""
+    thick = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["structures"]
+    for (data, structure), values in read_rows(path).items():
         means = mean_dice(values)
-        best = max(means, key=lambda setting: means[setting])
-        shown = [f"{f}x {b}: {means[f, b]:.3f}{'*' * is_good(values, (f, b), best)}" for f, b in means]
-        print(f"{data}, {structure}: {'; '.join(shown)}")
+        best, advised = max(means, key=lambda setting: means[setting]), advised_setting(path, values)
+        good = [setting for setting in means if is_good(values, setting, best)]
+        verdict = "best" if advised == best else "within" if advised in good else "**below**"
+        yield [
+            *(data, structure, f"{thick[structure]['thickness']:.3g}", *shown(advised, means), *shown(best, means)),
+            *(verdict, f"{len(good)} of {len(means)}"),
+        ]
 
 
-def good_shares(rows: Mapping[tuple[str, str], Values]) -> dict[Setting, tuple[int, int]]:
-    """Give in how many of the structures that have it each setting is as good as the best."""
+def shown(setting: Setting, means: dict[Setting, float]) -> tuple[str, str]:
+    """Give a setting and its Dice as text."""
+    return f"{setting[0]}x, {setting[1]}", f"{means[setting]:.3f}"
+
+
+def good_counts(paths: Sequence[Path]) -> Iterator[list[str]]:
+    """Yield in how many structures each setting is as good as the best, of those whose grid has it."""
     counts: dict[Setting, list[bool]] = defaultdict(list)
-    for values in rows.values():
-        means = mean_dice(values)
-        best = max(means, key=lambda setting: means[setting])
-        for setting in means:
-            counts[setting].append(is_good(values, setting, best))
-    return {setting: (sum(found), len(found)) for setting, found in counts.items()}
+    for path in paths:
+        for values in read_rows(path).values():
+            means = mean_dice(values)
+            best = max(means, key=lambda setting: means[setting])
+            for factor, backbone in means:
+                levels = f"{backbone.rpartition('x')[2]} levels" if backbone.startswith("random") else backbone
+                counts[f"{factor}x", levels].append(is_good(values, (factor, backbone), best))
+    for (factor, levels), found in sorted(counts.items()):
+        yield [f"{factor}, {levels}", f"{sum(found)} of {len(found)}"]
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Give a Markdown table."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))
+
+
+HEAD = ("Data", "Structure", "Thick", "Advised", "Dice", "Best", "Dice", "Advised is", "As good as the best")
 
 
 def main(paths: Sequence[Path]) -> None:
-    """Print the grid and how often each setting is good."""
-    rows = {key: values for path in paths for key, values in read_rows(path).items()}
-    print_grid(rows)
-    for setting, (good, number) in sorted(good_shares(rows).items()):
-        print(f"{setting[0]}x {setting[1]}: good for {good} of {number}")
+    """Print the tables."""
+    print(table(HEAD, [line for path in paths for line in verdicts(path)]))
+    print(table(("Always", "As good as the best"), good_counts(paths)), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -14,9 +14,8 @@ VOXELS_ACROSS = 4.0
 _VOXELS_OF_SCAN, _VOXELS_OF_PATCH, _STEP = 3_000_000, {2: 65_536, 3: 98_304}, 8
 # Cells of the coarsest level across the thickest structure, and the levels that there may be.
 _CELLS_ACROSS, _LEVELS = 2.0, (3, 5)
-# Parts of the shortest side L of a scan: thicker than the first is large; thinner than the second and filling less than
-# the share is small.
-_LARGE, _THIN, _RARE = 1 / 8, 1 / 32, 0.05
+# Small is what is thinner than this part of the shortest side L of a scan and fills less than this share of it.
+_THIN, _RARE = 1 / 32, 0.05
 DIVISORS = (2, 4, 8)
 # Windows of every size, however few structures want it, so that none is left out.
 _EVEN_SHARE = 0.5
@@ -123,7 +122,7 @@ def advised_patch(structures: Structures, scans: Scans, spacing: Sequence[float]
 
 
 def window_divisor(structure: StructureMeasures, side: float) -> int:
-    """Return 2, 4 or 8: windows of L / 2 for large structures, L / 8 for thin and rare ones, else L / 4.
+    """Return 8 for thin and rare structures, which windows of L / 8 suit, and 2 for all others.
 
     Args:
         structure: its measures.
@@ -134,10 +133,7 @@ def window_divisor(structure: StructureMeasures, side: float) -> int:
         >>> window_divisor(fault, 256.0)
         8
     """
-    part = structure.thickness / side
-    if part >= _LARGE:
-        return 2
-    return 8 if part < _THIN and structure.share < _RARE else 4
+    return 8 if structure.thickness < _THIN * side and structure.share < _RARE else 2
 
 
 def window_divisors(structures: Structures, scans: Scans) -> dict[str, int]:
@@ -154,11 +150,9 @@ def advised_window(structures: Structures, scans: Scans) -> Advised:
     """
     votes = window_divisors(structures, scans)
     value = max(DIVISORS, key=lambda divisor: (list(votes.values()).count(divisor), -divisor))
-    parts = "; ".join(
-        f"{name}: L/{votes[name]} ({measured.thickness / scans.side:.1%} of L thick, {measured.share:.1%} of the scan)"
-        for name, measured in structures.items()
-    )
-    return Advised(value, f"L is {scans.side:.3g} {scans.unit}. {parts}.")
+    others = [f"{name} asks for L/{divisor}" for name, divisor in votes.items() if divisor != value]
+    asked = f"{len(votes) - len(others)} of {len(votes)} structures ask for L/{value}"
+    return Advised(value, f"L is {scans.side:.3g} {scans.unit}; {'; '.join([asked, *others])}.")
 
 
 def advised_weights(structures: Structures, scans: Scans) -> Advised:
@@ -170,8 +164,8 @@ def advised_weights(structures: Structures, scans: Scans) -> Advised:
     """
     votes = list(window_divisors(structures, scans).values())
     weights = [_EVEN_SHARE / len(DIVISORS) + (1 - _EVEN_SHARE) * votes.count(d) / len(votes) for d in DIVISORS]
-    wanted = ", ".join(f"{votes.count(divisor)} ask for L/{divisor}" for divisor in DIVISORS)
-    return Advised([round(weight, 3) for weight in weights], f"of {len(votes)} structures {wanted}; half is even.")
+    sizes = ", ".join(f"L/{divisor}" for divisor in DIVISORS)
+    return Advised([round(weight, 3) for weight in weights], f"of {sizes}: half as the structures ask, half even.")
 
 
 def _edge_for(native: np.ndarray, extent: np.ndarray, voxels: int) -> float:

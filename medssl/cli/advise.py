@@ -1,10 +1,10 @@
 """The command ``advise``: which settings suit the structures of a data list."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
 from rich.table import Table
 
 from medssl.cli.options import DatalistArgument, console, print_line
@@ -41,24 +41,22 @@ def structures_table(advice: "Advice") -> Table:
     """Return a table with a line per structure."""
     unit, is_volume = advice.scans.unit, len(advice.scans.spacing) == 3
     size = "ml" if is_volume else f"{unit}²"
-    table = Table("Structure", title="Medians over cases", title_justify="left")
+    title = "Medians over the cases that show a structure"
+    table = Table("Structure", box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
     for title in ("cases", size, f"box {unit}", f"thick {unit}", "of scan", "contrast"):
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for name, measured in advice.structures.items():
+        edges = " x ".join(map(_number, measured.extent))
         table.add_row(
-            *(name, str(advice.shown[name]), f"{measured.size:.3g}", _sizes(measured.extent)),
-            *(f"{measured.thickness:.3g}", f"{measured.share:.2%}", f"{measured.contrast:+.1f}"),
+            *(name, str(advice.shown[name]), _number(measured.size), edges, _number(measured.thickness)),
+            *(f"{measured.share:.2%}", f"{measured.contrast:+.1f}"),
         )
     return table
 
 
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}" if value >= 10 else f"{value:.1f}"
+
+
 def _shown(value: Any) -> str:
-    return (
-        f"[{', '.join(f'{number:g}' for number in value)}]"
-        if isinstance(value, Sequence) and not isinstance(value, str)
-        else str(value)
-    )
-
-
-def _sizes(lengths: Sequence[float]) -> str:
-    return " x ".join(f"{length:.3g}" for length in lengths)
+    return f"[{', '.join(f'{number:g}' for number in value)}]" if isinstance(value, list) else str(value)
