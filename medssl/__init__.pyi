@@ -1,3 +1,4 @@
+from . import advice as advice
 from . import cli as cli
 from . import data as data
 from . import engines as engines

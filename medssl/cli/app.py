@@ -6,6 +6,7 @@ import sys
 import typer
 from rich.console import Console
 
+from medssl.cli.advise import advise
 from medssl.cli.bundles import bundle_app, pack, similarity, weights_app
 from medssl.cli.data import check, datalist, folds, slices
 from medssl.cli.points import PointsCommand, segment_points
@@ -17,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 for command in (segment, prepare, pretrain, probe, finetune, evaluate):
     # Any setting of a recipe can follow the options.
     app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(command)
-for command in (datalist, slices, folds, check, report, protocol, pack, demo, similarity):
+for command in (datalist, slices, folds, check, advise, report, protocol, pack, demo, similarity):
     app.command()(command)
 app.command(cls=PointsCommand)(segment_points)
 app.add_typer(bundle_app, name="bundle")

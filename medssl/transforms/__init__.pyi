@@ -30,6 +30,7 @@ from .local import RandLocalInpaintd as RandLocalInpaintd
 from .local import RandLocalShuffled as RandLocalShuffled
 from .masking import RandMaskBlocksd as RandMaskBlocksd
 from .missing import passing_over_missing as passing_over_missing
+from .multi_scale import RandMultiScaleCropsd as RandMultiScaleCropsd
 from .noise import RandClippedNoised as RandClippedNoised
 from .patches import RandOverlappingPatchesd as RandOverlappingPatchesd
 from .patches import cut_patch as cut_patch

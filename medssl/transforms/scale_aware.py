@@ -103,23 +103,34 @@ class RandScaleAwareCropsd(Randomizable, Transform):
                 f"{of_case(data)}; choose a larger divisor, or a smaller window, stride or floor."
             )
         self.randomize((shape, window))
-        size = window if self.size is None else self.size
+        size = self._size_of(data[self.image_key], window)
         views = [cut_view(image, start, window, size, data.get("intensity")) for start in self.starts]
         return with_views(data, self.keys, views)
+
+    def _size_of(self, image: Tensor, window: NDArray[np.int_]) -> NDArray[np.int_]:
+        """Return the voxels of a view of an image, given its window."""
+        return window if self.size is None else self.size
 
     def _window_of(self, image: Tensor) -> NDArray[np.int_]:
         axes = image.dim() - 1
         if self.window is not None:
             return np.array(ensure_tuple_rep(self.window, axes), dtype=int)
         if self.divisor is not None:
-            side = self.shortest_side or min(image.shape[1:])
-            voxels = np.full(axes, side // self.divisor)
-        elif isinstance(image, MetaTensor):
+            return self._fraction_of(image, self.divisor)
+        if isinstance(image, MetaTensor):
             voxels = (np.array(ensure_tuple_rep(self.window_mm, axes)) / image.pixdim.numpy()[:axes]).astype(int)
         else:
             raise ValueError(
                 "window_mm needs the affine of the image, which a volume store does not keep; give window in voxels."
             )
+        return self._in_strides(voxels)
+
+    def _fraction_of(self, image: Tensor, divisor: int) -> NDArray[np.int_]:
+        """Return the window of L / divisor along every axis of an image."""
+        side = self.shortest_side or min(image.shape[1:])
+        return self._in_strides(np.full(image.dim() - 1, side // divisor))
+
+    def _in_strides(self, voxels: NDArray[np.int_]) -> NDArray[np.int_]:
         return np.maximum(voxels // self.stride * self.stride, self.floor)
 
 

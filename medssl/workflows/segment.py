@@ -5,16 +5,19 @@ import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from medssl.advice.measures import StructureMeasures
 from medssl.evaluation.segment_report import write_segment_report
 from medssl.files import file_sha256, sweep_temporary
 from medssl.packaging.loading import LoadedBundle
 from medssl.packaging.pack import pack
 from medssl.runs.lock import locked_run_folder
+from medssl.workflows.segment_advice import log_advice, structures_of
 from medssl.workflows.segment_backbone import Backbone, choose_backbone, with_settings
 from medssl.workflows.segment_choice import Chooser
 from medssl.workflows.segment_facts import fingerprint
@@ -86,10 +89,17 @@ def segment_scans(
     with locked_run_folder(output_dir / "work"), display.shown(output_dir / "work" / "log.txt"):
         sweep_temporary(output_dir)
         inputs = read_inputs(scans, labels, output_dir, modality, label_names, display)
-        start = choose_backbone(backbone, inputs.modality, list(inputs.facts.values()), trust, inputs.channels)
+        structures = partial(_structures, inputs, output_dir / "work")
+        facts = list(inputs.facts.values())
+        start = choose_backbone(backbone, inputs.modality, facts, structures, trust, inputs.channels)
         start = start._replace(data=with_settings(start.data, settings or {}))
+        log_advice(start, settings or {})
         require_patch_memory(start.data["patch_size"], start.channels, PATCHES_PER_BATCH)
         return _segment(inputs, start, output_dir, minutes, absent, display)
+
+
+def _structures(inputs: Inputs, work: Path) -> dict[str, StructureMeasures]:
+    return structures_of(inputs.labelled(work / "masks"), inputs.structures.names, inputs.modality, work / "measures")
 
 
 def _segment(

@@ -1,25 +1,23 @@
 """Which backbone and which preprocessing suit a set of scans."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from medssl.advice.measures import StructureMeasures
+from medssl.advice.rules import Advised, Scans, advised_levels, advised_patch, advised_spacing
 from medssl.files import read_object
 from medssl.packaging.data_only import data_only
 from medssl.packaging.references import references
-from medssl.packaging.shipped_weights import ShippedWeights, bundle_folder, shipped_weights
+from medssl.packaging.shipped_weights import bundle_folder
 from medssl.workflows.recipes import find_recipe, merge
 from medssl.workflows.segment_facts import ScanFacts
+from medssl.workflows.suiting_weights import suiting_weights
 
-# Voxels may be this many times larger or smaller, along an edge, than those that a backbone was pretrained with.
-_LARGEST_RATIO = 3.0
-# Of the extent of its patches that a scan has at least.
-_LEAST_EXTENT = 0.5
-# Without a backbone: voxels of a scan and of a patch that two CPU cores take in a short time, and the network for them.
-_VOXELS_OF_SCAN, _VOXELS_OF_PATCH, _STEP = 3_000_000, 98_304, 8
-RANDOM_NETWORK = {"base_channels": 16, "num_levels": 4}
+# Without a backbone: the width of the network that two CPU cores take in a short time.
+_CHANNELS = 16
 # Values of the air of a CT that was cut to a window.
 _CUT_AIR, _ABOVE_AIR = -500.0, 15.0
 # Settings of the commands, not of the data.
@@ -37,6 +35,7 @@ class Backbone(NamedTuple):
         data: the data recipe: its settings and transforms.
         network: settings of the network where it starts from random weights.
         trust: whether the folder of `source` may name classes that medssl does not know.
+        advice: settings that follow from the structures, with their reasons, where it starts from random weights.
     """
 
     source: str | None
@@ -44,6 +43,7 @@ class Backbone(NamedTuple):
     data: dict[str, Any]
     network: dict[str, Any]
     trust: bool = False
+    advice: Mapping[str, Advised] = {}
 
     @property
     def name(self) -> str:
@@ -54,22 +54,28 @@ class Backbone(NamedTuple):
     def channels(self) -> int:
         """Channels of the finest level."""
         if self.source is None:
-            return RANDOM_NETWORK["base_channels"]
+            return _CHANNELS
         return int(_config(bundle_folder(self.source)).get("base_channels", 32))
 
 
 def choose_backbone(
-    given: str | None, modality: str, scans: Sequence[ScanFacts], trust: bool = False, channels: Sequence[str] = ()
+    given: str | None,
+    modality: str,
+    scans: Sequence[ScanFacts],
+    structures: Callable[[], Mapping[str, StructureMeasures]],
+    trust: bool = False,
+    channels: Sequence[str] = (),
 ) -> Backbone:
     """Choose what to start from: what is given, else shipped weights that suit the scans, else random weights.
 
-    Of the shipped weights of the modality those suit whose voxels are at most three times as large or small as those
-    of the scans, and whose patches are at most twice as large as a scan. The nearest voxel size wins.
+    Which weights suit is said in `medssl.workflows.suiting_weights.suiting_weights`.
 
     Args:
         given: folder of a pretraining run or bundle, or the name of shipped weights; None chooses.
         modality: of the scans.
         scans: that can be used.
+        structures: measures the structures of the labels, by name; only called where random weights are chosen, whose
+            spacing, patches and levels follow the structures.
         trust: True takes over whatever the transforms of `given` are; else they are read as data.
         channels: names of the channels, where scans have several.
 
@@ -89,7 +95,7 @@ def choose_backbone(
         return Backbone(given, f"{given}, as given.", data | of_channels, {}, trust)
     spacing = np.median([facts.spacing for facts in scans], axis=0)
     extent = np.median([facts.extent for facts in scans], axis=0)
-    best = _nearest(shipped_weights(), modality, spacing, extent) if not channels else None
+    best = suiting_weights(modality, spacing, extent) if not channels else None
     if best is not None:
         mm = " x ".join(f"{size:g}" for size in best.spacing)
         reason = f"{best.name}: weights that come with medssl, pretrained on {modality} of {mm} mm, which suit."
@@ -97,21 +103,10 @@ def choose_backbone(
     reason = f"random weights: no weights that come with medssl suit {modality} of this voxel size and field of view."
     if channels:
         reason = f"random weights: no weights that come with medssl take {count} channels."
-    data = _data_without_backbone(modality, scans, spacing, extent) | of_channels
-    return Backbone(None, reason, data, RANDOM_NETWORK)
-
-
-def _nearest(
-    weights: Iterable[ShippedWeights], modality: str, spacing: np.ndarray, extent: np.ndarray
-) -> ShippedWeights | None:
-    fitting = {}
-    for candidate in weights:
-        ratio = abs(np.log(np.prod(spacing) / np.prod(candidate.spacing))) / 3
-        patch = np.array(_config(candidate.folder)["patch_size"]) * candidate.spacing
-        suits = ratio <= np.log(_LARGEST_RATIO) and bool((extent >= _LEAST_EXTENT * patch).all())
-        if candidate.modality == modality and suits:
-            fitting[candidate.name] = (ratio, candidate)
-    return min(fitting.values(), key=lambda pair: pair[0])[1] if fitting else None
+    advice = _advice(structures(), Scans(tuple(spacing.tolist()), tuple(extent.tolist())))
+    data = _data_without_backbone(modality, scans) | {key: advice[key].value for key in ("spacing", "patch_size")}
+    network = {"base_channels": _CHANNELS, "num_levels": advice["num_levels"].value}
+    return Backbone(None, reason, data | of_channels, network, advice=advice)
 
 
 def _config_file(folder: Path) -> Path:
@@ -148,29 +143,24 @@ def _data_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return data
 
 
-def _data_without_backbone(
-    modality: str, scans: Sequence[ScanFacts], spacing: np.ndarray, extent: np.ndarray
-) -> dict[str, Any]:
-    """Return the data recipe of a modality at a spacing and with patches that suit the scans and a small machine."""
+def _advice(structures: Mapping[str, StructureMeasures], scans: Scans) -> dict[str, Advised]:
+    spacing = advised_spacing(structures, scans)
+    return {
+        "spacing": spacing,
+        "patch_size": advised_patch(structures, scans, spacing.value),
+        "num_levels": advised_levels(structures, scans, spacing.value),
+    }
+
+
+def _data_without_backbone(modality: str, scans: Sequence[ScanFacts]) -> dict[str, Any]:
+    """Return the data recipe of a modality, for CT that was cut to a window with that window."""
     data = merge([find_recipe("segmentation/configs", "train"), find_recipe("data", modality.lower())], {})
     data = _data_of(data)
-    coarser = max(float(np.prod(extent / spacing)) / _VOXELS_OF_SCAN, 1.0) ** (1 / 3)
-    data["spacing"] = [round(float(length) * coarser, 3) for length in spacing]
-    data["patch_size"] = _patch_size(np.array(data["spacing"]), extent)
     low = float(np.median([facts.low for facts in scans]))
     if modality == "CT" and low > _CUT_AIR:
         high = float(np.median([facts.high for facts in scans]))
         data |= {"hu_window": [low, high], "body_threshold": low + _ABOVE_AIR}
     return data
-
-
-def _patch_size(spacing: np.ndarray, extent: np.ndarray) -> list[int]:
-    """Return the voxels of a patch that is about as long in mm along every axis, and no longer than a scan."""
-    edge = (_VOXELS_OF_PATCH * np.prod(spacing)) ** (1 / 3)
-    most = np.ceil(extent / spacing / _STEP) * _STEP
-    return [
-        int(size) for size in np.clip(np.rint(edge / spacing / _STEP) * _STEP, 2 * _STEP, np.maximum(most, 2 * _STEP))
-    ]
 
 
 def with_settings(data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What the report of a few-label segmentation says."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -87,6 +88,7 @@ def _facts(inputs: Inputs, start: Backbone, choice: Choice, absent: str) -> dict
         "Starting from": start.reason,
         "Network": choice.reason,
         "Seen at": f"{spacing} mm, in windows of {patch} voxels.",
+        **_why(start, data),
         "Masks": f"{len(inputs.masks)}: {', '.join(inputs.masks)}.",
     }
     if inputs.channels:
@@ -95,6 +97,15 @@ def _facts(inputs: Inputs, start: Backbone, choice: Choice, absent: str) -> dict
         meant = "counts as background" if absent == "background" else "is ignored: it may be there and not be drawn"
         facts[f"No {name}"] = f"in {len(cases)} of {len(inputs.masks)} masks ({', '.join(cases)}), where it {meant}."
     return facts
+
+
+def _why(start: Backbone, data: Mapping[str, Any]) -> dict[str, str]:
+    """Return why voxels and levels are as they are, where that followed from the masks."""
+    spacing, levels = start.advice.get("spacing"), start.advice.get("num_levels")
+    if spacing is None or levels is None:
+        return {}
+    why = {"These voxels": spacing.reason} if list(data["spacing"]) == list(spacing.value) else {}
+    return {**why, f"{levels.value} levels": levels.reason}
 
 
 def _expected_note(choice: Choice, num_labelled: int) -> str:

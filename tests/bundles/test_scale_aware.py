@@ -20,6 +20,14 @@ def test_any_image_level_method_takes_small_windows(method, spatial_dims, tmp_pa
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("method", list(HEADS))
+def test_any_image_level_method_takes_windows_of_several_sizes(method, spatial_dims, tmp_path):
+    settings = {**TINY, **HEADS[method], "window_weights": [1, 0, 3]}
+    run = run_method(method, spatial_dims, tmp_path, ["multi_scale"], **settings)
+    assert torch.load(run / "backbone.pt", weights_only=True)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_the_full_frame_is_the_baseline(spatial_dims, tmp_path):
     run = run_method("simclr", spatial_dims, tmp_path, ["full_frame"], **TINY, **HEADS["simclr"])
     assert torch.load(run / "backbone.pt", weights_only=True)

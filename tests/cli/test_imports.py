@@ -17,6 +17,7 @@ LIBRARIES = (
     "sklearn",
     "tensorboard",
 )
+LIBRARIES_OF_MEASURES = ("scipy.ndimage",)
 READERS = ("numpy", "nibabel", "SimpleITK", "PIL")
 
 # All in one process, which keeps what an earlier command has imported.
@@ -47,6 +48,10 @@ def test_help_and_the_list_of_weights_import_no_library():
     assert imported(["--help"], ["pretrain", "--help"], ["weights", "list"]) == [(0, [])] * 3
 
 
+def test_advice_imports_neither_torch_nor_monai(ct_list):
+    assert imported(["advise", ct_list, "--data", "ct"]) == [(0, [*LIBRARIES_OF_MEASURES, *READERS])]
+
+
 def test_making_and_checking_a_data_list_imports_what_reads_scans(ct_list, tmp_path):
     scans = json.loads(ct_list.read_text(encoding="utf-8"))["training"][0]["image"]
     images = (ct_list.parent / scans).parent
@@ -68,6 +73,7 @@ def wrong_commands(tmp_path_factory):
     data = ("--data", "ct", "--out", out)
     return [
         ["check", gone],
+        ["advise", gone],
         ["datalist", gone, "--out", out],
         ["slices", gone, "--out", out],
         ["folds", gone, "--out", out],

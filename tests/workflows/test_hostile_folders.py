@@ -75,7 +75,7 @@ def test_a_training_does_not_start_from_code(run, ct_list, tmp_path):
 def test_segmenting_takes_no_transform_that_is_code(run, attack):
     plant(run / "config.json", image_transforms=[TRANSFORMS[attack]])
     with pytest.raises(ValueError, match=r"config\.json: image_transforms::0.*--trust"):
-        choose_backbone(str(run), "CT", [])
+        choose_backbone(str(run), "CT", [], dict)
     assert not Path(MADE).exists()
 
 
@@ -83,7 +83,7 @@ def test_segmenting_takes_no_transform_that_is_code(run, attack):
 def test_segmenting_takes_no_setting_that_is_code(run, key):
     plant(run / "config.json", **{key: NETWORKS["expression"]})
     with pytest.raises(ValueError, match=rf"config\.json: {key} is the expression"):
-        choose_backbone(str(run), "CT", [])
+        choose_backbone(str(run), "CT", [], dict)
     assert not Path(MADE).exists()
 
 

@@ -30,7 +30,7 @@ def chooser(ct_list, pretrained, tmp_path, monkeypatch):
 
     def make(num_labelled, minutes):
         trainer = Trainer(
-            tmp_path, choose_backbone(str(pretrained), "CT", []), "CT", names, "ignore", minutes, num_labelled
+            tmp_path, choose_backbone(str(pretrained), "CT", [], dict), "CT", names, "ignore", minutes, num_labelled
         )
         return Chooser(trainer, labelled[:num_labelled], names, minutes, Display(Console(quiet=True)))
 

@@ -1,0 +1,11 @@
+from .measures import StructureMeasures as StructureMeasures
+from .measures import measure_structure as measure_structure
+from .measures import thickness_of as thickness_of
+from .rules import Advised as Advised
+from .rules import Scans as Scans
+from .rules import advised_levels as advised_levels
+from .rules import advised_patch as advised_patch
+from .rules import advised_spacing as advised_spacing
+from .rules import advised_weights as advised_weights
+from .rules import advised_window as advised_window
+from .rules import window_divisor as window_divisor
