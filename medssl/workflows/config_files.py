@@ -41,7 +41,8 @@ def merge_files(paths: Iterable[Path]) -> dict[str, Any]:
     """Return one configuration of several files; later ones win, and ``+key`` adds to a mapping or a list.
 
     Raises:
-        ValueError: if a file is not valid, or adds to something that is neither a mapping nor a list.
+        ValueError: if a file is not valid, sets a part of something that the files before it lack, or adds to something
+            that is neither a mapping nor a list.
     """
     config: dict[str, Any] = {}
     for path in paths:
@@ -53,7 +54,12 @@ def merge_files(paths: Iterable[Path]) -> dict[str, Any]:
                 continue
             if adds:
                 warnings.warn(f"{path}: {name!r} of {key} is not in the files before it; it is set.", stacklevel=2)
-            change_setting(config, name, value)
+            try:
+                change_setting(config, name, value)
+            except KeyError:
+                raise ValueError(
+                    f"{path.name} sets {name!r}, which the recipes before it have no place for: it is meant for others."
+                ) from None
     return config
 
 

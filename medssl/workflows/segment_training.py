@@ -34,7 +34,7 @@ _STEPS_PER_EPOCH = 10
 _MAX_VOXELS = 100_000
 PATCHES_PER_BATCH = 2
 # Altered copies of a labelled scan for the probe, by the number of labelled scans; each costs a pass of the backbone.
-_COPIES = {1: 4, 2: 4}
+_COPIES = {1: 4, 2: 4, 3: 2, 4: 2, 5: 2}
 # Of a fine-tuning, for its configuration and its worker process.
 _START_SECONDS = 5.0
 

@@ -66,6 +66,13 @@ def test_a_warning_tells_of_an_addition_to_what_is_not_there(tmp_path):
         assert merge_files([path]) == {"handlers": [1]}
 
 
+def test_a_file_for_other_recipes_is_named(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("head_def::size: 1\n")
+    with pytest.raises(ValueError, match=r"mine\.yaml sets 'head_def::size'"):
+        merge_files([path])
+
+
 def test_a_part_is_found_changed_and_missed_by_its_name():
     config = {"train": {"steps": [1, 2]}}
     change_setting(config, "train::steps::1", 3)

@@ -64,7 +64,7 @@ def test_every_data_recipe_is_whole_or_says_behind_which_one_it_is(name):
             merge([path], {})
         with pytest.raises(ValueError, match=f"--data {base} --data {name}"):
             merge([path, find_recipe("data", base)], {})
-        merged = merge([find_recipe("data", base), path], {})
+        merged = merge([find_recipe("segmentation/configs", "train"), find_recipe("data", base), path], {})
         assert merged["image_transforms"] and "after" not in merged
 
 
