@@ -16,7 +16,7 @@ def of_folder(folder):
         (["pretrain/configs/train"], "pretrain/configs/methods"),
         (["pretrain/configs/train", "pretrain/configs/methods/kats"], "pretrain/configs/ablation"),
         (["segmentation/configs/train", "segmentation/configs/from_scratch"], "networks"),
-        (["pretrain/configs/train"], "data"),
+        (["segmentation/configs/train", "data/ct"], "data"),
     ],
 )
 def test_recipes_are_read_and_merged_as_by_monai(first, folder):
