@@ -7,12 +7,16 @@ The probes are those of `medssl probe`. As a frozen backbone gives a scan the sa
 computes them once for all draws and numbers of labels. Dice and distances are measured on the grid of the
 preprocessing. The rows and their report are below --out.
 
+With `--data position` the probe also knows where in the body a voxel lies, and with --copies it learns from altered
+copies of the labelled scans too, as in `medssl segment`.
+
 With --levels there are also probes of one level of the pyramid each, which show where a method puts what it learns
 (level 1 is the finest). The other levels are 0 while they are fitted, and so are their weights.
 """
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +32,13 @@ from medssl.evaluation.growing import GrowingInferer
 from medssl.evaluation.metrics import case_rows, write_rows
 from medssl.evaluation.report import report
 from medssl.networks.heads import LinearHead
+from medssl.networks.position import PositionedBackbone
 from medssl.probe.cache import FeatureCache
+from medssl.probe.copies import Copies
 from medssl.probe.fit import fit_head
 from medssl.probe.rows import VoxelRows
 from medssl.workflows.backbones import backbone_settings, load_backbone
-from medssl.workflows.recipes import find_recipe
+from medssl.workflows.recipes import find_recipe, merge
 
 # What `medssl probe` has by default.
 MAX_VOXELS, OVERLAP = 100_000, 0.25
@@ -50,6 +56,8 @@ class Task(NamedTuple):
     patch_size: Sequence[int]
     spacing: Sequence[float]
     class_names: Mapping[int, str]
+    with_position: bool
+    copies: Copies
 
 
 class Probe(NamedTuple):
@@ -61,14 +69,20 @@ class Probe(NamedTuple):
     head: LinearHead
 
 
-def task_of(datalist: Path, data: Sequence[str], settings: Mapping[str, Any]) -> Task:
+def task_of(datalist: Path, data: Sequence[str], settings: Mapping[str, Any], copies: int = 0) -> Task:
     """Give the task of a data list under data recipes and settings, such as ``{"spacing": [2, 2, 3]}``."""
-    parser = ConfigParser(ConfigParser.load_config_files([str(find_recipe("data", name)) for name in data]))
-    parser.update({"keys": ["image", "label"], "interpolation": ["bilinear", "nearest"], **settings})
-    preprocessing = Compose(parser.get_parsed_content("image_transforms"))
+    recipes = [find_recipe("segmentation/configs", name) for name in ("train", "linear_probe", "augmented_probe")]
+    recipes += [find_recipe("data", name) for name in data]
+    parser = ConfigParser(merge(recipes, {}, {**settings, "copies": copies}))
     names = {int(value): name for value, name in read_datalist(datalist).labels.items() if int(value)}
-    sizes = (parser.get_parsed_content(key) for key in ("patch_size", "spacing"))
-    return Task(datalist, preprocessing, *sizes, names)
+    return Task(
+        datalist,
+        Compose(parser.get_parsed_content("image_transforms")),
+        *(parser.get_parsed_content(key) for key in ("patch_size", "spacing")),
+        names,
+        with_position="position" in data,
+        copies=parser.get_parsed_content("solve::copied"),
+    )
 
 
 def backbone_of(name: str, like: str | None) -> nn.Module:
@@ -98,7 +112,9 @@ def fitted_probes(
             for case in load_few_labels(task.datalist, "training", number, draw):
                 sample = task.preprocessing(dict(case))
                 voxels = (sample["image"].as_tensor(), sample["label"].as_tensor())
-                rows[case["case"]] = cache.volume(case["case"], *voxels, num_voxels=MAX_VOXELS // number)
+                num_voxels = MAX_VOXELS // number // (1 + task.copies.number)
+                rows_of = task.copies.joined(partial(cache.volume, num_voxels=num_voxels))
+                rows[case["case"]] = rows_of(case["case"], *voxels)
             for level in levels:
                 print(f"  {number} labelled, draw {draw}, {_level_name(level)}:", end=" ", flush=True)
                 probes.append(Probe(number, draw, level, fitted_head(task, backbone, rows, level)))
@@ -138,7 +154,7 @@ def judged(task: Task, backbone: nn.Module, probes: Sequence[Probe], name: str) 
             prediction = torch.where(highest > 0, channel + 1, 0)
             identity = {"setting": "linear_probe", "labels": probe.labels, "fold": probe.draw, "case": case["case"]}
             method = name if probe.level is None else f"{name}, {_level_name(probe.level)}"
-            mean = float(image.mean())
+            mean = float(image[0].mean())
             yield from case_rows(prediction, label, task.spacing, classes, image_mean=mean, method=method, **identity)
 
 
@@ -149,17 +165,19 @@ def _all_logits(backbone: nn.Module, probes: Sequence[Probe], window: Tensor) ->
 
 def main(options: argparse.Namespace) -> None:
     """Judge all backbones, and write their rows and the report."""
-    task = task_of(options.datalist, options.data, yaml.safe_load(options.settings))
+    task = task_of(options.datalist, options.data, yaml.safe_load(options.settings), options.copies)
     trained = next((name for name in options.backbones if not name.startswith("random")), None)
     files = []
     for name in options.backbones:
-        title = Path(name).name
+        title = Path(name).name + " + position" * task.with_position + " + copies" * (options.copies > 0)
         file = options.out / title.replace(":", "_") / "rows.jsonl"
         files.append(file)
         if file.exists():
             continue
         print(title, flush=True)
         backbone = backbone_of(name, trained)
+        if task.with_position:
+            backbone = PositionedBackbone(backbone).eval()
         levels = [None, *range(1, 1 + len(backbone.level_channels))] if options.levels else [None]
         probes = fitted_probes(task, backbone, options.labels, options.draws, levels, options.out)
         write_rows(file, list(judged(task, backbone, probes, title)))
@@ -174,6 +192,7 @@ if __name__ == "__main__":
     parser.add_argument("--backbones", nargs="+", required=True)
     parser.add_argument("--labels", type=int, nargs="+", default=[1, 2, 5])
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--copies", type=int, default=0, help="altered copies of every labelled scan")
     parser.add_argument("--levels", action="store_true", help="also probes of one level each")
     parser.add_argument("--out", type=Path, required=True)
     main(parser.parse_args())
