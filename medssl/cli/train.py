@@ -60,6 +60,7 @@ def pretrain(
     resume: ResumeOption = False,
     allow_changed: ChangedOption = False,
     store: Annotated[Path | None, typer.Option("--store", help="Take the cases from a store (prepare).")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="small (two CPU cores) or paper, merged last.")] = None,
 ) -> None:
     """Pretrain a backbone without labels. Any setting of the recipe can follow, as in --max_epochs 5."""
     from medssl.workflows import recipes, training
@@ -75,6 +76,9 @@ def pretrain(
         resume=resume,
         allow_changed=allow_changed,
         store=store,
+        preset=preset,
+        # Who sets the length knows it.
+        say=print_once if preset or "max_epochs" not in overrides else None,
     )
     print_once(f"Backbone: {weights}")
 

@@ -1,6 +1,6 @@
 """The training commands: pretrain a backbone, train a segmentation network, evaluate it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,8 @@ def pretrain(
     resume: bool = False,
     allow_changed: bool = False,
     store: Path | None = None,
+    preset: str | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Path:
     """Pretrain a backbone by a method, and return the file of its weights, ``backbone.pt`` in the run folder.
 
@@ -43,22 +45,25 @@ def pretrain(
             recipe makes its volumes itself, as ``synthetic`` does.
         data: names of data recipes, or YAML files; later ones win.
         output_dir: the run folder, new unless `resume`.
-        layers: further recipes merged after the method: names below ``bundles/pretrain/configs/ablation`` or
-            ``bundles/pretrain/configs``, such as ``fast``, or YAML files.
+        layers: further recipes merged after the method, such as ``fast``, or YAML files.
         overrides: settings in MONAI's syntax.
-        resume: continue the run in the folder from its newest whole checkpoint, start it if there is none, and do
-            nothing if it is finished. So one call restarts a run after any stop.
+        resume: continue the run in the folder from its newest whole checkpoint, or start it; nothing if it is finished.
         allow_changed: resume even if settings or data list differ from those the run was started with.
         store: volume store of ``medssl prepare`` to take the cases from; None preprocesses them.
+        preset: recipe of ``bundles/pretrain/configs/presets``, merged last.
+        say: gets a sentence on how long it takes; None measures nothing.
 
     Raises:
         BlockingIOError: if another process is training in the folder.
         FileExistsError: if the folder holds a run and `resume` is False.
         FileNotFoundError: if there is no such recipe or data list.
-        ValueError: if the data list is wrong or has no case to train on; the ranks cannot share a batch evenly; the
-            store has other settings or lacks a case; or the run to resume has other settings or no whole checkpoint.
+        ValueError: if list, store or the run to resume does not fit, or the ranks cannot share a batch evenly.
     """
-    recipe = _pretraining_recipe(method, layers, data)
+    recipe = _pretraining_recipe(method, layers, data, preset)
+    if say is not None:
+        from medssl.workflows.presets import said_of_time
+
+        say(said_of_time(recipe, overrides or {}, preset))
     settings = {"datalist": None if datalist is None else str(Path(datalist).resolve())}
     settings |= {} if datalist is None else channel_settings(read_datalist(datalist))
     if store is not None:
@@ -109,15 +114,13 @@ def train_segmentation(
         fold: which of the seeded nested subsets of labelled cases; it also seeds the training.
         layers: further recipes merged after the setting, or YAML files.
         overrides: settings in MONAI's syntax.
-        resume: as in `pretrain`.
-        allow_changed: as in `pretrain`.
+        resume, allow_changed: as in `pretrain`.
         trust: True takes over whatever network the configuration of `backbone` says; else it is read as data.
 
     Raises:
         BlockingIOError, FileExistsError: as `pretrain`.
         FileNotFoundError: if there is no such recipe, data list or backbone.
-        ValueError: if the data list is wrong or has fewer training cases than `num_labels`; the backbone does not fit;
-            or the run to resume has other settings or no whole checkpoint.
+        ValueError: if the list is wrong or has too few cases, or the backbone or the run to resume does not fit.
     """
     require_one_process("Probing and fine-tuning run")
     recipe = _segmentation_recipe(setting, layers, data)
@@ -175,7 +178,6 @@ def evaluate(
     from medssl.workflows.evaluation_config import evaluation_config
 
     path = run_dir / "evaluate.json"
-
     content = evaluation_config(run_dir, layers, settings, overrides or {}, trust)
     on_first_rank(partial(write_json, path, content))
     if num_ranks() == 1:
@@ -196,12 +198,13 @@ def _cases(config: Mapping[str, Any], datalist: Path | None, store: Path | None)
     return read_datalist(datalist).section(config["sections"])
 
 
-def _pretraining_recipe(method: str, layers: Sequence[str], data: Sequence[str]) -> list[Path]:
+def _pretraining_recipe(method: str, layers: Sequence[str], data: Sequence[str], preset: str | None) -> list[Path]:
     return [
         find_recipe("pretrain/configs", "train"),
         find_recipe("pretrain/configs/methods", method),
         *(find_recipe("pretrain/configs", layer, "pretrain/configs/ablation", "networks") for layer in layers),
         *(find_recipe("data", name) for name in data),
+        *([find_recipe("pretrain/configs/presets", preset)] if preset is not None else []),
     ]
 
 
