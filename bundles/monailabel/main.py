@@ -201,7 +201,7 @@ class LabelApp(MONAILabelApp):
 
     def init_strategies(self) -> dict[str, Strategy]:
         """Return the ways to choose the next scan."""
-        next_scan = NextScan(self.labelling.bundle, self.labelling.folder / "next", self.background)
+        next_scan = NextScan(self.labelling.learner, self.labelling.folder / "next", self.background)
         return {"most_helpful": MostHelpful(next_scan, self.labelling), "first": First(), "random": Random()}
 
     def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from medssl.evaluation.growing import GrowingInferer
 from medssl.networks.heads import LinearHead
 from medssl.networks.segmentation import SegmentationNetwork
 from medssl.networks.state_dicts import read_weights
-from medssl.packaging.loading import load_bundle
+from medssl.packaging.loading import LoadedBundle, load_bundle
 from medssl.packaging.weights import load_strictly
 from medssl.probe.cache import FeatureCache, module_digest
 from medssl.probe.dice import head_dice
@@ -26,6 +26,7 @@ from medssl.scans.geometry import pair_problems
 from medssl.scans.integrity import verified_header
 from medssl.transforms.labels import InvertToLabeld
 from medssl.transforms.save import check_labels
+from medssl.workflows.positioned import positioned
 from medssl.workflows.running import bare_errors
 from medssl.workflows.segments import meant_labels
 
@@ -52,7 +53,7 @@ class LabelledScan:
 
 
 class Labelling:
-    """A backbone that segments what people have labelled so far.
+    """A backbone that segments what people have labelled so far, by its features and by where in the body a voxel lies.
 
     Args:
         bundle: folder of a packed bundle, pretrained or of a segmentation, whose backbone and preprocessing are used.
@@ -66,12 +67,13 @@ class Labelling:
 
     def __init__(self, bundle: Path, folder: Path, labels: dict[int, str] | None = None, trust: bool = False) -> None:
         self.bundle = load_bundle(bundle, trust)
-        self.backbone: nn.Module = self.bundle.network.backbone
         own = self.bundle.config.get("class_names")
         if not labels and not own:
             raise ValueError(f"{bundle} names no labels; give them, such as 1=liver,2=spleen.")
         self.labels = check_labels(labels or own)
         self.folder = folder
+        self.learner = positioned(self.bundle, len(self.labels))
+        self.backbone: nn.Module = self.learner.network.backbone
         self._sha256 = module_digest(self.backbone).hexdigest()
         self._bundle_segments = own is not None and check_labels(own) == self.labels
 
@@ -135,8 +137,9 @@ class Labelling:
             RuntimeError: before the first training, where the bundle has no head for the same labels.
             ValueError: if the scan cannot be used, or has another number of channels.
         """
-        network = self._network().to(device).eval()
-        preprocessing = self.bundle.preprocessing()
+        bundle = self._segmenting()
+        network = bundle.network.to(device).eval()
+        preprocessing = bundle.preprocessing()
         with bare_errors():
             sample = preprocessing({"image": str(scan)})
         windows = GrowingInferer(
@@ -156,12 +159,12 @@ class Labelling:
         load_strictly(head, read_weights(found[0]), found[0])
         return head
 
-    def _network(self) -> nn.Module:
+    def _segmenting(self) -> LoadedBundle:
         head = self.head()
         if head is not None:
-            return SegmentationNetwork(self.backbone, head, frozen=True)
+            return self.learner._replace(network=SegmentationNetwork(self.backbone, head, frozen=True))
         if self._bundle_segments:
-            return self.bundle.network
+            return self.bundle
         raise RuntimeError(
             "There is no model yet for these labels; save the label of at least one scan, train, and ask again."
         )
@@ -188,7 +191,7 @@ class Labelling:
             if problem.severity == "error":
                 raise ValueError(f"{scan.label} does not fit its scan: {problem.text}")
         with bare_errors():
-            sample = self.bundle.preprocessing(labelled=True)({"image": str(scan.image), "label": str(scan.label)})
+            sample = self.learner.preprocessing(labelled=True)({"image": str(scan.image), "label": str(scan.label)})
         label = meant_labels(sample["label"].numpy(), scan.segments, self.labels, str(scan.label))
         return cache.volume(scan.case, sample["image"].as_tensor(), torch.from_numpy(label))
 
