@@ -238,7 +238,8 @@ class Campaign:
 
     def _finish(self, out: Path) -> None:
         process = self._start(out)
-        if process.wait():
+        # Long enough for a busy machine.
+        if process.wait(3600):
             raise RuntimeError(f"{self.command.words(self.inputs, out)}: {_output(process)}")
 
     def _compare(self, out: Path) -> None:

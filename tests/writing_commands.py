@@ -27,6 +27,7 @@ def _rows(folder: Path) -> Path:
 
 def _finished(inputs: Inputs, out: Path, *words: Any) -> Path:
     """A run that an earlier command left in the folder."""
+    out.parent.mkdir(exist_ok=True)
     common = ["--datalist", inputs.datalist, "--data", "ct", "--out", out, "--num_labels", 1]
     done = Forked([*words[:1], *common, *words[1:]], out.with_suffix(".run.log"), out.parent)
     if done.wait():

@@ -23,7 +23,7 @@ from medssl.evaluation.report_sections import (
 )
 from medssl.evaluation.rows_csv import read_rows_csv, write_rows_csv
 from medssl.evaluation.summary import AVERAGE, METRICS, Row, cell, check_rows, competitors, ordered, summarize_cases
-from medssl.files import replacing
+from medssl.files import replacing, sweep_temporary
 
 
 def report(rows_files: Iterable[str | Path], output_dir: str | Path) -> Path:
@@ -51,6 +51,9 @@ def report(rows_files: Iterable[str | Path], output_dir: str | Path) -> Path:
     warnings = check_rows(rows)
     comparisons = compare_all(rows)
     output_dir = Path(output_dir)
+    # What a killed report left.
+    for folder in (output_dir, output_dir / "pictures"):
+        sweep_temporary(folder)
     figure = labels_figure(rows, output_dir / "dice_by_labels.png")
     pictures = write_pictures(by_file, output_dir / "pictures")
     write_rows_csv(output_dir / "rows.csv", rows)

@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 from nibabel.volumeutils import apply_read_scaling
@@ -12,7 +11,7 @@ from medssl.scans.dicom_files import is_dicom
 from medssl.scans.dicom_voxels import read_dicom
 from medssl.scans.memory import ScanTooLargeError, itk_bytes, naming_memory, require_memory
 from medssl.scans.pictures import PICTURE_ENDINGS, Kind, is_picture, read_picture
-from medssl.scans.streams import whole_nifti
+from medssl.scans.streams import nifti_header, whole_nifti
 
 NIFTI_ENDINGS = (".nii", ".nii.gz")
 ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -70,10 +69,12 @@ def scaled_nifti(path: str | os.PathLike[str], stored: np.ndarray) -> np.ndarray
         ValueError: if nibabel rejects the header; the message names the file.
     """
     try:
-        proxy = nib.load(path).dataobj
-        if (proxy.slope, proxy.inter) != (1, 0):
-            require_memory(path, 8 * stored.size)
-        return apply_read_scaling(stored, np.float64(proxy.slope), np.float64(proxy.inter))
+        # None stands for a header that scales nothing.
+        slope, intercept = nifti_header(path).get_slope_inter()
+        if slope is None or (slope, intercept) == (1, 0):
+            return stored
+        require_memory(path, 8 * stored.size)
+        return apply_read_scaling(stored, np.float64(slope), np.float64(intercept))
     except (MemoryError, ScanTooLargeError):
         raise
     except Exception as error:

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 
 from medssl.packaging.pack import pack
-from tests.bundles.test_inference import run_bundle, scan_and_label, write_scan
+from tests.bundles.test_inference import run_bundle, write_scan, write_scan_with_nan
 from tests.packaging.toy_run import pretraining_run, segmentation_run
 
 pytestmark = pytest.mark.slow
-AFFINE = np.diag([1.0, 1.0, 2.5, 1.0])
 
 
 @pytest.fixture(scope="module", params=["segmentation", "pretraining"])
@@ -22,9 +21,7 @@ def test_a_scan_with_nan_is_refused_by_name_and_leaves_nothing_half_written(bund
     scans = tmp_path / "scans"
     scans.mkdir()
     write_scan(scans / "a.nii.gz")
-    voxels = scan_and_label()[0].astype(np.float32)
-    voxels[:, :, 5] = np.nan
-    nib.save(nib.Nifti1Image(voxels, AFFINE), scans / "b.nii.gz")
+    write_scan_with_nan(scans / "b.nii.gz")
     result = run_bundle(bundle, tmp_path, input=scans, output_dir=tmp_path / "out")
     assert result.returncode != 0
     assert f"{scans / 'b.nii.gz'} cannot be used: {60 * 70} of its voxels are NaN" in result.stderr

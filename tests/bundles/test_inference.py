@@ -46,6 +46,13 @@ def write_scan(path: Path) -> None:
     nib.save(nib.Nifti1Image(scan_and_label()[0], oblique_affine()), path)
 
 
+def write_scan_with_nan(path: Path) -> None:
+    """Write the scan with one plane that is not finite."""
+    voxels = scan_and_label()[0].astype(np.float32)
+    voxels[:, :, 5] = np.nan
+    nib.save(nib.Nifti1Image(voxels, oblique_affine()), path)
+
+
 def write_dicom_series(folder: Path) -> None:
     """Write the scan as one file per slice, with the tags of its place."""
     volume, _ = scan_and_label()

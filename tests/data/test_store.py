@@ -175,3 +175,22 @@ def test_the_hash_of_a_scan_is_of_all_its_files(tmp_path):
 def test_the_record_of_a_source_names_the_file_and_not_its_folder(tmp_path):
     (tmp_path / "scan.nii").write_text("a")
     assert str(tmp_path) not in json.dumps(describe_source(tmp_path / "scan.nii"))
+
+
+def test_a_store_that_changes_under_a_run_gives_the_old_voxels_or_names_the_case(store, cases):
+    dataset = StoreDataset(store, cases, WANTED)
+    (folder,) = store.glob("cases/a/*/")
+    opened, before = dataset[0]["image"], dataset[0]["image"].clone()
+    # As `prepare` leaves it, once the scan is another one.
+    folder.rename(folder.with_name("0123456789abcdef"))
+    with pytest.raises(ValueError, match=r"cases/a/.*medssl prepare"):
+        dataset[0]
+    assert torch.equal(opened, before)
+
+
+def test_an_array_that_is_cut_under_a_run_is_named(store, cases):
+    dataset = StoreDataset(store, cases, WANTED)
+    (path,) = store.glob("cases/a/*/image.npy")
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(ValueError, match=r"cases/a/.*image\.npy.*medssl prepare"):
+        dataset[0]

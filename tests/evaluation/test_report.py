@@ -27,6 +27,14 @@ def test_a_report_is_six_files(write, make_row, tmp_path):
     assert names == ["cases.csv", "comparisons.csv", "dice_by_labels.png", "report.md", "rows.csv", "summary.csv"]
 
 
+def test_what_a_killed_report_left_is_swept(write, make_row, tmp_path):
+    (tmp_path / "report" / "pictures").mkdir(parents=True)
+    for name in (".rows.csv.k3v_9x2a.csv", "pictures/.01_a.png.pz5ecc0k.png"):
+        (tmp_path / "report" / name).touch()
+    write([make_row()])
+    assert not list((tmp_path / "report").rglob(".*"))
+
+
 def test_numbers_are_means_and_deviations_over_folds(write, make_row):
     text = write([make_row(fold=0, dice=0.6), make_row(fold=1, dice=0.8)])
     assert "| a | 0.700 ± 0.141 | 0.700 ± 0.141 | 2 | 0 |" in text

@@ -64,6 +64,15 @@ def test_the_lock_of_a_killed_process_is_free(holder, tmp_path):
         assert f'"pid": {os.getpid()}' in (tmp_path / "run" / ".lock").read_text(encoding="utf-8")
 
 
+def test_the_file_that_another_host_left_locks_nothing(tmp_path):
+    (tmp_path / "run").mkdir()
+    left = {"pid": 1, "host": "another", "started": "2026-01-01T00:00:00+00:00"}
+    (tmp_path / "run" / ".lock").write_text(json.dumps(left), encoding="utf-8")
+    with locked_run_folder(tmp_path / "run"):
+        owner = json.loads((tmp_path / "run" / ".lock").read_text(encoding="utf-8"))
+    assert owner["pid"] == os.getpid() and owner["host"] != "another"
+
+
 def test_the_lock_ends_with_the_block(tmp_path):
     for _ in range(2):
         with locked_run_folder(tmp_path):

@@ -2,6 +2,8 @@ import json
 import shutil
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 from medssl.runs.lock import locked_run_folder
@@ -23,6 +25,19 @@ def test_a_run_refused_for_a_bad_scan_leaves_its_folder_free(ct_list, tmp_path):
     scan.write_bytes(content)
     pretrain("kats", data / ct_list.name, ["ct"], tmp_path / "run", overrides=SETTINGS)
     assert (tmp_path / "run" / "backbone.pt").is_file()
+
+
+def test_one_switch_uses_a_bad_scan_and_the_record_keeps_it(ct_list, tmp_path):
+    data = Path(shutil.copytree(ct_list.parent, tmp_path / "data"))
+    scan = sorted(data.glob("images/*"))[0]
+    image = nib.load(scan)
+    nib.save(nib.Nifti1Image(np.full(image.shape, 40, np.int16), image.affine), scan)
+    settings = {**SETTINGS, "max_epochs": 1}
+    with pytest.raises(ValueError, match=rf"{scan.name} cannot be used: all its voxels are 40"):
+        pretrain("kats", data / ct_list.name, ["ct"], tmp_path / "run", overrides=settings)
+    settings["allow_bad_values"] = True
+    pretrain("kats", data / ct_list.name, ["ct"], tmp_path / "run", overrides=settings)
+    assert json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))["allow_bad_values"] is True
 
 
 @pytest.mark.parametrize("resume", [False, True])

@@ -6,7 +6,7 @@ import pytest
 
 from medssl.packaging.pack import pack
 from medssl.workflows.labelling import LabelledScan, Labelling
-from tests.bundles.test_inference import SHAPE, oblique_affine, scan_and_label, write_scan
+from tests.bundles.test_inference import SHAPE, oblique_affine, scan_and_label, write_scan, write_scan_with_nan
 from tests.packaging.toy_run import pretraining_run, segmentation_run
 
 LABELS = {1: "liver", 2: "left kidney"}
@@ -99,6 +99,17 @@ def test_a_label_of_another_grid_is_refused(work, trained, tmp_path):
     nib.save(nib.Nifti1Image(np.ones((5, 5, 5), np.uint8), oblique_affine()), tmp_path / "label.nii.gz")
     with pytest.raises(ValueError, match=r"label\.nii\.gz does not fit its scan"):
         trained[0].train([LabelledScan("scan", work / "scan.nii.gz", tmp_path / "label.nii.gz")])
+
+
+def test_a_scan_with_nan_is_refused_by_name(trained, labelled, tmp_path):
+    labelling, report = trained
+    write_scan_with_nan(tmp_path / "bad.nii.gz")
+    bad = replace(labelled, case="bad", image=tmp_path / "bad.nii.gz")
+    for use in (lambda: labelling.segment(bad.image), lambda: labelling.train([labelled, bad])):
+        with pytest.raises((ValueError, RuntimeError)) as refused:
+            use()
+        assert f"{bad.image} cannot be used: " in f"{refused.value}{refused.value.__cause__}"
+    assert labelling.report() == report
 
 
 def test_an_unknown_segment_is_refused_and_nothing_changes(trained, labelled):

@@ -10,7 +10,7 @@ from medssl.packaging.loading import LoadedBundle
 from medssl.packaging.pack import pack
 from medssl.workflows.recipes import find_recipe, merge
 from medssl.workflows.similarity import similarity
-from tests.bundles.test_inference import SHAPE, oblique_affine, scan_and_label, write_scan
+from tests.bundles.test_inference import SHAPE, oblique_affine, scan_and_label, write_scan, write_scan_with_nan
 from tests.packaging.toy_run import segmentation_run
 
 
@@ -102,3 +102,11 @@ def test_shipped_weights_compare_points_by_their_name(ct_list, tmp_path):
     scan = sorted(ct_list.parent.rglob("*000*.nii.gz"))[0]
     volume, picture = similarity(scan, (0.0, 0.0, 0.0), "abdomen-ct", tmp_path)
     assert nib.load(volume).shape == nib.load(scan).shape and picture.is_file()
+
+
+def test_a_scan_with_nan_is_refused_by_name_and_leaves_nothing(bundle, clicked, tmp_path):
+    write_scan_with_nan(tmp_path / "bad.nii.gz")
+    with pytest.raises((ValueError, RuntimeError)) as refused:
+        similarity(tmp_path / "bad.nii.gz", clicked, bundle, tmp_path / "out")
+    assert f"{tmp_path / 'bad.nii.gz'} cannot be used: " in f"{refused.value}{refused.value.__cause__}"
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
