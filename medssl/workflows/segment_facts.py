@@ -19,7 +19,7 @@ from medssl.scans.contents import content_hash, image_problems, label_counts, wh
 from medssl.scans.dicom import dicom_series
 from medssl.scans.geometry import Problem, pair_problems
 from medssl.scans.headers import VolumeHeader, read_header
-from medssl.scans.integrity import has_error, read_whole
+from medssl.scans.integrity import has_error, read_whole, without_path
 from medssl.scans.structure_labels import whole_structures
 from medssl.scans.structures import structure_names, structure_path
 from medssl.workflows.segment_memory import require_memory
@@ -159,7 +159,7 @@ def _read_scan(scan: Scan) -> ScanFacts:
     try:
         require_memory(path, read_header(path).shape[:3], len(image_channels(scan)))
     except (ValueError, MemoryError) as error:
-        return ScanFacts(problem=_without_path(error, path))
+        return ScanFacts(problem=without_path(error, path))
     channels = whole_channels(scan)
     first = next(channels)
     whole = first.volume
@@ -212,7 +212,7 @@ def _read_structures(path: Path, scan: Scan, names: Sequence[str]) -> MaskFacts:
     try:
         own = structure_names(path)
     except ValueError as error:
-        return MaskFacts(problem=_without_path(error, path))
+        return MaskFacts(problem=without_path(error, path))
     wanted = {name.casefold() for name in names or own}
     taken = dict(enumerate((name for name in own if name.casefold() in wanted), start=1))
     if not taken:
@@ -256,9 +256,4 @@ def _turned(header: VolumeHeader) -> tuple[list[int], list[float]]:
 
 def _first_error(problems: list, path: Path) -> str:
     found = next((problem.text for problem in problems if problem.severity == "error"), "")
-    return _without_path(found, path)
-
-
-def _without_path(error: object, path: Path) -> str:
-    """Return a message without the path that it begins with; the report names the file already."""
-    return str(error).removeprefix(f"{path} ").removeprefix("cannot be used: ")
+    return without_path(found, path)
