@@ -13,6 +13,7 @@ import yaml
 
 from medssl.packaging.sources import source_bundles
 from medssl.workflows.config_files import change_setting, has_setting, merge_files, read_config_file
+from medssl.workflows.sizes import require_sizes
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -97,7 +98,7 @@ def merge(
         overrides: set by the user, in MONAI's syntax, as in ``{"train::trainer::amp": True}``.
 
     Raises:
-        ValueError: if the recipe does not have the name of an override, such as a misspelt one.
+        ValueError: if the recipe does not have the name of an override, such as a misspelt one, or a size is none.
 
     Example:
         >>> merge([find_recipe("data", "ct")], {"name": "mine"}, {"spacing": [2, 2, 2]})["spacing"]
@@ -114,6 +115,7 @@ def merge(
             hint = f"; did you mean --{near[0]}?" if near else "."
             raise ValueError(f"The recipe has no setting {parent or name!r}{hint}")
         change_setting(config, key, value)
+    require_sizes(config)
     return config
 
 

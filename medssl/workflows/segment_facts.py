@@ -29,6 +29,8 @@ VERSION = 1
 _MODALITY = "0008|0060"
 # HU of air lie far below 0, and no magnitude of MR does.
 _HIGHEST_AIR = -100.0
+# Of a label map of one byte, which training takes, and of two bytes, which segmentations may have.
+MOST_STRUCTURES, _LARGEST_VALUE = 255, 65535
 Facts = TypeVar("Facts", "ScanFacts", "MaskFacts")
 # A scan: its file or folder, or its channels as in a data list.
 Scan = Path | list[str]
@@ -204,8 +206,17 @@ def _read_mask(path: Path, scan: Scan) -> MaskFacts:
     if has_error(problems):
         return MaskFacts(problem=_first_error(problems, path))
     counts = {str(value): count for value, count in label_counts(whole.voxels).items() if value != 0}
-    problem = "" if counts else "the mask is empty; its scan is segmented like the others."
-    return MaskFacts(content_hash(whole.voxels), counts, _segments(path), problem)
+    return MaskFacts(content_hash(whole.voxels), counts, _segments(path), _value_problem(list(map(int, counts))))
+
+
+def _value_problem(values: list[int]) -> str:
+    """Return why values are not those of structures, or nothing."""
+    if not values:
+        return "the mask is empty; its scan is segmented like the others."
+    if len(values) > MOST_STRUCTURES:
+        return f"it holds {len(values)} different values, as a scan does; a mask has one for each structure."
+    wrong = [value for value in values if not 0 < value <= _LARGEST_VALUE]
+    return f"it holds the value {wrong[0]}; structures have values from 1 to {_LARGEST_VALUE}." if wrong else ""
 
 
 def _read_structures(path: Path, scan: Scan, names: Sequence[str]) -> MaskFacts:
