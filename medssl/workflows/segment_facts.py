@@ -96,7 +96,8 @@ def scan_facts(scan: Scan, kept: Path) -> ScanFacts:
     """
     missing = [file for file in image_files(scan) if not Path(file).exists()]
     if missing:
-        return ScanFacts(problem=f"{Path(missing[0]).name} does not exist; correct the path.")
+        which = "it" if len(image_files(scan)) == 1 else Path(missing[0]).name
+        return ScanFacts(problem=f"{which} does not exist; correct the path.")
     return _kept(kept, fingerprint(scan), ScanFacts, lambda: _read_scan(scan))
 
 
