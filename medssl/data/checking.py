@@ -11,7 +11,7 @@ from medssl.scans.channel_voxels import whole_channels
 from medssl.scans.channels import grid_problems, image_channels, image_files
 from medssl.scans.contents import channel_problems, content_hash, image_problems, label_problems
 from medssl.scans.geometry import Problem, pair_problems, patch_problems
-from medssl.scans.integrity import WholeVolume, has_error, read_whole
+from medssl.scans.integrity import WholeVolume, has_error, read_whole, without_path
 from medssl.scans.labels import read_label
 from medssl.scans.structure_labels import whole_structures
 from medssl.scans.structures import structure_path
@@ -68,7 +68,8 @@ def check_datalist(
             settings = (patch_size, spacing, in_channels)
             try:
                 for file, problem in _case_problems(entry, section, datalist, seen, alike, *settings):
-                    findings.append(Finding(entry["case"], section, problem.severity, file, problem.text))
+                    text = without_path(problem.text, image_files(file)[0])
+                    findings.append(Finding(entry["case"], section, problem.severity, file, text))
             except Exception as error:
                 # One bad case must not end the check of the others.
                 findings.append(

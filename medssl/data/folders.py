@@ -11,7 +11,14 @@ from medssl.data.bids import bids_cases, is_bids
 from medssl.data.channel_files import channel_files, chosen_channel
 from medssl.data.datalist import MODALITIES, SECTIONS, Datalist
 from medssl.data.held_out import groups_of, hold_out
-from medssl.data.names import STRUCTURE_ENDING, VOLUME_ENDINGS, case_of_file, require_labels, require_safe_case
+from medssl.data.names import (
+    STRUCTURE_ENDING,
+    VOLUME_ENDINGS,
+    case_of_file,
+    composed,
+    require_labels,
+    require_safe_case,
+)
 from medssl.scans.colours import Colour, parse_label_colours, require_label_colours
 from medssl.scans.contents import label_counts
 from medssl.scans.dicom import series_path
@@ -164,7 +171,9 @@ def _by_case(files: list[Path]) -> dict[str, Path]:
         case = case_of_file(file)
         require_safe_case(case, file)
         if case in cases:
-            raise ValueError(f"{cases[case]} and {file} would both be case '{case}'; rename or remove one.")
+            are_one = composed(file.name) == composed(cases[case].name)
+            accents = " (their accents are stored in two ways)" if are_one else ""
+            raise ValueError(f"{cases[case]} and {file} would both be case '{case}'{accents}; rename or remove one.")
         cases[case] = file
     return cases
 

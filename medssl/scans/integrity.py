@@ -91,6 +91,20 @@ def read_whole(
     return WholeVolume(problems, header, voxels.reshape(*voxels.shape[:3], *([channels] if channels > 1 else [])))
 
 
+def without_path(error: object, path: str | os.PathLike[str]) -> str:
+    """Return a message that begins with a path without it, for reports that name the file already.
+
+    Example:
+        >>> without_path("a.nii.gz has no voxel.", "a.nii.gz"), without_path("a.nii.gz: its header is bad.", "a.nii.gz")
+        ('it has no voxel.', 'its header is bad.')
+    """
+    text = str(error)
+    if text.startswith(f"{path}: "):
+        return text.removeprefix(f"{path}: ")
+    text = text.removeprefix(f"{path} cannot be used: ")
+    return f"it {text.removeprefix(f'{path} ')}" if text.startswith(f"{path} ") else text
+
+
 def has_error(problems: Sequence[Problem]) -> bool:
     """Tell whether any problem is an error."""
     return any(problem.severity == "error" for problem in problems)

@@ -13,6 +13,7 @@ import yaml
 
 from medssl.packaging.sources import source_bundles
 from medssl.workflows.config_files import change_setting, has_setting, merge_files, read_config_file
+from medssl.workflows.sizes import require_sizes
 
 if TYPE_CHECKING:
     from monai.bundle import ConfigParser
@@ -117,8 +118,8 @@ def merge(
         overrides: set by the user, in MONAI's syntax, as in ``{"train::trainer::amp": True}``.
 
     Raises:
-        ValueError: if the recipe does not have the name of an override, such as a misspelt one, or a file changes the
-            settings of another one that does not come before it.
+        ValueError: if the recipe does not have the name of an override, such as a misspelt one, a size is none, or a file
+            changes the settings of another one that does not come before it.
 
     Example:
         >>> merge([find_recipe("data", "ct")], {"name": "mine"}, {"spacing": [2, 2, 2]})["spacing"]
@@ -138,6 +139,7 @@ def merge(
             hint = f"; did you mean --{near[0]}?" if near else "."
             raise ValueError(f"The recipe has no setting {parent or name!r}{hint}")
         change_setting(config, key, value)
+    require_sizes(config)
     return config
 
 

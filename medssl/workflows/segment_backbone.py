@@ -14,6 +14,7 @@ from medssl.packaging.references import references
 from medssl.packaging.shipped_weights import bundle_folder
 from medssl.workflows.recipes import find_recipe, merge
 from medssl.workflows.segment_facts import ScanFacts
+from medssl.workflows.sizes import require_sizes
 from medssl.workflows.suiting_weights import suiting_weights
 
 # Without a backbone: the width of the network that two CPU cores take in a short time.
@@ -167,10 +168,11 @@ def with_settings(data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[
     """Return a data recipe with settings of the user.
 
     Raises:
-        ValueError: if the recipe has no such setting.
+        ValueError: if the recipe has no such setting, or a size is none.
     """
     unknown = [key for key in settings if key not in data or key not in _SETTINGS]
     if unknown:
         known = ", ".join(f"--{key}" for key in _SETTINGS if key in data)
         raise ValueError(f"There is no setting --{unknown[0]} for these scans; there are {known}.")
+    require_sizes({**data, **settings})
     return {**data, **settings}

@@ -19,7 +19,7 @@ from medssl.scans.contents import content_hash, image_problems, label_counts, wh
 from medssl.scans.dicom import dicom_series
 from medssl.scans.geometry import Problem, pair_problems
 from medssl.scans.headers import VolumeHeader, read_header
-from medssl.scans.integrity import has_error, read_whole
+from medssl.scans.integrity import has_error, read_whole, without_path
 from medssl.scans.structure_labels import whole_structures
 from medssl.scans.structures import structure_names, structure_path
 from medssl.workflows.segment_memory import require_memory
@@ -29,6 +29,8 @@ VERSION = 1
 _MODALITY = "0008|0060"
 # HU of air lie far below 0, and no magnitude of MR does.
 _HIGHEST_AIR = -100.0
+# Of a label map of one byte, which training takes, and of two bytes, which segmentations may have.
+MOST_STRUCTURES, _LARGEST_VALUE = 255, 65535
 Facts = TypeVar("Facts", "ScanFacts", "MaskFacts")
 # A scan: its file or folder, or its channels as in a data list.
 Scan = Path | list[str]
@@ -94,7 +96,8 @@ def scan_facts(scan: Scan, kept: Path) -> ScanFacts:
     """
     missing = [file for file in image_files(scan) if not Path(file).exists()]
     if missing:
-        return ScanFacts(problem=f"{Path(missing[0]).name} does not exist; correct the path.")
+        which = "it" if len(image_files(scan)) == 1 else Path(missing[0]).name
+        return ScanFacts(problem=f"{which} does not exist; correct the path.")
     return _kept(kept, fingerprint(scan), ScanFacts, lambda: _read_scan(scan))
 
 
@@ -159,7 +162,7 @@ def _read_scan(scan: Scan) -> ScanFacts:
     try:
         require_memory(path, read_header(path).shape[:3], len(image_channels(scan)))
     except (ValueError, MemoryError) as error:
-        return ScanFacts(problem=_without_path(error, path))
+        return ScanFacts(problem=without_path(error, path))
     channels = whole_channels(scan)
     first = next(channels)
     whole = first.volume
@@ -204,15 +207,24 @@ def _read_mask(path: Path, scan: Scan) -> MaskFacts:
     if has_error(problems):
         return MaskFacts(problem=_first_error(problems, path))
     counts = {str(value): count for value, count in label_counts(whole.voxels).items() if value != 0}
-    problem = "" if counts else "the mask is empty; its scan is segmented like the others."
-    return MaskFacts(content_hash(whole.voxels), counts, _segments(path), problem)
+    return MaskFacts(content_hash(whole.voxels), counts, _segments(path), _value_problem(list(map(int, counts))))
+
+
+def _value_problem(values: list[int]) -> str:
+    """Return why values are not those of structures, or nothing."""
+    if not values:
+        return "the mask is empty; its scan is segmented like the others."
+    if len(values) > MOST_STRUCTURES:
+        return f"it holds {len(values)} different values, as a scan does; a mask has one for each structure."
+    wrong = [value for value in values if not 0 < value <= _LARGEST_VALUE]
+    return f"it holds the value {wrong[0]}; structures have values from 1 to {_LARGEST_VALUE}." if wrong else ""
 
 
 def _read_structures(path: Path, scan: Scan, names: Sequence[str]) -> MaskFacts:
     try:
         own = structure_names(path)
     except ValueError as error:
-        return MaskFacts(problem=_without_path(error, path))
+        return MaskFacts(problem=without_path(error, path))
     wanted = {name.casefold() for name in names or own}
     taken = dict(enumerate((name for name in own if name.casefold() in wanted), start=1))
     if not taken:
@@ -256,9 +268,4 @@ def _turned(header: VolumeHeader) -> tuple[list[int], list[float]]:
 
 def _first_error(problems: list, path: Path) -> str:
     found = next((problem.text for problem in problems if problem.severity == "error"), "")
-    return _without_path(found, path)
-
-
-def _without_path(error: object, path: Path) -> str:
-    """Return a message without the path that it begins with; the report names the file already."""
-    return str(error).removeprefix(f"{path} ").removeprefix("cannot be used: ")
+    return without_path(found, path)

@@ -19,6 +19,8 @@ from medssl.workflows.segment_training import LabelledCase
 # A field of view that is this many times longer or shorter than the labelled ones, along an axis, gets a note.
 _OTHER_FIELD_OF_VIEW = 2.0
 _READ_SECONDS = 1.0
+# That an error lists.
+_REASONS = 5
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def read_inputs(
         for case, path in listing.labels.items()
         if case not in problems
     }
+    _require_masks(listing, problems, masks)
     structures = find_structures({case: found for case, found in masks.items() if not found.problem}, label_names)
     of_masks = {case: found.problem for case, found in masks.items() if found.problem} | structures.problems
     usable = {case: found for case, found in facts.items() if case not in problems}
@@ -130,6 +133,20 @@ def read_inputs(
     )
 
 
+def _require_masks(listing: Listing, problems: Mapping[str, str], masks: Mapping[str, MaskFacts]) -> None:
+    """Raises ValueError, with all reasons, if no mask can be used."""
+    if any(not found.problem for found in masks.values()):
+        return
+    reasons = [f"{name}: {text}" for name, text in listing.problems.items()]
+    reasons += [f"{scan_name(listing.scans[case])}: {problems[case]}" for case in listing.labels if case in problems]
+    reasons += [f"{listing.labels[case].name}: {found.problem}" for case, found in masks.items()]
+    if not reasons:
+        example = scan_name(next(iter(listing.scans.values())))
+        raise ValueError(f"There is no mask, and at least one is needed, named after its scan, such as {example}.")
+    more = f" And {len(reasons) - _REASONS} more." if len(reasons) > _REASONS else ""
+    raise ValueError(f"No mask can be used, and at least one is needed. {' '.join(reasons[:_REASONS])}{more}".strip())
+
+
 def scan_name(scan: Scan) -> str:
     """Return what messages call a scan: its file, or the first one of its channels."""
     return grid_file(scan).name
@@ -144,6 +161,9 @@ def _unlike_names(scans: Mapping[str, Scan]) -> dict[str, str]:
 
 
 def _listing(scans: Path, labels: Path | None, output_dir: Path) -> Listing:
+    for folder in (scans, labels):
+        if folder is not None and folder.resolve() == output_dir.resolve():
+            raise ValueError(f"--out is {folder}, the folder of your scans or masks; give another one.")
     if scans.is_file():
         return listed_scans(scans, labels, output_dir)
     if labels is None:

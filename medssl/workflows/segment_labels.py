@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +15,7 @@ from medssl.scans.channels import grid_file
 from medssl.scans.integrity import read_whole
 from medssl.scans.structure_labels import whole_structures
 from medssl.scans.structures import structure_path
-from medssl.workflows.segment_facts import MaskFacts, Scan
+from medssl.workflows.segment_facts import MOST_STRUCTURES, MaskFacts, Scan
 
 # What a structure without a name is called, in the segmentations of the command too.
 _NUMBERED = re.compile(r"label_\d+")
@@ -54,10 +55,12 @@ def find_structures(masks: Mapping[str, MaskFacts], label_names: str | Mapping[i
             mapping, as data lists have it, the names that no mask shows are left out.
 
     Raises:
-        ValueError: if there is no mask, a given name is in no mask, or named and unnamed masks are mixed.
+        ValueError: if there is no mask, a given name is in no mask, named and unnamed masks are mixed, numbers without
+            names have nothing in common, or there are too many structures.
     """
     given = _given(label_names, masks)
     _require_alike(masks, given)
+    _require_common(masks, given)
     problems, shown = {}, {}
     for case, facts in masks.items():
         try:
@@ -69,6 +72,10 @@ def find_structures(masks: Mapping[str, MaskFacts], label_names: str | Mapping[i
     if not names:
         reasons = " ".join(f"{case}: {problem}" for case, problem in problems.items())
         raise ValueError(f"No mask can be used, and at least one is needed. {reasons}".strip())
+    if len(names) > MOST_STRUCTURES:
+        raise ValueError(
+            f"The masks show {len(names)} structures, and at most {MOST_STRUCTURES} can be learnt at once."
+        )
     numbers = {name: number for number, name in enumerate(names, start=1)}
     unique = all(len(values) == 1 for values in own.values()) and len(set.union(*own.values())) == len(own)
     return Structures(
@@ -121,6 +128,17 @@ def _require_alike(masks: Mapping[str, MaskFacts], given: Mapping[int, str]) -> 
             f"The mask of {named[0]} names its structures and that of {unnamed[0]} does not; say what its numbers "
             'mean, as in --label-names "1=liver,2=spleen".'
         )
+
+
+def _require_common(masks: Mapping[str, MaskFacts], given: Mapping[int, str]) -> None:
+    """Require of numbers without names that any two masks share one: else they may mean the same by other numbers."""
+    unnamed = {case: facts.counts.keys() for case, facts in masks.items() if not facts.segments and not given}
+    for (case, values), (other, others) in combinations(unnamed.items(), 2):
+        if not values & others:
+            raise ValueError(
+                f"The mask of {case} holds {', '.join(values)} and that of {other} holds {', '.join(others)}; say what "
+                'the numbers mean, as in --label-names "1=liver,2=spleen", or correct one of them.'
+            )
 
 
 def _name(value: int, facts: MaskFacts, given: Mapping[int, str]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from medssl.data.names import STRUCTURE_ENDING, require_safe_case
 from medssl.scans.channels import missing_channel, numbered_channels
 from medssl.scans.dicom import dicom_series
+from medssl.scans.integrity import without_path
 from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS
 from medssl.scans.structures import structure_path
 from medssl.workflows.segment_facts import Scan
@@ -134,7 +135,7 @@ def named_files(folder: Path, apart: tuple[Path, ...], found: Listing) -> Iterat
                 dicom_series(path)
         except ValueError as error:
             # The name stands before every problem already.
-            found.problems[path.name] = str(error).removeprefix(f"{path.name}: ")
+            found.problems[path.name] = without_path(str(error).removeprefix(f"{path.name}: "), path)
         else:
             yield case, path
 

@@ -55,6 +55,8 @@ def test_one_bad_scan_is_named_and_the_exit_status_says_so(command, folders):
     [
         (("--label-names", f"{NAMES},77=nothing"), ["No mask shows 77=nothing"]),
         (("--patch_size", "[4096,4096,4096]"), ["Patches of 4096 x 4096 x 4096", "--patch_size"]),
+        (("--spacing", "[0,2,2]"), ["--spacing is [0, 2, 2]", "3 lengths in mm above 0"]),
+        (("--patch_size", "[16]"), ["--patch_size is [16]", "3 whole numbers of voxels above 0"]),
         (("--max_epochs", "3"), ["no setting --max_epochs", "--spacing"]),
         (("--backbone", "nowhere"), ["nowhere", "abdomen-ct"]),
     ],

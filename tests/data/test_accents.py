@@ -34,7 +34,7 @@ def test_scan_and_label_meet_however_their_names_are_stored(tmp_path, scan, labe
 def test_two_files_that_differ_in_the_form_alone_are_one_name(tmp_path):
     for name in (APART, COMPOSED):
         save_nifti(tmp_path / f"{name}.nii.gz", hounsfield())
-    with pytest.raises(ValueError, match="would both be case"):
+    with pytest.raises(ValueError, match=r"would both be case .*accents are stored in two ways"):
         build_datalist(tmp_path, None, "toy", "CT")
     entries = [{"case": case, "image": f"{case}.nii.gz", "label": "l.nii.gz"} for case in (APART, COMPOSED)]
     with pytest.raises(ValueError, match="ids must be unique"):

@@ -141,7 +141,7 @@ def test_a_scan_that_does_not_fit_in_memory_does_not_end_the_check_of_the_others
     path = write_list(unlabeled=[{"case": "a", "image": str(bomb)}, {"case": "b", "image": str(small)}])
     findings = check_datalist(path)
     assert [(finding.case, finding.severity) for finding in findings] == [("a", "error"), ("b", "error")]
-    assert "a.nii.gz needs 0.27 GiB" in findings[0].problem and "all its voxels are 5" in findings[1].problem
+    assert "it needs 0.27 GiB" in findings[0].problem and "all its voxels are 5" in findings[1].problem
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("unheard of")])
