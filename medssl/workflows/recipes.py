@@ -118,8 +118,8 @@ def merge(
         overrides: set by the user, in MONAI's syntax, as in ``{"train::trainer::amp": True}``.
 
     Raises:
-        ValueError: if the recipe does not have the name of an override, such as a misspelt one, a size is none, or a file
-            changes the settings of another one that does not come before it.
+        ValueError: if the recipe does not have the name of an override, such as a misspelt one, a size is none, or a
+            file changes the settings of another one that does not come before it.
 
     Example:
         >>> merge([find_recipe("data", "ct")], {"name": "mine"}, {"spacing": [2, 2, 2]})["spacing"]

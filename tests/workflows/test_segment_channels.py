@@ -25,7 +25,7 @@ SETTINGS = {"spacing": [6.0, 6.0, 9.0], "patch_size": [16, 16, 8]}
 def small():
     """Probes of a small network are solved on few voxels, for speed."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segment_backbone, "RANDOM_NETWORK", NETWORK)
+        patch.setattr(segment_backbone, "_CHANNELS", NETWORK["base_channels"])
         patch.setattr(segment_training, "_MAX_VOXELS", 3000)
         yield
 
