@@ -67,7 +67,8 @@ def merge_recipes(arguments):
     files += [find_recipe("data", data) for data in context.params["data"] or () if not data.endswith(".yaml")]
     settings = [argument[2:].partition("=")[0] for argument in context.args if argument.startswith("--")]
 
-    merge(files, {}, dict.fromkeys(settings, 1))
+    # A reference is a value of any kind.
+    merge(files, {}, dict.fromkeys(settings, "@any"))
 
 
 def faults(commands, check):
