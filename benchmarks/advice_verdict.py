@@ -111,7 +111,8 @@ HEAD = ("Data", "Structure", "Thick", "Advised", "Dice", "Best", "Dice", "Advise
 def main(paths: Sequence[Path]) -> None:
     """Print the tables."""
     print(table(HEAD, [line for path in paths for line in verdicts(path)]))
-    print(table(("Always", "As good as the best"), good_counts(paths)), sep="\n\n")
+    print()
+    print(table(("Always", "As good as the best"), good_counts(paths)))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ import numpy as np
 
 from medssl.advice.measures import StructureMeasures
 
-# Voxels across the thinnest structure: below that, every data set lost Dice.
-VOXELS_ACROSS = 4.0
+# Voxels across the thinnest structure: more are not needed, since larger voxels show more of what is around them; with
+# fewer than the second number, Dice was lost. And along the shortest side of a scan.
+_ENOUGH_ACROSS, VOXELS_ACROSS, _VOXELS_OF_SIDE = 8.0, 4.0, 64.0
 # Of a scan and of a patch, that two CPU cores take in a short time.
 _VOXELS_OF_SCAN, _VOXELS_OF_PATCH, _STEP = 3_000_000, {2: 65_536, 3: 98_304}, 8
-# Cells of the coarsest level across the thickest structure, and the levels that there may be.
-_CELLS_ACROSS, _LEVELS = 2.0, (3, 5)
+# Levels of the pyramid: one more where the thickest structure has enough voxels across, one less where the shortest
+# side of a scan has fewer than 64.
+_LEVELS = 4
 # Small is what is thinner than this part of the shortest side L of a scan and fills less than this share of it.
 _THIN, _RARE = 1 / 32, 0.05
 DIVISORS = (2, 4, 8)
@@ -52,24 +54,26 @@ Structures = Mapping[str, StructureMeasures]
 
 
 def advised_spacing(structures: Structures, scans: Scans) -> Advised:
-    """Return voxels no larger than the scans' own unless memory asks for it.
+    """Return the spacing: as large as leaves eight voxels across the thinnest structure, never finer than the scans.
 
-    Scans of more than three million voxels get larger voxels, along the shortest edges first, so that voxels become
-    cubes.
+    Edges that are longer already stay, so that voxels become cubes. The shortest side of a scan keeps 64 voxels. Scans
+    of more than three million voxels get larger ones, whatever the structures.
 
     Args:
         structures: by name; at least one.
         scans: of the data set.
 
     Example:
-        >>> liver = StructureMeasures(1500.0, (200.0, 180.0, 150.0), 90.0, 0.1, 2.0)
-        >>> advised_spacing({"liver": liver}, Scans((0.8, 0.8, 3.0), (400.0, 400.0, 300.0))).value
-        [2.309, 2.309, 3.0]
+        >>> liver = StructureMeasures(1500.0, (200.0, 180.0, 150.0), 24.0, 0.1, 2.0)
+        >>> advised_spacing({"liver": liver}, Scans((1.6, 1.6, 7.7), (320.0, 320.0, 240.0))).value
+        [3.0, 3.0, 7.7]
     """
-    native = np.array(scans.spacing)
-    edge = _edge_for(native, np.array(scans.extent), _VOXELS_OF_SCAN)
-    spacing = np.maximum(native, edge)
-    reason = "as the scans are" if edge <= native.min() else f"larger than {_sizes(native)}, for memory"
+    native, thinnest = np.array(scans.spacing), min(measured.thickness for measured in structures.values())
+    wanted = min(thinnest / _ENOUGH_ACROSS, scans.side / _VOXELS_OF_SIDE)
+    for_memory = _edge_for(native, np.array(scans.extent), _VOXELS_OF_SCAN)
+    spacing = np.maximum(native, max(wanted, for_memory))
+    reason = f"larger than {_sizes(native)}, for {'memory' if for_memory > wanted else 'context'}"
+    reason = "as the scans are" if (spacing == native).all() else reason
     found = [round(float(length), 3) for length in spacing]
     return Advised(found, f"{reason}; {fit_of_spacing(structures, scans, found)}")
 
@@ -84,20 +88,22 @@ def fit_of_spacing(structures: Structures, scans: Scans, spacing: Sequence[float
 
 
 def advised_levels(structures: Structures, scans: Scans, spacing: Sequence[float]) -> Advised:
-    """Return levels whose coarsest cells are still half as large as the thickest structure.
+    """Return the number of levels: 4; 3 for scans of few voxels, else 5 for structures that are eight voxels thick.
 
     Args:
         structures: by name; at least one.
         scans: of the data set.
         spacing: of the voxels that the network sees.
     """
+    voxel = min(spacing)
+    side = round(scans.side / voxel)
+    if side < _VOXELS_OF_SIDE:
+        return Advised(_LEVELS - 1, f"the shortest side of a scan is {side} voxels, fewer than {_VOXELS_OF_SIDE:g}.")
     name = max(structures, key=lambda key: structures[key].thickness)
-    cells = structures[name].thickness / min(spacing)
-    levels = int(np.clip(1 + np.floor(np.log2(max(cells / _CELLS_ACROSS, 1))), *_LEVELS))
-    cell = 2 ** (levels - 1) * min(spacing)
-    thickness = structures[name].thickness
+    across = structures[name].thickness / voxel
+    levels = _LEVELS + (across >= _ENOUGH_ACROSS)
     return Advised(
-        levels, f"a cell of the coarsest is {cell:.3g} {scans.unit}, the thickest structure, {name}, {thickness:.3g}."
+        levels, f"the thickest structure, {name}, is {across:.1f} voxels thick; from {_ENOUGH_ACROSS:g} on, 5 levels."
     )
 
 

@@ -20,15 +20,32 @@ def measures(thickness, share=0.1, longest=None):
     return StructureMeasures(1.0, (longest or thickness, thickness, thickness), thickness, share, 1.0)
 
 
-def test_scans_that_fit_in_memory_keep_their_voxels():
+def test_scans_of_thin_structures_keep_their_voxels():
     scans = Scans((1.0, 1.0, 1.0), (35.0, 50.0, 36.0))
     found = advised_spacing({"anterior": measures(8.0), "posterior": measures(5.0)}, scans)
     assert found.value == [1.0, 1.0, 1.0]
     assert "posterior (5 mm), is 5.0 voxels thick." in found.reason
 
 
+@pytest.mark.parametrize(("thickness", "spacing"), [(24.0, [3.0, 3.0, 7.7]), (80.0, [3.75, 3.75, 7.7])])
+def test_thick_structures_get_larger_voxels_as_long_as_a_scan_has_enough(thickness, spacing):
+    found = advised_spacing({"liver": measures(thickness)}, Scans((1.6, 1.6, 7.7), (320.0, 320.0, 240.0)))
+    assert found.value == spacing
+    assert found.reason.startswith("larger than 1.6 x 1.6 x 7.7, for context; ")
+
+
+def test_the_largest_voxels_that_are_advised_do_not_cost_a_level():
+    scans, organ = Scans((1.0, 1.0, 1.0), (300.0, 300.0, 238.7)), {"liver": measures(80.0)}
+    assert advised_levels(organ, scans, advised_spacing(organ, scans).value).value == 5
+
+
+def test_the_thinnest_structure_decides_the_spacing():
+    both = {"liver": measures(80.0), "vein": measures(16.0)}
+    assert advised_spacing(both, Scans((1.0, 1.0, 1.0), (140.0, 140.0, 140.0))).value == [2.0, 2.0, 2.0]
+
+
 def test_large_scans_get_larger_voxels_that_are_nearer_to_cubes():
-    spacing = np.array(advised_spacing({"liver": measures(90.0)}, ABDOMEN).value)
+    spacing = np.array(advised_spacing({"vein": measures(8.0)}, ABDOMEN).value)
     assert spacing[2] == 3.0 and spacing[0] == spacing[1] > 2
     voxels = np.prod(np.array(ABDOMEN.extent) / spacing)
     assert voxels == pytest.approx(3e6, rel=0.01)
@@ -39,12 +56,14 @@ def test_voxels_too_large_for_a_structure_are_said():
     assert "adrenal gland (4 mm), is 1.7 voxels thick, fewer than the 4" in reason
 
 
-@pytest.mark.parametrize(("thickness", "levels"), [(1.0, 3), (7.0, 3), (16.0, 4), (32.0, 5), (500.0, 5)])
-def test_the_coarsest_cells_are_half_as_large_as_the_thickest_structure(thickness, levels):
-    scans = Scans((1.0, 1.0, 1.0), (100.0, 100.0, 100.0))
-    found = advised_levels({"thick": measures(thickness), "thin": measures(1.0)}, scans, (1.0, 1.0, 1.0))
-    assert found.value == levels
-    assert 3 in (levels, levels - 1) or 2 ** (levels - 1) * 2 <= thickness
+@pytest.mark.parametrize(
+    ("thickness", "side", "levels"), [(1.0, 256, 4), (7.0, 256, 4), (8.0, 256, 5), (70.0, 256, 5), (9.0, 35, 3)]
+)
+@pytest.mark.parametrize("unit", [1.0, 0.2])
+def test_thick_structures_get_more_levels_and_small_scans_fewer(thickness, side, levels, unit):
+    scans = Scans((unit, unit, 4 * unit), (300 * unit, 300 * unit, side * unit))
+    structures = {"thick": measures(thickness * unit), "thin": measures(unit)}
+    assert advised_levels(structures, scans, scans.spacing).value == levels
 
 
 def test_a_patch_is_as_long_along_every_axis_and_no_longer_than_a_scan():

@@ -47,11 +47,20 @@ def test_weights_that_do_not_suit_are_not_taken(modality, facts):
 
 
 def test_without_a_backbone_spacing_and_patches_follow_the_scans():
-    found = choose_backbone(None, "MR", [scan((200, 200, 32), (1.6, 1.6, 7.7), 0)], ORGAN)
+    thin = structures(vein=8.0)
+    found = choose_backbone(None, "MR", [scan((200, 200, 32), (1.6, 1.6, 7.7), 0)], thin)
     assert found.data["spacing"] == [1.6, 1.6, 7.7]
     assert found.data["patch_size"] == [80, 80, 16]
-    large = choose_backbone(None, "MR", [scan((400, 400, 400), (0.5, 0.5, 0.5), 0)], ORGAN)
+    large = choose_backbone(None, "MR", [scan((400, 400, 400), (0.5, 0.5, 0.5), 0)], thin)
     assert large.data["spacing"][0] > 1.2 and large.data["patch_size"] == [48, 48, 48]
+
+
+def test_without_a_backbone_large_organs_are_seen_coarser_and_by_more_levels():
+    facts = [scan((200, 200, 32), (1.6, 1.6, 7.7), 0)]
+    organ, vein = (choose_backbone(None, "MR", facts, structures(one=mm)) for mm in (60.0, 6.0))
+    assert organ.data["spacing"][0] > 2 * vein.data["spacing"][0]
+    assert organ.network["num_levels"] > vein.network["num_levels"]
+    assert organ.advice["spacing"].value == organ.data["spacing"]
 
 
 def test_ct_that_was_cut_to_a_window_keeps_it():
