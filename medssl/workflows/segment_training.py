@@ -175,7 +175,8 @@ def start_seconds(run: Path, cases: Sequence[LabelledCase], trust: bool = False)
         trust: as in `load_bundle`.
     """
     begin = time.monotonic()
-    load_run(run, trust).preprocessing(labelled=True)({"image": str(cases[0].image), "label": str(cases[0].label)})
+    case = {"image": listed_image(cases[0].image), "label": str(cases[0].label)}
+    load_run(run, trust).preprocessing(labelled=True)(case)
     return _START_SECONDS + (time.monotonic() - begin) * len(cases)
 
 
