@@ -13,6 +13,9 @@ from medssl.data.sampling import background_and_class_ratios
 from medssl.probe.choose import at_random, choose_voxels
 from medssl.probe.windows import window_features
 
+# Value of voxels in a mask of which a solved probe learns nothing.
+IGNORED = 255
+
 
 class VoxelRows(NamedTuple):
     """Features of voxels of one or several patches, one patch after the other.
@@ -28,6 +31,22 @@ class VoxelRows(NamedTuple):
     labels: np.ndarray
     weights: np.ndarray
     counts: np.ndarray
+
+
+def known_rows(rows: VoxelRows) -> VoxelRows:
+    """Return the rows without those of the label `IGNORED`.
+
+    Example:
+        >>> rows = VoxelRows(np.eye(2), np.array([1, IGNORED]), np.ones(2), np.array([2]))
+        >>> known_rows(rows).labels.tolist(), known_rows(rows).counts.tolist()
+        ([1], [1])
+    """
+    known = rows.labels != IGNORED
+    if known.all():
+        return rows
+    patches = np.repeat(np.arange(len(rows.counts)), rows.counts)
+    counts = np.bincount(patches[known], minlength=len(rows.counts))
+    return VoxelRows(rows.features[known], rows.labels[known], rows.weights[known], counts)
 
 
 def random_patch_rows(

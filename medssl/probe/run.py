@@ -19,7 +19,7 @@ from medssl.probe.cache import FeatureCache
 from medssl.probe.copies import Copies, Rows
 from medssl.probe.dice import head_dice
 from medssl.probe.fit import Fit, fit_head
-from medssl.probe.rows import VoxelRows
+from medssl.probe.rows import VoxelRows, known_rows
 from medssl.runs.tensors import save_atomically
 
 logger = logging.getLogger(__name__)
@@ -29,7 +29,8 @@ class SolvedProbe:
     """Fits the linear head of a network to the labelled cases of a data list, by `medssl.probe.fit.fit_head`.
 
     `run` writes ``model.pt``, ``probe.json`` (what was measured) and TensorBoard's log of the solver. Memory is bounded
-    by `max_voxels`: they are shared evenly by the cases, and chosen so that every class has enough of them. Cases of
+    by `max_voxels`: they are shared evenly by the cases, and chosen so that every class has enough of them. Voxels of
+    the value `medssl.probe.rows.IGNORED` are left out. Cases of
     the section ``validation``, where there are any, are measured and decide nothing.
 
     Args:
@@ -113,7 +114,7 @@ class SolvedProbe:
 
     def _rows(self, cases: Sequence[Mapping[str, Any]], rows: Rows) -> dict[str, VoxelRows]:
         computed = FeatureCases(cases, self.preprocessing, rows)
-        return {case["case"]: case["rows"] for case in computed}
+        return {case["case"]: known_rows(case["rows"]) for case in computed}
 
     def _report(self, rows: Mapping[str, VoxelRows], fit: Fit, seconds: Mapping[str, float]) -> dict[str, Any]:
         solution = fit.solution

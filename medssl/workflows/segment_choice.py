@@ -184,14 +184,15 @@ class Chooser:
         """Return the Dice on what is held out of networks that learnt from the rest."""
         scores = {}
         for test in held_out:
-            kept = self.trainer.folder_of(method, test.learn_from) / "left_out" / f"{test.case.case}.json"
+            cases = test.cases(method)
+            kept = self.trainer.folder_of(method, cases) / "left_out" / f"{test.case.case}.json"
             if not kept.is_file():
                 without = f"what is labelled, without {test.name}"
                 if method == "fine_tune":
-                    run = self._fine_tuned(test.learn_from, minutes, without)
+                    run = self._fine_tuned(cases, minutes, without)
                 else:
                     with self.display.unit("probe", f"Fit a linear probe to {without}"):
-                        run = self.trainer.train(method, test.learn_from)
+                        run = self.trainer.train(method, cases)
                 with self.display.unit("left out", f"Test {_METHODS[method]} on {test.name}"):
                     write_json(kept, self._dice(run, test))
             scores[test.name] = json.loads(kept.read_text(encoding="utf-8"))

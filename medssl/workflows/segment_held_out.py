@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from medssl.files import replacing
+from medssl.probe.rows import IGNORED
 from medssl.workflows.segment_predict import load_volume
 from medssl.workflows.segment_training import LabelledCase
 
@@ -24,7 +25,8 @@ class HeldOut(NamedTuple):
 
     Attributes:
         name: of what is held out.
-        learn_from: labelled scans.
+        learn_from: labelled scans, or a part of one as a scan of its own.
+        for_probe: what a probe learns from instead; empty: the same.
         case: is segmented.
         region: part of it, along right, anterior and superior, that counts; None counts the whole.
         values: of the structures that count; None counts all.
@@ -35,6 +37,11 @@ class HeldOut(NamedTuple):
     case: LabelledCase
     region: tuple[slice, ...] | None = None
     values: tuple[int, ...] | None = None
+    for_probe: tuple[LabelledCase, ...] = ()
+
+    def cases(self, method: str) -> tuple[LabelledCase, ...]:
+        """Return what a method learns from."""
+        return self.for_probe if method == "probe" and self.for_probe else self.learn_from
 
 
 def left_out_scans(cases: Sequence[LabelledCase], number: int) -> list[HeldOut]:
@@ -48,8 +55,8 @@ def held_out_part(case: LabelledCase, values: Iterable[int], folder: Path) -> He
     """Return a test on a part of a scan while the rest is learnt from, or None where no cut parts any structure.
 
     The scan is cut in two across the axis, and at the slice, where the parts of the structures are most equal, with a
-    gap between them. The part with more of them is written as a scan of its own, whose features see nothing of the
-    rest.
+    gap between them. The part with more of them is written as a scan of its own, for fine-tuning. A probe takes the
+    features of the whole scan, as it does where it segments, and ignores all labels outside that part.
 
     Args:
         case: a labelled scan.
@@ -63,8 +70,11 @@ def held_out_part(case: LabelledCase, values: Iterable[int], folder: Path) -> He
     learnt, tested, shown = cut
     key = hashlib.sha256(f"{case.content} {learnt}".encode()).hexdigest()
     part = LabelledCase(f"{case.case}_part", folder / f"{key[:16]}.nii", folder / f"{key[:16]}_mask.nii", key)
+    whole = LabelledCase(f"{case.case}_rest", case.image, folder / f"{key[:16]}_rest.nii", f"{key} rest")
+    _remove_others(folder, (part.image, part.label, whole.label))
     _write_part(case, part, learnt)
-    return HeldOut(f"part of {case.case}", (part,), case, tested, shown)
+    _write_rest(case, whole, learnt)
+    return HeldOut(f"part of {case.case}", (part,), case, tested, shown, (whole,))
 
 
 Box = tuple[slice, ...]
@@ -98,18 +108,34 @@ def _slab(shape: Sequence[int], axis: int, first: int, end: int) -> Box:
     return tuple(box)
 
 
-def _write_part(case: LabelledCase, part: LabelledCase, box: Box) -> None:
-    """Write the scan and the mask of a part, unless they are there; remove those of other parts."""
-    for path in part.image.parent.glob("*"):
-        if path not in (part.image, part.label):
+def _remove_others(folder: Path, kept: Sequence[Path]) -> None:
+    for path in folder.glob("*"):
+        if path not in kept:
             path.unlink()
+
+
+def _write_part(case: LabelledCase, part: LabelledCase, box: Box) -> None:
+    """Write the scan and the mask of a part, unless they are there."""
     for whole, path in ((case.image, part.image), (case.label, part.label)):
         if not path.is_file():
             volume = load_volume(whole)
             affine = volume.affine.numpy().astype(np.float64)
             affine[:3, 3] = (affine @ [*(side.start for side in box), 1])[:3]
             values = volume.numpy()[0][box]
-            image = nib.Nifti1Image(np.rint(values).astype(np.uint8) if whole is case.label else values, affine)
-            image.header.set_xyzt_units("mm")
-            with replacing(path) as temporary:
-                nib.save(image, temporary)
+            _save(np.rint(values).astype(np.uint8) if whole is case.label else values, affine, path)
+
+
+def _write_rest(case: LabelledCase, whole: LabelledCase, box: Box) -> None:
+    """Write the mask of the whole scan, ignored outside a part, unless it is there."""
+    if not whole.label.is_file():
+        volume = load_volume(case.label)
+        mask = np.full(volume.shape[1:], IGNORED, np.uint8)
+        mask[box] = np.rint(volume.numpy()[0][box])
+        _save(mask, volume.affine.numpy().astype(np.float64), whole.label)
+
+
+def _save(values: np.ndarray, affine: np.ndarray, path: Path) -> None:
+    image = nib.Nifti1Image(values, affine)
+    image.header.set_xyzt_units("mm")
+    with replacing(path) as temporary:
+        nib.save(image, temporary)

@@ -2,6 +2,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from medssl.probe.rows import IGNORED
 from medssl.workflows.segment_held_out import held_out_part, left_out_scans
 from medssl.workflows.segment_training import LabelledCase
 
@@ -47,6 +48,17 @@ def test_the_part_lies_where_it_was_in_the_scan(labelled, tmp_path):
         assert image.dataobj[index] == k and label.dataobj[index] == whole[i, j, k]
 
 
+def test_a_probe_learns_from_the_whole_scan_with_the_labels_of_the_same_part(labelled, tmp_path):
+    case = labelled((1, np.s_[2:4, 5:7, 4:36]))
+    found = held_out_part(case, [1], tmp_path / "part")
+    (rest,) = found.cases("probe")
+    (part,) = found.cases("fine_tune")
+    whole, mask = np.asarray(nib.load(case.label).dataobj), np.asarray(nib.load(rest.label).dataobj)
+    known = mask != IGNORED
+    assert rest.image == case.image and (mask[known] == whole[known]).all()
+    assert known.sum() == np.prod(nib.load(part.label).shape) and not known[found.region].any()
+
+
 def test_a_structure_that_only_one_part_shows_does_not_count(labelled, tmp_path):
     case = labelled((1, np.s_[0:10, 0:20, 4:36]), (2, np.s_[2:3, 3:4, 0:1]))
     assert held_out_part(case, [1, 2], tmp_path / "part").values == (1,)
@@ -60,9 +72,9 @@ def test_former_parts_are_removed_and_the_same_one_is_kept(labelled, tmp_path):
     folder = tmp_path / "part"
     first = held_out_part(labelled((1, np.s_[2:4, 5:7, 4:36])), [1], folder)
     again = held_out_part(labelled((1, np.s_[2:4, 5:7, 4:36])), [1], folder)
-    assert again == first and len(list(folder.iterdir())) == 2
+    assert again == first and len(list(folder.iterdir())) == 3
     held_out_part(labelled((1, np.s_[2:4, 2:19, 4:6])), [1], folder)
-    assert len(list(folder.iterdir())) == 2 and not first.learn_from[0].image.exists()
+    assert len(list(folder.iterdir())) == 3 and not first.learn_from[0].image.exists()
 
 
 def test_of_several_scans_each_is_left_out_in_turn(labelled):
