@@ -60,10 +60,6 @@ def pretrain(
         ValueError: if list, store or the run to resume does not fit, or the ranks cannot share a batch evenly.
     """
     recipe = _pretraining_recipe(method, layers, data, preset)
-    if say is not None:
-        from medssl.workflows.presets import said_of_time
-
-        say(said_of_time(recipe, overrides or {}, preset))
     settings = {"datalist": None if datalist is None else str(Path(datalist).resolve())}
     settings |= {} if datalist is None else channel_settings(read_datalist(datalist))
     if store is not None:
@@ -81,6 +77,10 @@ def pretrain(
         from medssl.data.sampling import require_even_shares
 
         require_even_shares(config["pairs_per_batch"], num_ranks())
+    if say is not None:
+        from medssl.workflows.presets import said_of_time
+
+        say(said_of_time(recipe, overrides or {}, preset))
     _run(config, recipe, {**settings, **(overrides or {})}, output_dir, resume, allow_changed)
     return output_dir / "backbone.pt"
 
