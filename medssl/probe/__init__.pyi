@@ -2,6 +2,7 @@ from .batches import FeatureCases as FeatureCases
 from .cache import FeatureCache as FeatureCache
 from .choose import choose_voxels as choose_voxels
 from .copies import Copies as Copies
+from .copies import copies_for as copies_for
 from .dice import dice_of_classes as dice_of_classes
 from .fit import fit_head as fit_head
 from .online import OnlineProbe as OnlineProbe

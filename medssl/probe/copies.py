@@ -10,6 +10,21 @@ from torch import Tensor
 from medssl.probe.rows import VoxelRows
 
 Rows = Callable[[str, Tensor, Tensor], VoxelRows]
+_FEW, _SOME = 2, 5
+
+
+def copies_for(num_scans: int) -> int:
+    """Return how many copies of a labelled scan a probe is given, for a number of labelled scans.
+
+    Each costs a pass of the backbone. docs/results.md has what they gain (section "Position and altered copies").
+
+    Example:
+        >>> [copies_for(num_scans) for num_scans in (1, 2, 3, 5, 6)]
+        [4, 4, 2, 2, 0]
+    """
+    if num_scans <= _FEW:
+        return 4
+    return 2 if num_scans <= _SOME else 0
 
 
 class Copies:

@@ -13,11 +13,13 @@ from torch import nn
 
 from medssl.evaluation.growing import GrowingInferer
 from medssl.networks.heads import LinearHead
+from medssl.networks.position import num_coordinates
 from medssl.networks.segmentation import SegmentationNetwork
 from medssl.networks.state_dicts import read_weights
 from medssl.packaging.loading import LoadedBundle, load_bundle
 from medssl.packaging.weights import load_strictly
 from medssl.probe.cache import FeatureCache, module_digest
+from medssl.probe.copies import copies_for
 from medssl.probe.dice import head_dice
 from medssl.probe.fit import Fit, fit_head
 from medssl.probe.rows import VoxelRows
@@ -26,7 +28,7 @@ from medssl.scans.geometry import pair_problems
 from medssl.scans.integrity import verified_header
 from medssl.transforms.labels import InvertToLabeld
 from medssl.transforms.save import check_labels
-from medssl.workflows.positioned import positioned
+from medssl.workflows.positioned import copies_with_position, positioned
 from medssl.workflows.running import bare_errors
 from medssl.workflows.segments import meant_labels
 
@@ -54,6 +56,8 @@ class LabelledScan:
 
 class Labelling:
     """A backbone that segments what people have labelled so far, by its features and by where in the body a voxel lies.
+
+    It learns from altered copies of the labelled scans too, half as many as `medssl segment` takes, as people wait for it.
 
     Args:
         bundle: folder of a packed bundle, pretrained or of a segmentation, whose backbone and preprocessing are used.
@@ -174,18 +178,19 @@ class Labelling:
         return LinearHead(self.backbone.spatial_dims, channels, len(self.labels), standardize=True, upsampling="linear")
 
     def _rows(self, scans: Sequence[LabelledScan], device: str) -> tuple[dict[str, VoxelRows], int]:
+        copies = copies_for(len(scans)) // 2
         cache = FeatureCache(
             *(self.folder / "features", self.backbone, self.bundle.patch_size, len(self.labels)),
             overlap=self.bundle.overlap,
             stride=self.backbone.strides[-1],
             upsampling="linear",
-            rows_per_volume=max(MAX_VOXELS // len(scans), 1),
+            rows_per_volume=max(MAX_VOXELS // (len(scans) * (1 + copies)), 1),
             device=device,
         )
-        rows = {scan.case: self._rows_of(cache, scan) for scan in scans}
+        rows = {scan.case: self._rows_of(cache, copies, scan) for scan in scans}
         return rows, cache.computed
 
-    def _rows_of(self, cache: FeatureCache, scan: LabelledScan) -> VoxelRows:
+    def _rows_of(self, cache: FeatureCache, copies: int, scan: LabelledScan) -> VoxelRows:
         headers = verified_header(scan.image, channels=self.bundle.in_channels), verified_header(scan.label)
         for problem in pair_problems(*headers):
             if problem.severity == "error":
@@ -193,7 +198,9 @@ class Labelling:
         with bare_errors():
             sample = self.learner.preprocessing(labelled=True)({"image": str(scan.image), "label": str(scan.label)})
         label = meant_labels(sample["label"].numpy(), scan.segments, self.labels, str(scan.label))
-        return cache.volume(scan.case, sample["image"].as_tensor(), torch.from_numpy(label))
+        image = sample["image"].as_tensor()
+        rows = copies_with_position(copies, len(image) - num_coordinates(self.backbone)).joined(cache.volume)
+        return rows(scan.case, image, torch.from_numpy(label))
 
     def _fit(self, rows: Mapping[str, VoxelRows], device: str) -> tuple[LinearHead, Fit]:
         head = self._head().to(device).eval()

@@ -18,6 +18,7 @@ from medssl.networks.state_dicts import read_weights
 from medssl.packaging.inference_config import build_network, inference_config
 from medssl.packaging.loading import LoadedBundle
 from medssl.packaging.weights import load_strictly
+from medssl.probe.copies import copies_for
 from medssl.runs.folder import read_config
 from medssl.runs.record import read_run_record
 from medssl.scans.channels import listed_image
@@ -33,8 +34,6 @@ _STEPS_PER_EPOCH = 10
 # Of all labelled scans together, for the probe.
 _MAX_VOXELS = 100_000
 PATCHES_PER_BATCH = 2
-# Altered copies of a labelled scan for the probe, by the number of labelled scans; each costs a pass of the backbone.
-_COPIES = {1: 4, 2: 4, 3: 2, 4: 2, 5: 2}
 # Of a fine-tuning, for its configuration and its worker process.
 _START_SECONDS = 5.0
 
@@ -105,7 +104,7 @@ class Trainer:
         if method == "probe":
             setting = "linear_probe"
             recipes, layers = [str(data), "position"], ["augmented_probe"]
-            settings["copies"] = _COPIES.get(self.num_labelled, 0)
+            settings["copies"] = copies_for(self.num_labelled)
             settings |= {"features_dir": str((self.folder / "features").resolve()), "absent": self.absent}
             settings["max_voxels"] = self._voxels_of_case() * len(cases)
         else:
