@@ -57,7 +57,7 @@ class LabelledScan:
 class Labelling:
     """A backbone that segments what people have labelled so far, by its features and by where in the body a voxel lies.
 
-    It learns from altered copies of the labelled scans too, half as many as `medssl segment` takes, as people wait for it.
+    It learns from altered copies of the labelled scans too, half as many as in `medssl segment`, as people wait for it.
 
     Args:
         bundle: folder of a packed bundle, pretrained or of a segmentation, whose backbone and preprocessing are used.

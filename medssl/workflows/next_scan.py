@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,10 +32,10 @@ _VOXELS = 4000
 class NextScan:
     """Chooses the scan whose label should help most.
 
-    With a probe, it is the scan that the probe is least sure of (`medssl.probe.next_scan.confidence`); before the first
-    training, the one least like the labelled ones (`medssl.probe.next_scan.farthest`). Both are judged by the features
-    of random voxels, which are computed in the background, as they take seconds a scan, and kept. A choice is among the
-    scans whose features are there.
+    With a probe, it is the scan that the probe is least sure of (`medssl.probe.next_scan.confidence`), if it is no copy of
+    a labelled one; before the first training, the one least like the labelled ones
+    (`medssl.probe.next_scan.farthest`). Both are judged by the features of random voxels, which are computed in the
+    background, as they take seconds a scan, and kept. A choice is among the scans whose features are there.
 
     Args:
         bundle: whose backbone and preprocessing are used.
@@ -71,7 +71,10 @@ class NextScan:
             means = np.stack([features.mean(axis=0, dtype=np.float64) for features in known.values()])
             chosen = list(known)[farthest(means, rows)]
         else:
-            chosen = min(candidates, key=lambda case: _confidence(head, known[case]))
+            new = [
+                case for case in candidates if not _is_among(known[case], [known[c] for c in known if c not in waiting])
+            ]
+            chosen = min(new or candidates, key=lambda case: _confidence(head, known[case]))
         logger.info("%s should be labelled next, of %d scans compared.", chosen, len(candidates))
         return chosen
 
@@ -104,6 +107,11 @@ class NextScan:
 
     def _write(self, key: str, case: str, scan: Path) -> None:
         write_arrays(self.folder, key, case, {"features": smallest_float(self.features(scan))})
+
+
+def _is_among(features: np.ndarray, others: Sequence[np.ndarray]) -> bool:
+    """Say whether a scan has the same voxels as another, whose features then are the same."""
+    return any(np.array_equal(features, other) for other in others)
 
 
 @torch.no_grad()

@@ -66,6 +66,17 @@ def test_with_a_probe_it_is_the_scan_that_the_probe_is_least_sure_of(following, 
     assert following.choose(scans, ["b"], head) == "c"
 
 
+def test_a_scan_with_the_voxels_of_a_labelled_one_comes_last(following, scans, bundle, monkeypatch):
+    sure = {"a": 0.1, "b": 0.1, "c": 3.0}
+    rows = sum(bundle.network.backbone.level_channels)
+    monkeypatch.setattr(NextScan, "features", lambda self, scan: np.full((5, rows), sure[scan.name[0]] / rows))
+    following.choose(scans, [], None)
+    following.background.wait()
+    head = head_of(bundle, 1.0)
+    assert following.choose(scans, ["a"], head) == "c"
+    assert following.choose(scans, ["a", "c"], head) == "b"
+
+
 def test_features_are_kept_until_the_scan_changes(following, bundle, scans, monkeypatch):
     following.choose(scans, [], None)
     following.background.wait()
