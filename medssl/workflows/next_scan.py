@@ -32,7 +32,7 @@ _VOXELS = 4000
 class NextScan:
     """Chooses the scan whose label should help most.
 
-    With a probe, it is the scan that the probe is least sure of (`medssl.probe.next_scan.confidence`), if it is no copy of
+    With a probe, it is the scan that the probe is least sure of (`medssl.probe.next_scan.confidence`), but no copy of
     a labelled one; before the first training, the one least like the labelled ones
     (`medssl.probe.next_scan.farthest`). Both are judged by the features of random voxels, which are computed in the
     background, as they take seconds a scan, and kept. A choice is among the scans whose features are there.

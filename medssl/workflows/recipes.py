@@ -48,7 +48,7 @@ def find_recipe(folder: str, name: str, *others: str) -> Path:
     recipes = [path for place in (folder, *others) for path in sorted((source_bundles() / place).glob("*.yaml"))]
     found = next((path for path in recipes if path.stem == name), None)
     if found is None:
-        layers = {path.stem: _after(path) for path in recipes if _after(path)}
+        layers = {path.stem: _after(path) for path in recipes if path.parent.name == "data" and _after(path)}
         known = ", ".join(path.stem for path in recipes if path.stem not in layers)
         laid = ", ".join(f"{layer} (after {' or '.join(bases)})" for layer, bases in layers.items())
         behind = f". Only behind another one: {laid}" if laid else ""
