@@ -29,8 +29,6 @@ from medssl.workflows.training import evaluate, train_segmentation
 WEIGHTS = "abdomen-ct"
 # Those of the weights.
 DATA = ("ct", "abdomen_ct")
-# Of a probe, as `medssl segment` fits it: it knows where in the body a voxel lies, and learns from altered copies too.
-PROBE_DATA, PROBE_LAYERS = (*DATA, "position"), ["augmented_probe"]
 SIZE = {"base_channels": 16, "num_levels": 4}
 NUM_LABELS = 2
 SCRATCH = {**SIZE, "num_workers": 0, "steps_per_epoch": 10, "name": "scratch"}
@@ -87,14 +85,7 @@ def run_demo(output_dir: Path, console: Console) -> Path:
 
 
 def _train(setting: str, datalist: Path, run: Path, settings: Mapping[str, Any], backbone: str | None = None) -> None:
-    data, layers = (PROBE_DATA, PROBE_LAYERS) if setting == "linear_probe" else (DATA, [])
-    train_segmentation(
-        *(setting, datalist, data, run),
-        backbone=backbone,
-        num_labels=NUM_LABELS,
-        layers=layers,
-        overrides=settings,
-    )
+    train_segmentation(setting, datalist, DATA, run, backbone=backbone, num_labels=NUM_LABELS, overrides=settings)
     evaluate(run)
 
 
