@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from medssl.data.datalist import SECTIONS, Datalist, read_datalist
 from medssl.data.near_duplicates import ListedScan, NearDuplicates
+from medssl.data.same_voxels import Place, SameVoxels
 from medssl.scans.channel_voxels import whole_channels
 from medssl.scans.channels import grid_problems, image_channels, image_files
 from medssl.scans.contents import channel_problems, content_hash, image_problems, label_problems
@@ -61,7 +63,7 @@ def check_datalist(
     """
     datalist = read_datalist(path)
     findings: list[Finding] = []
-    seen: dict[str, tuple[str, str]] = {}
+    seen = SameVoxels()
     alike = NearDuplicates(_HELD_OUT)
     for section in SECTIONS:
         for entry in datalist.sections[section]:
@@ -91,7 +93,7 @@ def _case_problems(
     entry: Mapping[str, str],
     section: str,
     datalist: Datalist,
-    seen: dict[str, tuple[str, str]],
+    seen: SameVoxels,
     alike: NearDuplicates,
     patch_size: Sequence[int] | None,
     spacing: Sequence[float] | None,
@@ -105,10 +107,11 @@ def _case_problems(
         faults = image_problems(image.voxels, datalist.modality)
         problems += faults + channel_problems(image.voxels, in_channels, dims) * is_alone
         if not has_error(faults):
-            content = content_hash(image.voxels, image.header.affine)
-            problems += _duplicates(content, entry["case"], section, seen)
+            place, affine = Place(entry["case"], section), image.header.affine
+            content, other = seen.add(place, image.voxels, affine, partial(_content, entry["image"], dims))
+            problems += [_duplicate(place, other)] if other else []
             if dims == 3 and _can_leak(datalist):
-                alike.add(ListedScan(entry["case"], section, file, content), image.voxels, image.header.affine)
+                alike.add(ListedScan(entry["case"], section, file, content), image.voxels, affine)
         if patch_size is not None:
             problems += patch_problems(image.header, patch_size, spacing)
     yield from ((name, problem) for problem in problems)
@@ -138,18 +141,18 @@ def _label_problems(image: WholeVolume, label: WholeVolume, names: Mapping[int, 
     return [*problems, *label_problems(label.voxels, names)]
 
 
-def _duplicates(digest: str, case: str, section: str, seen: dict[str, tuple[str, str]]) -> list[Problem]:
-    if digest not in seen:
-        seen[digest] = (case, section)
-        return []
-    other, other_section = seen[digest]
-    leaks = section != other_section and bool({section, other_section} & set(_HELD_OUT))
-    text = f"it has the same voxels as case {other} in {other_section}; keep it in one place"
-    return [
-        Problem("error", f"{text}, or the results will not be those of unseen scans.")
-        if leaks
-        else Problem("warning", f"{text}.")
-    ]
+def _content(image: str, dims: int) -> str:
+    """Return the hash of a scan that was found sound before; of the first channel where it has several."""
+    _, volume = next(whole_channels(image, dims))
+    return "" if volume.voxels is None else content_hash(volume.voxels, volume.header.affine)
+
+
+def _duplicate(place: Place, other: Place) -> Problem:
+    leaks = place.section != other.section and bool({place.section, other.section} & set(_HELD_OUT))
+    text = f"it has the same voxels as case {other.case} in {other.section}; keep it in one place"
+    if leaks:
+        return Problem("error", f"{text}, or the results will not be those of unseen scans.")
+    return Problem("warning", f"{text}.")
 
 
 def _can_leak(datalist: Datalist) -> bool:

@@ -16,7 +16,7 @@ class ListedScan:
         case: its id.
         section: of the list.
         file: of the scan.
-        content: hash of its content.
+        content: text that only scans with the same voxels share.
     """
 
     case: str

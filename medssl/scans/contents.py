@@ -164,6 +164,26 @@ def content_hash(voxels: np.ndarray, affine: np.ndarray | None = None) -> str:
     return digest.hexdigest()
 
 
+def orderless_key(voxels: np.ndarray) -> str:
+    """Sizes and a sum of all values, the same in every order and direction of the stored axes; different scans differ.
+
+    Scans with one `content_hash` have one key. Others may have one too, such as a scan and its mirror image.
+
+    Args:
+        voxels: values scaled by the header.
+
+    Example:
+        >>> voxels = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+        >>> orderless_key(voxels) == orderless_key(voxels[::-1].T.astype(np.float32)) != orderless_key(voxels + 1)
+        True
+    """
+    # As of a hash: float32, and no -0.0.
+    values = np.array(voxels, dtype="<f4", order="K")
+    values += np.float32(0.0)
+    total = int(np.add.reduce(values.ravel(order="K").view("<u4"), dtype=np.uint64))
+    return f"{sorted(voxels.shape)} {total}"
+
+
 def _limits(voxels: np.ndarray) -> tuple[float, float]:
     """Return the lowest and the highest value, NaN if there is one."""
     flat = voxels.ravel(order="K")
