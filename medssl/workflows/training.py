@@ -108,13 +108,13 @@ def train_segmentation(
             the last ones if that section is empty.
         data: names of data recipes, or YAML files; later ones win.
         output_dir: the run folder, new unless `resume`.
-        backbone: folder of a pretraining run or bundle, or the name of weights that come with medssl; its network is
-            taken over. None starts from random weights.
+        backbone: folder of a pretraining run or bundle, or name of shipped weights; None starts from random weights.
         num_labels: number of labelled cases; None takes all.
         fold: which of the seeded nested subsets of labelled cases; it also seeds the training.
         layers: further recipes merged after the setting, or YAML files.
         overrides: settings in MONAI's syntax.
-        resume, allow_changed: as in `pretrain`.
+        resume: as in `pretrain`.
+        allow_changed: as in `pretrain`.
         trust: True takes over whatever network the configuration of `backbone` says; else it is read as data.
 
     Raises:
