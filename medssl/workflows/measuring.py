@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 
 from medssl.advice.measures import StructureMeasures, measure_structure
+from medssl.scans.channel_voxels import whole_channels
 from medssl.scans.channels import ImagePath, image_files
 from medssl.scans.colours import Colour
 from medssl.scans.contents import image_problems, label_problems
@@ -55,7 +56,7 @@ def measure_case(
         ValueError: if a file is damaged, or they do not belong together; names the file.
     """
     file = image_files(image)[0]
-    scan = read_whole(file, spatial_dims)
+    _, scan = next(whole_channels(image, spatial_dims))
     _require(file, scan.problems)
     _require(file, image_problems(scan.voxels, modality))
     mask = _read_mask(label, file, labels, spatial_dims, colours)
