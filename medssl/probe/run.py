@@ -30,8 +30,8 @@ class SolvedProbe:
 
     `run` writes ``model.pt``, ``probe.json`` (what was measured) and TensorBoard's log of the solver. Memory is bounded
     by `max_voxels`: they are shared evenly by the cases, and chosen so that every class has enough of them. Voxels of
-    the value `medssl.probe.rows.IGNORED` are left out. Cases of
-    the section ``validation``, where there are any, are measured and decide nothing.
+    the value `medssl.probe.rows.IGNORED` are left out. Cases of the section ``validation``, where there are any, are
+    measured and decide nothing.
 
     Args:
         network: its head is fitted.
@@ -129,14 +129,15 @@ class SolvedProbe:
             "converged": solution.converged,
             "classes_without_label": [self.class_names[value - 1] for value in fit.unseen],
             "dice_on_the_labels_it_was_fitted_to": self._dice(rows),
-            "dice_on_validation": self._dice(self._rows(self.validation, self.features.volume))
-            if self.validation
-            else None,
+            "dice_on_validation": self._validated(),
             "seconds": {name: round(value, 2) for name, value in seconds.items()},
         }
         for key in ("l2", "gradient_norm", "evaluations", "dice_on_validation"):
             logger.info("%s: %s", key.replace("_", " "), report[key])
         return report
+
+    def _validated(self) -> dict[str, float | None] | None:
+        return self._dice(self._rows(self.validation, self.features.volume)) if self.validation else None
 
     def _dice(self, rows: Mapping[str, VoxelRows]) -> dict[str, float | None]:
         return head_dice(self.network.head, list(rows.values()), self.class_names)
