@@ -49,7 +49,7 @@ def fit_head(
     class_names: Sequence[str],
     l2: float | None = None,
     max_evaluations: int = 1000,
-    tolerance: float = 1e-4,
+    tolerance: float = 3e-4,
     watch: Callable[[float, float], None] = lambda loss, gradient_norm: None,
     absent: str = "background",
 ) -> Fit:

@@ -68,7 +68,7 @@ class SolvedProbe:
         l2: float | None = None,
         max_voxels: int = 100_000,
         max_evaluations: int = 1000,
-        tolerance: float = 1e-4,
+        tolerance: float = 3e-4,
         absent: str = "background",
         copied: Copies | None = None,
     ) -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,8 +13,13 @@ from medssl.probe.rows import VoxelRows
 
 # Keeps the soft Dice of a class of few voxels from dividing by zero; the weights of all voxels sum up to one.
 _SMOOTHING = 1e-6
-# Without a limit on the change of the loss, the gradient alone says when it is solved.
-_OPTIONS = {"maxcor": 20, "ftol": 0}
+# Without limits of the solver's own, the gradient of the weights alone says when it is solved.
+_OPTIONS = {"maxcor": 20, "ftol": 0, "gtol": 0}
+# A typical p (1 - p) of a probe, and how many penalties keep directions without features in bounds; from trials on
+# abdominal CT, where neither changes the number of steps by more than half.
+_CERTAINTY, _PENALTIES = 0.1, 10
+# Features of which weighted copies are held at a time.
+_ROWS_AT_A_TIME = 64
 
 
 class Voxels(NamedTuple):
@@ -86,7 +91,7 @@ class Solution(NamedTuple):
         loss: that was reached.
         gradient_norm: largest component of the gradient of the loss there.
         num_evaluations: of the loss and its gradient.
-        converged: whether the gradient is below the tolerance.
+        converged: whether the gradient is within the tolerance.
     """
 
     weights: Tensor
@@ -106,7 +111,7 @@ def solve(
     l2: float,
     start: Tensor | None = None,
     max_evaluations: int = 1000,
-    tolerance: float = 1e-4,
+    tolerance: float = 3e-4,
     watch: Callable[[float, float], None] = lambda loss, gradient_norm: None,
     unknown: Tensor | None = None,
 ) -> Solution:
@@ -142,20 +147,49 @@ def solve(
     present = targets[1:].any(dim=1)
     allowed, shares = _with_unknown(voxels, targets, unknown)
 
+    scale, unscale = _whitening(voxels, l2)
+    norm = np.inf
+
     def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weights = torch.from_numpy(flat).reshape(shape).to(voxels.features.device).requires_grad_()
+        nonlocal norm
+        weights = _scaled(torch.from_numpy(flat).reshape(shape).to(scale.device), scale).requires_grad_()
         loss = _loss(weights, voxels, targets, present, allowed, shares) + l2 / 2 * weights[:, :-1].square().sum()
         loss.backward()
-        gradient = weights.grad.flatten().cpu().numpy()
-        watch(loss.item(), float(np.abs(gradient).max()))
-        return loss.item(), gradient
+        norm = weights.grad.abs().max().item()
+        watch(loss.item(), norm)
+        return loss.item(), _scaled(weights.grad, scale).flatten().cpu().numpy()
 
-    first = np.zeros(shape) if start is None else start.cpu().numpy()
-    options = {**_OPTIONS, "maxfun": max_evaluations, "maxiter": max_evaluations, "gtol": tolerance}
-    found = minimize(loss_and_gradient, first.ravel(), jac=True, method="L-BFGS-B", options=options)
-    norm = float(np.abs(found.jac).max())
-    weights = torch.from_numpy(found.x.reshape(shape)).to(voxels.features.device)
-    return Solution(weights, float(found.fun), norm, int(found.nfev), norm <= tolerance)
+    def stop_when_solved(intermediate_result: OptimizeResult) -> None:
+        if norm <= tolerance:
+            raise StopIteration
+
+    first = np.zeros(shape) if start is None else _scaled(start, unscale).cpu().numpy()
+    options = {**_OPTIONS, "maxfun": max_evaluations, "maxiter": max_evaluations}
+    found = minimize(
+        loss_and_gradient, first.ravel(), jac=True, method="L-BFGS-B", callback=stop_when_solved, options=options
+    )
+    weights = _scaled(torch.from_numpy(found.x.reshape(shape)).to(scale.device), scale)
+    reached = _scaled(torch.from_numpy(found.jac.reshape(shape)).to(scale.device), unscale).abs().max().item()
+    return Solution(weights, float(found.fun), reached, int(found.nfev), reached <= tolerance)
+
+
+def _whitening(voxels: Voxels, l2: float) -> tuple[Tensor, Tensor]:
+    """Return the matrix that maps the unknowns of the search to weights of features, and its inverse.
+
+    Features of neighbouring levels are nearly alike, which makes L-BFGS take many steps. In these unknowns the second
+    derivative of the loss is roughly the same in all directions: it is the covariance of the features times the mean
+    of p (1 - p), plus the penalty. The minimum is that of the weights.
+    """
+    shares = voxels.weights.float()
+    blocks = [(rows * shares) @ voxels.features.T for rows in voxels.features.split(_ROWS_AT_A_TIME)]
+    covariance = torch.cat(blocks).double()
+    values, vectors = torch.linalg.eigh(covariance)
+    sizes = (_CERTAINTY * values.clamp(min=0) + _PENALTIES * l2 + 1e-12).sqrt()
+    return (vectors / sizes) @ vectors.T, (vectors * sizes) @ vectors.T
+
+
+def _scaled(weights: Tensor, matrix: Tensor) -> Tensor:
+    return torch.cat([weights[:, :-1] @ matrix, weights[:, -1:]], dim=1).detach()
 
 
 def _with_unknown(voxels: Voxels, targets: Tensor, unknown: Tensor | None) -> tuple[Tensor | None, Tensor | None]:

@@ -35,6 +35,8 @@ from medssl.workflows.segments import meant_labels
 logger = logging.getLogger(__name__)
 # Of all labelled scans together.
 MAX_VOXELS = 100_000
+# Of the gradient. A smaller one takes minutes and moves the Dice of validation scans by 0.003 at most.
+_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class Labelling:
         """Fit a probe to the labels of scans, put it in use, and return its report.
 
         The report holds the Dice of every label on the very voxels that the probe was fitted to, and, from two scans
-        on, that on the last scan of a probe fitted to the others only. Both are estimated from the kept voxels.
+        on, that on the last scan of a probe fitted to the others only, with the same penalty. Both are estimated from
+        the kept voxels.
 
         Args:
             scans: with their labels.
@@ -109,12 +112,12 @@ class Labelling:
         rows, computed = self._rows(scans, device)
         between = time.monotonic()
         names = list(self.labels.values())
+        head, fit = self._fit(rows, device)
         held_out = None
         *others, last = rows
         if any(rows[case].labels.any() for case in others):
-            head, _ = self._fit({case: rows[case] for case in others}, device)
-            held_out = {"case": last, "fitted_to": len(others), "dice": head_dice(head, [rows[last]], names)}
-        head, fit = self._fit(rows, device)
+            other, _ = self._fit({case: rows[case] for case in others}, device, fit.l2)
+            held_out = {"case": last, "fitted_to": len(others), "dice": head_dice(other, [rows[last]], names)}
         report = {
             "backbone": self._sha256,
             "labels": {str(value): name for value, name in self.labels.items()},
@@ -202,6 +205,6 @@ class Labelling:
         rows = copies_with_position(copies, len(image) - num_coordinates(self.backbone)).joined(cache.volume)
         return rows(scan.case, image, torch.from_numpy(label))
 
-    def _fit(self, rows: Mapping[str, VoxelRows], device: str) -> tuple[LinearHead, Fit]:
+    def _fit(self, rows: Mapping[str, VoxelRows], device: str, l2: float | None = None) -> tuple[LinearHead, Fit]:
         head = self._head().to(device).eval()
-        return head, fit_head(head, rows, list(self.labels.values()))
+        return head, fit_head(head, rows, list(self.labels.values()), l2, tolerance=_TOLERANCE)

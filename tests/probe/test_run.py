@@ -57,7 +57,7 @@ def test_a_run_says_how_well_it_was_solved_and_what_was_measured(solved, ct_list
     listed = json.loads(ct_list.read_text(encoding="utf-8"))
     names = [name for value, name in listed["labels"].items() if value != "0"]
     assert report["cases"] == sorted(case["case"] for case in listed["training"])
-    assert report["converged"] and report["gradient_norm"] <= 1e-4
+    assert report["converged"] and report["gradient_norm"] <= 3e-4
     assert list(report["dice_of_cases_left_out_by_l2"]) == ["0.1", "0.01", "0.001", "0.0001"]
     assert list(report["dice_on_the_labels_it_was_fitted_to"]) == list(report["dice_on_validation"]) == names
     assert any((solved / "tensorboard").glob("events.*"))

@@ -110,3 +110,13 @@ def test_every_evaluation_is_reported():
     assert len(seen) == solution.num_evaluations
     assert seen[-1][0] < seen[0][0] / 2
     assert seen[-1] == pytest.approx((solution.loss, solution.gradient_norm))
+
+
+def test_features_that_are_nearly_alike_take_few_evaluations():
+    case = case_of_classes(num_rows=400)
+    rng = np.random.default_rng(0)
+    alike = (case.features[:, :2] @ rng.normal(size=(2, 40)) + 0.03 * rng.normal(size=(400, 40))).astype(np.float32)
+    voxels, _ = standardised([case._replace(features=alike)])
+    solution = solve(voxels, 2, 1e-4)
+    # 61 where the search runs in the weights themselves.
+    assert solution.converged and solution.num_evaluations < 30
