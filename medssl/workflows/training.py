@@ -18,6 +18,7 @@ from medssl.workflows.backbones import backbone_settings, require_fitting_backbo
 from medssl.workflows.preprocessing import require_same_preprocessing
 from medssl.workflows.recipes import channel_settings, find_recipe, merge, with_bases
 from medssl.workflows.running import gpu_layers, run_config
+from medssl.workflows.training_memory import require_training_memory
 
 
 @joined_ranks()
@@ -178,8 +179,7 @@ def evaluate(
     from medssl.workflows.evaluation_config import evaluation_config
 
     path = run_dir / "evaluate.json"
-    content = evaluation_config(run_dir, layers, settings, overrides or {}, trust)
-    on_first_rank(partial(write_json, path, content))
+    on_first_rank(partial(write_json, path, evaluation_config(run_dir, layers, settings, overrides or {}, trust)))
     if num_ranks() == 1:
         run_config(path, workflow_type=None)
     else:
@@ -242,8 +242,7 @@ def _backbone_settings(
 def _require_trainable(setting: str, config: Mapping[str, Any]) -> None:
     if setting != "from_scratch" and "backbone" not in config["network_def"]:
         raise ValueError(
-            f"The network {config['network_def']['_target_']} has no backbone to probe or to start from pretrained "
-            "weights; use `medssl finetune` without --backbone."
+            f"{config['network_def']['_target_']} has no backbone; use `medssl finetune` without --backbone."
         )
 
 
@@ -272,6 +271,7 @@ def _run(
     resume: bool,
     allow_changed: bool,
 ) -> None:
+    require_training_memory(config)
     # The run folder keeps the configuration of a single process, so the run can continue with other ranks.
     layers = [find_recipe("pretrain/configs", "multi_gpu")] if num_ranks() > 1 else []
     config["output_dir"] = str(output_dir.resolve())
