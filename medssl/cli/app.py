@@ -13,6 +13,7 @@ from medssl.cli.points import PointsCommand, segment_points
 from medssl.cli.segment import segment
 from medssl.cli.stopping import answer_signals, stop_answering
 from medssl.cli.train import demo, evaluate, finetune, prepare, pretrain, probe, protocol, report
+from medssl.runs.ranks import num_ranks
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 for command in (segment, prepare, pretrain, probe, finetune, evaluate):
@@ -33,7 +34,9 @@ def main() -> None:
     try:
         app()
     except (ValueError, OSError, FloatingPointError) as error:
-        Console(stderr=True).print(f"Error: {error}", style="red", soft_wrap=True, highlight=False, markup=False)
+        # The progress bar of another rank may stand at the end of the line.
+        text = f"Error: {error}" if num_ranks() == 1 else f"\nError: {error}"
+        Console(stderr=True).print(text, style="red", soft_wrap=True, highlight=False, markup=False)
         sys.exit(1)
     finally:
         stop_answering()
