@@ -11,7 +11,7 @@ from medssl.cli.bundles import bundle_app, pack, similarity, weights_app
 from medssl.cli.data import check, datalist, folds, slices
 from medssl.cli.points import PointsCommand, segment_points
 from medssl.cli.segment import segment
-from medssl.cli.stopping import answer_signals, stop_answering
+from medssl.cli.stopping import answer_signals, status_of_signal, stop_answering
 from medssl.cli.train import demo, evaluate, finetune, prepare, pretrain, probe, protocol, report
 from medssl.runs.ranks import num_ranks
 
@@ -33,7 +33,11 @@ def main() -> None:
     answer_signals()
     try:
         app()
-    except (ValueError, OSError, FloatingPointError) as error:
+    except Exception as error:
+        if status_of_signal() is not None:
+            sys.exit(status_of_signal())
+        if not isinstance(error, ValueError | OSError | FloatingPointError):
+            raise
         # The progress bar of another rank may stand at the end of the line.
         text = f"Error: {error}" if num_ranks() == 1 else f"\nError: {error}"
         Console(stderr=True).print(text, style="red", soft_wrap=True, highlight=False, markup=False)

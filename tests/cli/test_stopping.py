@@ -71,6 +71,38 @@ def test_code_that_catches_everything_does_not_go_on_and_cleaning_up_is_left_alo
     assert done.stdout == "cleaned up\n"
 
 
+IMPORTING = """
+import os, signal, sys
+from pathlib import Path
+from pydoc import locate
+
+from medssl.cli import app
+
+Path("slow_module.py").write_text("import os, signal; os.kill(os.getpid(), signal.{name})")
+sys.path.insert(0, ".")
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def command():
+    try:
+        locate("slow_module.Thing")
+    except Exception as error:
+        raise {error}("no class of this name") from error
+
+app.app = command
+app.main()
+"""
+
+
+@pytest.mark.parametrize("error", ["ValueError", "KeyError"])
+@pytest.mark.parametrize("number", STATUS)
+def test_a_signal_of_which_code_makes_another_error_is_answered_all_the_same(number, error, tmp_path):
+    code = IMPORTING.format(name=number.name, error=error)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=60)
+    assert done.returncode == STATUS[number], done.stderr
+    assert "Stopping" in done.stderr and "no class" not in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "processes", "to_group"), [(signal.SIGINT, 1, False), (signal.SIGTERM, 2, True)])
 def test_prepare(number, processes, to_group, ct_list, tmp_path):
