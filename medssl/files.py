@@ -16,6 +16,7 @@ from typing import Any
 STAGING = ".staging-"
 _LARGEST_JSON = 64 * 2**20
 _FULL = "The disk is full"
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # How `replacing` names its temporary files: a dot, the name, eight characters, and the suffix of the name again.
 _TEMPORARY = re.compile(r"\..+(\.[^.]+)\.[a-z0-9_]{8}\1")
 
@@ -50,10 +51,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         temporary.chmod(0o644)
         temporary.replace(path)
-        _flush(path.parent)
+        flush(path.parent)
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
         _raise_disk_full(error, path)
@@ -185,11 +186,21 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def flush(path: str | os.PathLike[str]) -> None:
+    """Wait until the content of a file, or the entries of a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def is_disk_full(error: BaseException, path: Path) -> bool:
-    """Tell whether a write failed because the disk is full; torch hides the reason in a RuntimeError."""
+    """Tell whether a write failed because the disk is full; torch and MONAI hide the reason in a RuntimeError."""
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return "unexpected pos" in str(error) or "PytorchStreamWriter" in str(error)
+        return error.errno in _NO_SPACE
+    hints = ("unexpected pos", "PytorchStreamWriter", *(f"[Errno {number}]" for number in _NO_SPACE))
+    return any(hint in str(error) for hint in hints)
 
 
 def _raise_disk_full(error: BaseException, path: Path) -> None:
@@ -207,11 +218,3 @@ def _telling_of(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from None
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

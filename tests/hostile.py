@@ -55,6 +55,11 @@ TRANSFORMS: dict[str, Any] = {
     "reader by reference": {"_target_": "LoadImaged", "keys": "image", "reader": "@elsewhere", "path": MADE},
     "pickles": {"_target_": "LoadImaged", "keys": "image", "reader": "NumpyReader", "allow_pickle": True},
     "writer by name": {"_target_": "SaveImaged", "keys": "image", "writer": "os.mkdir"},
+    "writer of medssl": {
+        "_target_": "medssl.transforms.atomic.SaveImageAtomicd",
+        "keys": "image",
+        "writer": "os.mkdir",
+    },
     "lambda": {"_target_": "Lambdad", "keys": "image", "func": f"$lambda x: {_CODE}"},
     "another library": {"_target_": "TorchVisiond", "keys": "image", "name": "ColorJitter"},
     "disabled": {"_target_": "Compose", "_disabled_": f"${_CODE}"},

@@ -3,18 +3,41 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import psutil
 
 from tests.forked import Forked
 
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
 _BEGUN_SECONDS = 120
+# Processes of a pool notice that their parent has gone.
+_ORPHAN_SECONDS = 10
+
+
+class Stopped(NamedTuple):
+    """How a command ended that got a signal.
+
+    Attributes:
+        status: its exit status; 0 if it ended before the signal came.
+        output: what it printed.
+        answered: seconds from the signal to its answer.
+        ended: seconds from the signal to its end.
+        orphans: command lines of its processes that were still there a while after.
+    """
+
+    status: int
+    output: str
+    answered: float
+    ended: float
+    orphans: list[str]
 
 
 def stopped(
     words: list[Any], out: Path | None, log: Path, number: int, delay: float = 0.0, to_group: bool = False
-) -> tuple[int, str, float]:
+) -> Stopped:
     """Start a command, send it a signal once it has made something in a folder, and wait for its end.
 
     Args:
@@ -24,9 +47,6 @@ def stopped(
         number: of the signal.
         delay: seconds between that and the signal.
         to_group: send it to all processes of the command, as a terminal does.
-
-    Returns:
-        The exit status, what the command printed, and the seconds until it answered.
     """
     process = Forked(words, log, log.parent)
     limit = time.monotonic() + _BEGUN_SECONDS
@@ -40,7 +60,25 @@ def stopped(
         if answered is None and "Stopping" in process.output():
             answered = time.monotonic()
         time.sleep(0.002)
-    return process.poll(), process.output(), (answered or time.monotonic()) - sent
+    ended = time.monotonic()
+    return Stopped(process.poll(), process.output(), (answered or ended) - sent, ended - sent, _orphans(process.pid))
+
+
+def _orphans(session: int) -> list[str]:
+    """Give what is left of the processes of a command, which had a session of their own."""
+    limit = time.monotonic() + _ORPHAN_SECONDS
+    while (found := _of_session(session)) and time.monotonic() < limit:
+        time.sleep(0.05)
+    return found
+
+
+def _of_session(session: int) -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+    return found
 
 
 def _has_entries(folder: Path | None) -> bool:
@@ -50,3 +88,14 @@ def _has_entries(folder: Path | None) -> bool:
 def temporary_entries(folder: Path) -> list[str]:
     """Give the hidden files and folders below a folder, but for locks."""
     return [str(path) for path in folder.rglob(".*") if path.name != ".lock"]
+
+
+def faults(done: Stopped, number: int, out: Path) -> list[str]:
+    """Say what a command did not do as it should when it got a signal; nothing for one that had ended."""
+    if done.status == 0:
+        return []
+    found = [] if done.status == STATUS[number] else [f"ended with {done.status}"]
+    found += [] if "Stopping" in done.output else ["no answer"]
+    found += ["a traceback"] if "Traceback" in done.output else []
+    found += [f"left {path}" for path in temporary_entries(out)] + [f"still runs: {words}" for words in done.orphans]
+    return found

@@ -11,8 +11,9 @@ from medssl.cli.bundles import bundle_app, pack, similarity, weights_app
 from medssl.cli.data import check, datalist, folds, slices
 from medssl.cli.points import PointsCommand, segment_points
 from medssl.cli.segment import segment
-from medssl.cli.stopping import answer_signals, stop_answering
+from medssl.cli.stopping import answer_signals, status_of_signal, stop_answering
 from medssl.cli.train import demo, evaluate, finetune, prepare, pretrain, probe, protocol, report
+from medssl.runs.ranks import num_ranks
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 for command in (segment, prepare, pretrain, probe, finetune, evaluate):
@@ -32,8 +33,14 @@ def main() -> None:
     answer_signals()
     try:
         app()
-    except (ValueError, OSError, FloatingPointError) as error:
-        Console(stderr=True).print(f"Error: {error}", style="red", soft_wrap=True, highlight=False, markup=False)
+    except Exception as error:
+        if status_of_signal() is not None:
+            sys.exit(status_of_signal())
+        if not isinstance(error, ValueError | OSError | FloatingPointError):
+            raise
+        # The progress bar of another rank may stand at the end of the line.
+        text = f"Error: {error}" if num_ranks() == 1 else f"\nError: {error}"
+        Console(stderr=True).print(text, style="red", soft_wrap=True, highlight=False, markup=False)
         sys.exit(1)
     finally:
         stop_answering()

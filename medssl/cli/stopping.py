@@ -8,6 +8,7 @@ from types import FrameType
 
 _ANSWER = b"\nStopping: what has begun is ended or removed. Once more stops at once.\n"
 _AGAIN_SECONDS = 0.5
+_received: list[int] = []
 
 
 def answer_signals() -> None:
@@ -21,13 +22,23 @@ def answer_signals() -> None:
             signal.signal(number, _stop)
 
 
+def status_of_signal() -> int | None:
+    """Return the exit status that a signal asks for, or None if there was none.
+
+    Code that catches everything, such as Python's own that imports a module by its name, makes another error of it.
+    """
+    return 128 + _received[0] if _received else None
+
+
 def stop_answering() -> None:
     """Leave the end of the process alone."""
     signal.setitimer(signal.ITIMER_REAL, 0)
+    _received.clear()
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_DFL)
+    _received.append(number)
     # Printing could find its buffer in use.
     os.write(2, _ANSWER)
     signal.signal(signal.SIGALRM, partial(_stop_again, number))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from medssl.data.names import case_of_file, composed, require_safe_case
+from medssl.data.names import case_of_file, composed, require_no_code, require_safe_case
 from medssl.scans.channels import channels_of_file, image_channels
 
 
@@ -84,7 +84,8 @@ def read_channels(path: Path, stored: Any, cases: Iterable[Mapping[str, Any]]) -
         cases: all of the list.
 
     Raises:
-        ValueError: if cases have different numbers of channels, or there are other names than channels.
+        ValueError: if cases have different numbers of channels, or there are other names than channels, or a name that
+            a configuration would take for code.
     """
     counts = {len(image_channels(case["image"])): case["case"] for case in cases}
     if len(counts) > 1:
@@ -95,6 +96,7 @@ def read_channels(path: Path, stored: Any, cases: Iterable[Mapping[str, Any]]) -
     is_text = isinstance(names, list) and all(isinstance(name, str) and name.strip() for name in names)
     if not is_text or len(names) != count or len(set(names)) != count:
         raise ValueError(f"{path}: 'channels' must name the {count} file(s) of every 'image', not {stored!r}.")
+    require_no_code(names, "channel", path)
     return tuple(names) if count > 1 else ()
 
 

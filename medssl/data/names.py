@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from medssl.scans.readers import ITK_ENDINGS, NIFTI_ENDINGS
 VOLUME_ENDINGS = (*sorted(NIFTI_ENDINGS, key=len, reverse=True), *ITK_ENDINGS, *PICTURE_ENDINGS)
 # Of a DICOM SEG or RTSTRUCT; scans are folders of slices, whose names say nothing.
 STRUCTURE_ENDING = ".dcm"
+# What MONAI's configurations, in which names of labels and channels stand, take for code, a reference or another file.
+_CODE = re.compile(r"[$@%]|.*[@%](#|::)")
 # A case becomes a file name: no separators, no leading dot or dash, nothing that a shell reads.
 _CASE = re.compile(r"\w[\w .,()+=@-]{0,126}[\w)+=@-]|\w")
 
 
 def require_labels(labels: Mapping[int, str], source: str | os.PathLike[str]) -> None:
-    """Require that label values start at 0 = background without gaps, and that names are unique, one line, not empty.
+    """Require that label values start at 0 = background without gaps, and that names are unique texts of one line.
 
     Args:
         labels: name of every value.
@@ -37,12 +39,35 @@ def require_labels(labels: Mapping[int, str], source: str | os.PathLike[str]) ->
         raise ValueError(
             f"{source}: the label name {unprintable[0]!r} has a line break or another sign without a shape."
         )
+    require_no_code(labels.values(), "label", source)
     names = Counter(name.strip().casefold() for name in labels.values())
     twice = [name for name, count in names.items() if count > 1]
     if twice or "" in names:
         raise ValueError(
             f"{source}: 'labels' has the name '{(twice or [''])[0]}' twice or empty; give every value its own name."
         )
+
+
+def require_no_code(names: Iterable[str], kind: str, source: str | os.PathLike[str]) -> None:
+    """Require that names are texts where a configuration of MONAI holds them, which runs what follows a ``$``.
+
+    Args:
+        names: of labels or channels.
+        kind: of thing that they name, for the message.
+        source: what the error message names.
+
+    Raises:
+        ValueError: if one is not.
+
+    Example:
+        >>> require_no_code(["liver (left)", "T2*", "95 % isodose", "a$"], "label", "list.json")
+    """
+    for name in names:
+        if _CODE.match(name):
+            raise ValueError(
+                f"{source}: the {kind} name {name!r} starts with $, @ or %, or holds @#, @::, %# or %::, which a "
+                "configuration takes for code or a reference; rename it."
+            )
 
 
 def require_safe_case(case: Any, source: str | os.PathLike[str]) -> None:

@@ -10,6 +10,7 @@ from monai.inferers import SlidingWindowInferer
 from torch import Tensor, nn
 
 from medssl.ops.windows import Plan, plan_windows
+from medssl.speed.gate import outputs_as_float32
 from medssl.speed.parity import soil_memory
 from medssl.speed.wide_kernels import run_wide_kernels_in_float32
 
@@ -42,7 +43,8 @@ class PlannedInferer(SlidingWindowInferer):
         sw_batch_size: most windows at once; fewer if memory is short.
         amp: True runs the network in bfloat16 with channels last, if the processor multiplies bfloat16; convolutions
             that its kernels get wrong run in float32 (`medssl.speed.wide_kernels`), and so does the whole network if
-            its first window, computed twice in memory full of NaN, does not give the same finite numbers.
+            its first window, computed twice in memory full of NaN, does not give the same finite numbers, or half of
+            it not the outputs of float32 (`medssl.speed.gate`).
         stride: voxels per cell of the network's coarsest level; windows grow in its steps where `plan_windows` allows
             it. None keeps `roi_size`.
         mode: of the blending, as in MONAI.
@@ -98,9 +100,9 @@ class PlannedInferer(SlidingWindowInferer):
         def predict(window: Tensor, *args: Any, **kwargs: Any) -> Tensor:
             if amp and not self._asked:
                 self._asked = True
-                if not _is_function(lambda: run(window, *args, **kwargs)):
+                if not _computes_as_float32(network, window, self.stride, lambda part: run(part, *args, **kwargs)):
                     self.amp = False
-                    logger.warning("In bfloat16 this processor computes something else each time; float32 is used.")
+                    logger.warning("In bfloat16 the network does not compute here what it does; float32 is used.")
             return run(window, *args, **kwargs)
 
         # The outer context keeps the weights' bfloat16 copies from window to window.
@@ -140,6 +142,22 @@ def multiplies_bfloat16(device_type: str) -> bool:
     if device_type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device_type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _computes_as_float32(
+    network: Callable[..., Tensor], window: Tensor, stride: int | None, fast: Callable[[Tensor], Tensor]
+) -> bool:
+    """Whether a window in bfloat16 gives the same numbers twice, and half of it those of float32."""
+    if not _is_function(lambda: fast(window)):
+        return False
+    return not isinstance(network, nn.Module) or outputs_as_float32(network, _half(window, stride or 1), fast)
+
+
+def _half(windows: Tensor, stride: int) -> Tensor:
+    """Return half of the first window, in whole cells: in float32 the planned windows may not fit into the memory."""
+    size = windows.shape[2:]
+    axis = size.index(max(size))
+    return windows[:1].narrow(axis + 2, 0, min(size[axis], -(-size[axis] // (2 * stride)) * stride))
 
 
 def _is_function(run: Callable[[], Tensor]) -> bool:

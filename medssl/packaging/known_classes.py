@@ -76,7 +76,10 @@ def _candidates(target: str) -> Iterator[object]:
     elif target.startswith(_NAMED_IN):
         try:
             yield locate(target)
-        except ErrorDuringImport:
+        except ErrorDuringImport as error:
+            # It catches Ctrl-C too.
+            if not isinstance(error.value, Exception):
+                raise error.value from None
             return
 
 

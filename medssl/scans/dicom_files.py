@@ -184,7 +184,9 @@ def _repeats(slices: Sequence[DicomSlice]) -> bool:
 
 def _files(folder: Path, deep: bool) -> list[Path]:
     items = folder.rglob("*") if deep else folder.iterdir()
-    files = sorted(item for item in items if not item.name.startswith(".") and item.is_file())
+    # Hidden folders hold what a killed writer left.
+    shown = (item for item in items if not any(part.startswith(".") for part in item.relative_to(folder).parts))
+    files = sorted(item for item in shown if item.is_file())
     found = [file for file in files if is_dicom(file)]
     # A slice that was cut to nothing has still the name of a slice.
     patterns = {(file.parent, _pattern(file)) for file in found}

@@ -58,7 +58,7 @@ def structure_path(path: str | os.PathLike[str]) -> Path | None:
     path = Path(path)
     if not path.exists() or not is_series(path):
         return None
-    files = sorted(item for item in path.rglob("*") if item.is_file() and is_dicom(item)) if path.is_dir() else [path]
+    files = _dicom_files(path) if path.is_dir() else [path]
     found = list(takewhile(lambda file: _kind(file) in (_SEG, _LABEL_MAP, CONTOURS), files))
     if not found or len(found) < len(files):
         return None
@@ -66,6 +66,12 @@ def structure_path(path: str | os.PathLike[str]) -> Path | None:
         listed = ", ".join(file.name for file in found[:5])
         raise ValueError(f"{path} holds {len(found)} DICOM segmentations ({listed}); give the file of one.")
     return found[0]
+
+
+def _dicom_files(folder: Path) -> list[Path]:
+    # Hidden folders hold what a killed writer left.
+    shown = (item for item in folder.rglob("*") if not any(p.startswith(".") for p in item.relative_to(folder).parts))
+    return sorted(item for item in shown if item.is_file() and is_dicom(item))
 
 
 def structure_names(path: str | os.PathLike[str]) -> list[str]:

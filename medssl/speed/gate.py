@@ -13,18 +13,29 @@ amplify rounding until it hides more than a quarter of the gradient it sees litt
 step, of which no layer can be taken alone, is refused there.
 
 Every result is computed twice, in memory full of NaN: a kernel that leaves a part unwritten is wrong only where memory
-was used before.
+was used before. Inference, which has no gradients, is judged by its outputs as a whole.
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from torch import Tensor
+from torch import Tensor, nn
 
 from medssl.ops.distributed import sum_over_ranks
-from medssl.speed.parity import ASKED, Parity, Step, layers_judged, measured_step, rounded, step_parities
+from medssl.speed.parity import (
+    ASKED,
+    Parity,
+    Step,
+    layers_judged,
+    measured_step,
+    rounded,
+    soil_memory,
+    step_parities,
+    tensor_parity,
+)
 from medssl.speed.switches import Accelerated
 
 MAX_ROUNDING = 0.25
@@ -104,6 +115,29 @@ def computes_as_float32(network: Accelerated, batch: dict[str, Tensor]) -> tuple
         return False, f"rounding alone makes it {rounding}, so that a compiled step cannot be judged"
     good, report = _whole(network, batch, exact, rounding)
     return good, f"{report}; each of {len(right)} layers alone agrees" if good and layer_by_layer else report
+
+
+@torch.no_grad()
+def outputs_as_float32(network: nn.Module, x: Tensor, fast: Callable[[Tensor], Tensor]) -> bool:
+    """Whether the outputs of a network are those of float32, by the rule of this module for a whole step.
+
+    Args:
+        network: in float32.
+        x: its input.
+        fast: the same network with switches.
+
+    Example:
+        >>> network = nn.Conv2d(1, 2, 3)
+        >>> [outputs_as_float32(network, torch.ones(1, 1, 8, 8), fast) for fast in (network, lambda x: 2 * network(x))]
+        [True, False]
+    """
+    exact = network(x)
+    measured = []
+    for _ in range(ASKED):
+        soil_memory([x, exact, *(torch.empty(2**power, device=x.device) for power in range(6, 19))])
+        measured.append(tensor_parity(exact, fast(x)))
+    worst = max(measured, key=lambda parity: parity.distance)
+    return worst.holds or worst.distance <= 2 * tensor_parity(exact, rounded(network)(x)).distance
 
 
 def _rounding(plain: Accelerated, batch: dict[str, Tensor], exact: Step) -> Parity:

@@ -106,6 +106,16 @@ def step_parities(exact: Step, fast: Step) -> tuple[Parity, Parity]:
     return _parity(products[:1]), _parity(gradients[counts])
 
 
+def tensor_parity(exact: Tensor, fast: Tensor) -> Parity:
+    """Parity of one tensor with the same in float32.
+
+    Example:
+        >>> tensor_parity(torch.ones(4), 2 * torch.ones(4))
+        Parity(cosine=1.0, norm_ratio=2.0)
+    """
+    return _parity(torch.tensor([_products(exact, fast)], dtype=torch.float64))
+
+
 def rounded(module: nn.Module) -> nn.Module:
     """Copy of a method whose layers round to bfloat16 what they get and give, but compute in float32.
 
@@ -197,9 +207,7 @@ def layer_parities(layer: nn.Module, x: Tensor, gradient: Tensor, channels_last:
     asked = [_layer_results(layer, x, gradient, amp=True) for _ in range(ASKED)]
     floor = MAX_SUM_ERROR * float(gradient.abs().sum())
     return [
-        Parity(1.0, 1.0)
-        if a.dim() == 1 and float((a - b).norm()) <= floor
-        else _parity(torch.tensor([_products(a, b)], dtype=torch.float64))
+        Parity(1.0, 1.0) if a.dim() == 1 and float((a - b).norm()) <= floor else tensor_parity(a, b)
         for fast in asked
         for a, b in zip(exact, fast, strict=True)
     ]

@@ -4,6 +4,7 @@ from .aligned import cut_regions as cut_regions
 from .anatomy import anatomy_codes as anatomy_codes
 from .anatomy import anatomy_color as anatomy_color
 from .anatomy import anatomy_term as anatomy_term
+from .atomic import SaveImageAtomicd as SaveImageAtomicd
 from .body_contrast import BodyContrastd as BodyContrastd
 from .contrast import RandInvert as RandInvert
 from .contrast import RandLimitedBiasField as RandLimitedBiasField

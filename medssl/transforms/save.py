@@ -10,12 +10,11 @@ from monai.config import KeysCollection
 from monai.data import ImageWriter
 from monai.data.folder_layout import default_name_formatter
 from monai.data.utils import to_affine_nd
-from monai.transforms import SaveImaged
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medssl.files import replacing
 from medssl.transforms.anatomy import anatomy_color, anatomy_term
+from medssl.transforms.atomic import SaveImageAtomicd
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -139,15 +138,14 @@ class SegmentationNrrdWriter(LabelMapWriter):
         self.affine = np.eye(4) if affine is None else to_affine_nd(3, np.asarray(affine, dtype=np.float64))
 
     def write(self, filename: str | os.PathLike[str], verbose: bool = True, **kwargs: Any) -> None:
-        """Write the file under a temporary name and move it into place."""
+        """Write the file in place; `SaveImageSegmentationd` moves it to its place when it is whole."""
         super().write(filename, verbose=verbose)
         header = segmentation_header(self.data_obj.shape, self.affine, self.labels)
-        with replacing(filename) as temporary:
-            # Slicer, like every NRRD reader, counts the first axis as the fastest: Fortran order.
-            nrrd.write(str(temporary), self.data_obj.astype(np.uint8), header, index_order="F")
+        # Slicer, like every NRRD reader, counts the first axis as the fastest: Fortran order.
+        nrrd.write(str(filename), self.data_obj.astype(np.uint8), header, index_order="F")
 
 
-class SaveLabelMapd(SaveImaged):
+class SaveLabelMapd(SaveImageAtomicd):
     """Base of the transforms that save label maps, as bytes, in files that are named by the case of their scan.
 
     It is a MONAI ``SaveImaged``, so that servers that skip file writers, such as MONAI Label, skip its subclasses too.

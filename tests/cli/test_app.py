@@ -60,6 +60,12 @@ def test_a_wrong_command_is_one_clear_line(command, words, medssl, ct_list, pret
     assert not (tmp_path / "run").exists()
 
 
+def test_the_error_of_one_rank_is_a_line_of_its_own_beside_the_progress_of_another(medssl, monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    print("  0%|          | 0/3 [00:00<?, ?step/s]", end="", file=sys.stderr)
+    require_error(medssl("check", tmp_path / "gone.json"), "gone.json")
+
+
 def test_what_nobody_expected_keeps_its_traceback(medssl, monkeypatch, tmp_path):
     def fail(*_):
         raise KeyError("a mistake in the program")

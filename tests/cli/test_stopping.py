@@ -6,11 +6,14 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from medssl.cli.stopping import answer_signals
 from tests.forked import Forked
-from tests.stopping_commands import STATUS, stopped, temporary_entries
+from tests.killing_commands import PLAN, Inputs
+from tests.stopping_commands import STATUS, faults, stopped, temporary_entries
 from tests.tiny import PRETRAINING, SIZES, arguments
+from tests.writing_commands import WRITERS
 
 LONG = {**PRETRAINING, "max_epochs": 400, "checkpoint_every": 1000, "panel_every": 5000}
 
@@ -68,11 +71,43 @@ def test_code_that_catches_everything_does_not_go_on_and_cleaning_up_is_left_alo
     assert done.stdout == "cleaned up\n"
 
 
+IMPORTING = """
+import os, signal, sys
+from pathlib import Path
+from pydoc import locate
+
+from medssl.cli import app
+
+Path("slow_module.py").write_text("import os, signal; os.kill(os.getpid(), signal.{name})")
+sys.path.insert(0, ".")
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def command():
+    try:
+        locate("slow_module.Thing")
+    except Exception as error:
+        raise {error}("no class of this name") from error
+
+app.app = command
+app.main()
+"""
+
+
+@pytest.mark.parametrize("error", ["ValueError", "KeyError"])
+@pytest.mark.parametrize("number", STATUS)
+def test_a_signal_of_which_code_makes_another_error_is_answered_all_the_same(number, error, tmp_path):
+    code = IMPORTING.format(name=number.name, error=error)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", timeout=60)
+    assert done.returncode == STATUS[number], done.stderr
+    assert "Stopping" in done.stderr and "no class" not in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "processes", "to_group"), [(signal.SIGINT, 1, False), (signal.SIGTERM, 2, True)])
 def test_prepare(number, processes, to_group, ct_list, tmp_path):
     words = prepare(list_of(60, ct_list, tmp_path / "long.json"), tmp_path / "store", "--processes", processes)
-    status, output, _ = stopped(words, tmp_path / "store", tmp_path / "log", number, 0.3, to_group)
+    status, output, *_ = stopped(words, tmp_path / "store", tmp_path / "log", number, 0.3, to_group)
     assert status == STATUS[number], output
     assert "Stopping" in output and "Traceback" not in output
     assert not temporary_entries(tmp_path / "store")
@@ -86,7 +121,7 @@ def test_prepare(number, processes, to_group, ct_list, tmp_path):
 def test_a_command_that_only_reads(number, ct_list, tmp_path):
     # As many cases as no machine reads before the signal comes.
     datalist = list_of(20_000, ct_list, tmp_path / "long.json")
-    status, output, _ = stopped(["check", datalist], None, tmp_path / "log", number, 0.5)
+    status, output, *_ = stopped(["check", datalist], None, tmp_path / "log", number, 0.5)
     assert status == STATUS[number], output
     assert "Stopping" in output and "Traceback" not in output
 
@@ -95,8 +130,22 @@ def test_a_command_that_only_reads(number, ct_list, tmp_path):
 @pytest.mark.parametrize("number", STATUS)
 def test_a_training(number, ct_list, tmp_path):
     words = ["pretrain", "kats", "--datalist", ct_list, "--data", "ct", "--out", tmp_path / "run", *arguments(LONG)]
-    status, output, _ = stopped(words, tmp_path / "run" / "tensorboard", tmp_path / "log", number, 0.5, to_group=True)
+    status, output, *_ = stopped(words, tmp_path / "run" / "tensorboard", tmp_path / "log", number, 0.5, to_group=True)
     assert status == STATUS[number], output
     assert "Stopping after this step" in output and "continue with --resume" in output
     assert list((tmp_path / "run" / "checkpoints").glob("step=*.pt"))
     assert not temporary_entries(tmp_path / "run")
+
+
+# A fixed part of ``benchmarks/campaigns/stops.py``; by SIGINT to all processes, then SIGTERM to the command alone.
+@pytest.mark.slow
+@pytest.mark.parametrize("number", STATUS)
+@pytest.mark.parametrize("name", ["probe", "protocol", "pack", "segment", "evaluate"])
+def test_the_others(name, number, ct_list, pretrained, tmp_path):
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(yaml.safe_dump(PLAN), encoding="utf-8")
+    words = WRITERS[name](Inputs(ct_list, pretrained, plan, tmp_path / "store"), tmp_path / "out")
+    begun = None if name == "evaluate" else tmp_path / "out"
+    done = stopped(words, begun, tmp_path / "log", number, 0.5, to_group=number == signal.SIGINT)
+    assert done.status, "it ended before the signal came"
+    assert faults(done, number, tmp_path / "out") == [], done.output

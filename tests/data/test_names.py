@@ -1,4 +1,5 @@
 import pytest
+from monai.bundle import ConfigParser
 
 from medssl.data.names import require_labels, require_safe_case
 
@@ -26,9 +27,20 @@ def test_labels_from_0_without_gaps_are_taken():
         ({0: "background", 1: "Liver", 2: " liver"}, "'liver' twice"),
         ({0: "background", 1: " "}, "'' twice or empty"),
         ({0: "background", 1: "a\nb"}, r"the label name 'a\\nb' has a line break"),
+        ({0: "background", 1: "$__import__('os').mkdir('MADE')"}, r"starts with \$, @ or %"),
+        ({0: "background", 1: "@num_classes"}, r"label name '@num_classes' starts with \$, @ or %"),
+        ({0: "background", 1: "%train.json::run"}, r"starts with \$, @ or %"),
+        ({0: "background", 1: "lobe @::run"}, r"holds @#, @::, %# or %::"),
         ({0: "background", 1: "a\0"}, r"the label name 'a\\x00' has a line break or another sign without a shape"),
     ],
 )
 def test_labels_that_a_program_would_lose_are_an_error(labels, message):
     with pytest.raises(ValueError, match=r"list\.json: .*" + message):
         require_labels(labels, "list.json")
+
+
+def test_what_a_configuration_takes_for_text_is_a_name():
+    names = ("=cmd|' /C calc'!A0", "<b>", 'quote"d', "95 % isodose", "a@b", "US$", "Mu\u0308ller", "${x} `id`"[1:])
+    require_labels({0: "background", **dict(enumerate(names, 1))}, "list.json")
+    parser = ConfigParser({"class_names": dict(enumerate(names))})
+    assert tuple(parser.get_parsed_content("class_names").values()) == names

@@ -67,6 +67,35 @@ def test_a_network_that_is_wrong_in_bfloat16_runs_in_float32_which_is_said(caplo
     assert caplog.text.count("float32 is used") == 1
 
 
+class Wrong(nn.Module):
+    """Gives the same wrong numbers in bfloat16 each time."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        y = self.network(x)
+        return y.index_fill(1, torch.tensor(0), 0) if torch.is_autocast_enabled("cpu") else y
+
+
+@pytest.mark.skipif(not multiplies_bfloat16("cpu"), reason="the processor has no bfloat16 products")
+@pytest.mark.parametrize("stride", [None, 2])
+def test_a_network_that_is_always_wrong_in_bfloat16_runs_in_float32_which_is_said(stride, caplog):
+    network, volume = network_of(3), torch.rand(1, 1, 32, 24, 16)
+    exact = inferer_of((16, 16, 8), amp=False, stride=stride)(volume, network)
+    assert torch.equal(inferer_of((16, 16, 8), stride=stride)(volume, Wrong(network)), exact)
+    assert caplog.text.count("float32 is used") == 1
+
+
+@pytest.mark.skipif(not multiplies_bfloat16("cpu"), reason="the processor has no bfloat16 products")
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_a_sound_network_runs_in_bfloat16(spatial_dims, caplog):
+    inferer = inferer_of((16, 16, 8)[:spatial_dims], stride=2)
+    inferer(torch.rand(1, 1, *(32, 24, 16)[:spatial_dims]), network_of(spatial_dims))
+    assert inferer.amp and caplog.text == ""
+
+
 @pytest.mark.skipif(not multiplies_bfloat16("cpu"), reason="the processor has no bfloat16 products")
 def test_kernels_as_wide_as_their_maps_run_in_float32():
     torch.manual_seed(0)

@@ -1,10 +1,12 @@
 import ast
 import re
 from pathlib import Path
+from pydoc import ErrorDuringImport
 
 import monai
 import pytest
 
+from medssl.packaging import known_classes
 from medssl.packaging.known_classes import code_setting, known_name
 
 # How the source of a class turns a text into code.
@@ -86,3 +88,15 @@ def test_every_class_of_monai_that_turns_a_text_into_code_is_refused_or_its_sett
     for module, name in found:
         key = guarded.get(name)
         assert known_name(f"{module}.{name}") is None or code_setting({key: "os.system"}) == key, name
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143)])
+def test_a_signal_while_a_class_is_looked_up_is_no_unknown_class(error, monkeypatch):
+    """Python's look-up makes an error of the import of whatever is raised meanwhile."""
+
+    def stopped(*_):
+        raise ErrorDuringImport("medssl.networks.fpn", (type(error), error, None))
+
+    monkeypatch.setattr(known_classes, "locate", stopped)
+    with pytest.raises(type(error)):
+        known_name.__wrapped__("medssl.networks.fpn.FPN")

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -50,6 +51,14 @@ def test_an_index_beside_the_slices_needs_no_note(tmp_path):
     save_index(folder / "DICOMDIR")
     save_index(folder / "DIRFILE")
     assert dicom_series(folder).notes == ()
+
+
+def test_what_a_killed_writer_left_in_a_hidden_folder_is_no_slice(export):
+    hidden = export / "results" / ".staging-k3v_9x2a"
+    hidden.mkdir(parents=True)
+    file = dicom_series(export).slices[0].file
+    (hidden / Path(file).name).write_bytes(Path(file).read_bytes()[:500])
+    assert len(dicom_series(export).slices) == 8
 
 
 def test_scouts_alone_are_a_series(tmp_path):

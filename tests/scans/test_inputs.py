@@ -1,5 +1,6 @@
 import pytest
 
+from medssl.scans.dicom import dicom_series
 from medssl.scans.inputs import input_cases
 from tests.scans.dicom_writer import save_index, save_slices
 from tests.scans.files import AFFINE, hounsfield
@@ -29,6 +30,19 @@ def test_a_folder_of_dicom_folders_is_one_scan_each_beside_their_index(tmp_path)
     cases = input_cases(tmp_path)
     assert [case["case"] for case in cases] == ["1.2.840.1", "1.2.840.2"]
     assert [case["image"] for case in cases] == [str(tmp_path / "1.2.840.1"), str(tmp_path / "1.2.840.2" / "SE1")]
+
+
+def test_of_several_series_the_one_that_is_asked_for_is_taken(tmp_path):
+    save_slices(tmp_path / "SE1", hounsfield(), AFFINE)
+    save_slices(tmp_path / "SE2", hounsfield(), AFFINE, uid="1.2.4", keep=range(3))
+    assert input_cases(tmp_path / "SE1", "1.2.3")[0]["case"] == "SE1"
+    (tmp_path / "SE1").rename(tmp_path / "study")
+    (tmp_path / "SE2").rename(tmp_path / "study" / "SE2")
+    (case,) = input_cases(tmp_path, "1.2.4")
+    assert case["case"] == "study"
+    assert len(dicom_series(case["image"]).slices) == 3
+    with pytest.raises(ValueError, match="has no series 'lung'"):
+        input_cases(tmp_path, "lung")
 
 
 def test_two_files_with_one_output_are_an_error(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 # These files run in other environments; pytest must not collect their doctests.
-collect_ignore = ["scene.py", "label_client.py", "label_app_client.py"]
+collect_ignore = ["scene.py", "label_client.py", "label_app_client.py", "channel_client.py"]
 SCENE = Path(__file__).with_name("scene.py")
 
 

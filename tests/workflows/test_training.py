@@ -163,6 +163,20 @@ def test_the_fast_evaluation_gives_the_rows_of_the_plain_one(run):
     assert np.mean([row["dice"] for row in fast]) == pytest.approx(np.mean([row["dice"] for row in plain]), abs=0.05)
 
 
+def test_a_scan_with_nan_is_refused_by_name_and_leaves_the_former_rows(run, ct_list, tmp_path):
+    listed = json.loads(ct_list.read_text(encoding="utf-8"))
+    scan = nib.load(ct_list.parent / listed["test"][0]["image"])
+    voxels = scan.get_fdata(dtype=np.float32)
+    voxels[3] = np.nan
+    nib.save(nib.Nifti1Image(voxels, scan.affine), tmp_path / "bad.nii.gz")
+    case = {**listed["test"][0], "image": str(tmp_path / "bad.nii.gz")}
+    rows = evaluate(run)
+    before = rows.read_bytes()
+    with pytest.raises(ValueError, match=rf"{tmp_path}/bad\.nii\.gz cannot be used: \d+ of its voxels are NaN"):
+        evaluate(run, with_sections(ct_list, tmp_path, test=[case], validation=[]))
+    assert rows.read_bytes() == before
+
+
 def test_another_list_and_the_predictions_can_be_asked_for(run, ct_list, tmp_path):
     listed = json.loads(ct_list.read_text(encoding="utf-8"))
     datalist = with_sections(ct_list, tmp_path, test=[], validation=[])

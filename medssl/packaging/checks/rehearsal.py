@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import nibabel as nib
@@ -16,6 +17,8 @@ from PIL import Image
 
 from medssl.packaging.sources import source_bundles
 
+# How often a command that runs looks whether it is still wanted.
+_LOOK_SECONDS = 0.2
 # The scan of the rehearsal: anisotropic, oblique and left-handed, so that no shortcut gets it right.
 _SHAPE = (48, 40, 12)
 _AFFINE = np.array([[-1.9, 0.3, 0, 40], [0.3, 1.9, 0, -30], [0, 0, 4.0, 100], [0, 0, 0, 1]])
@@ -64,7 +67,8 @@ def rehearse(bundle: Path) -> list[str]:
             `medssl.packaging.checks.preflight.check_bundle` finds.
     """
     bundle = bundle.resolve()
-    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(2) as pool:
+    # Where the check is stopped, its folder goes first, and with it the commands that run in it.
+    with ThreadPoolExecutor(2) as pool, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         _write_scan(folder, _input_shape(bundle))
         steps = (_metadata, _network, _export, _inference)
@@ -149,11 +153,23 @@ def _bundle_command(command: str, folder: Path, **arguments: object) -> Iterator
 
 
 def _fresh_python(words: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python in a folder as long as that is there."""
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-W", "ignore", *words]
-    return subprocess.run(  # noqa: S603 (the words are this file's own, and no shell reads them)
-        command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8"
-    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen(  # noqa: S603 (the words are this file's own, and no shell reads them)
+        command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True, encoding="utf-8"
+    ) as process:
+        try:
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    out, error = process.communicate(timeout=_LOOK_SECONDS)
+                    return subprocess.CompletedProcess(command, process.returncode, out, error)
+                if not folder.exists():
+                    process.kill()
+        except BaseException:
+            process.kill()
+            raise
 
 
 def _fault_of(what: str, done: subprocess.CompletedProcess[str]) -> Iterator[str]:

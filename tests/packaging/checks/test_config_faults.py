@@ -112,13 +112,13 @@ def test_a_writer_of_another_class_is_found(config):
 
 
 def test_a_segmentation_in_a_format_that_slicer_does_not_open_is_found(config):
-    transform(config, "SaveImaged")["output_ext"] = ".mha"
+    transform(config, "SaveImageAtomicd")["output_ext"] = ".mha"
     (fault,) = transform_faults(config, segments=True)
     assert ".mha" in fault
 
 
 def test_labels_as_floats_are_found(config):
-    transform(config, "SaveImaged")["output_dtype"] = "$np.float32"
+    transform(config, "SaveImageAtomicd")["output_dtype"] = "$np.float32"
     (fault,) = transform_faults(config, segments=True)
     assert "must write uint8" in fault
 

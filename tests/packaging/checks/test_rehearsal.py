@@ -3,13 +3,16 @@
 import json
 import os
 import shutil
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
 from medssl.packaging import pack as packing
 from medssl.packaging.checks import rehearsal
-from medssl.packaging.checks.rehearsal import rehearse
+from medssl.packaging.checks.rehearsal import _fresh_python, rehearse
 from medssl.packaging.pack import pack
 from tests.packaging.checks.test_preflight import change
 from tests.packaging.toy_run import pretraining_run, segmentation_run
@@ -103,3 +106,15 @@ def test_a_bundle_that_fails_the_rehearsal_is_not_left_behind(tmp_path, monkeypa
     with pytest.raises(ValueError, match=r"fails the preflight: monai\.bundle run fails: no reason\."):
         pack(segmentation_run(tmp_path / "run"), "toy", tmp_path / "bundles", rehearsed=True)
     assert list((tmp_path / "bundles").iterdir()) == []
+
+
+def test_a_command_ends_when_its_folder_goes(tmp_path):
+    """Thus a check that is stopped does not wait for the commands that it tries."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(_fresh_python, ["-c", "import time; open('../begun', 'w'); time.sleep(600)"], folder)
+        while not (tmp_path / "begun").exists():
+            time.sleep(0.01)
+        folder.rmdir()
+    assert waiting.result().returncode == -signal.SIGKILL
