@@ -1,7 +1,8 @@
 """Importing this lets the process end without a last search for reference cycles.
 
-Before it ends, the interpreter looks through every object for cycles to free: after the imports of torch and MONAI that takes a
-second and a half, and the memory goes back to the system anyway. Files, pools and temporary folders are closed before.
+Before it ends, the interpreter looks through every object for cycles to free. After the imports of torch and MONAI that
+takes a second and a half, and the memory goes back to the system anyway. Files, pools and temporary folders are closed
+before.
 """
 
 import atexit
