@@ -10,8 +10,9 @@ gathered voxels and the tiled loss save. Two threads, one process per variant. `
 64 x 64 x 32 on one thread, and user time, for machines with other work.
 
 The step reaches half of the bfloat16 matmul peak; the target was 70 %. It was set on a machine with half this peak,
-and batch norms, sums and the first touch of memory are bound by memory. Peak memory is 3 % short of 1.8 times less;
-with recomputed activations it is 3.3 times less. `docs/results.md` has the effect of the switches on the loss.
+and batch norms, sums and the first touch of memory are bound by memory. Peak memory is 3 % short of 1.8 times less:
+weights, gradients and the state of Adam take 0.7 GiB, nearly all else are activations, and these become fewer only by
+recomputing, which makes it 3.3 times less. `docs/results.md` has the effect of the switches on the loss.
 """
 
 import os

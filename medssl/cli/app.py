@@ -6,6 +6,7 @@ import sys
 import typer
 from rich.console import Console
 
+import medssl.runs.quick_end  # noqa: F401
 from medssl.cli.advise import advise
 from medssl.cli.bundles import bundle_app, pack, similarity, weights_app
 from medssl.cli.data import check, datalist, folds, slices

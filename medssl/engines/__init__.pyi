@@ -23,3 +23,5 @@ from .validation import ValidateLastEpoch as ValidateLastEpoch
 from .weights import LoadBackbone as LoadBackbone
 from .weights import SaveWeights as SaveWeights
 from .weights import read_backbone as read_backbone
+from .workers import keep_freed_memory as keep_freed_memory
+from .workers import start_worker as start_worker

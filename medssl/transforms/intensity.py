@@ -17,6 +17,9 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 _TABLE_SIZE = 4096
+# Places along a Bezier curve; the weights there of its inner control points, and of its last one, (1, 1).
+_T = np.linspace(0.0, 1.0, _TABLE_SIZE)
+_INNER_WEIGHTS, _LAST_WEIGHT = np.stack([3 * (1 - _T) ** 2 * _T, 3 * (1 - _T) * _T**2]), _T**3
 
 
 def bezier_table(controls: NDArray[np.floating], size: int = _TABLE_SIZE) -> NDArray[np.float32]:
@@ -32,9 +35,7 @@ def bezier_table(controls: NDArray[np.floating], size: int = _TABLE_SIZE) -> NDA
         >>> bezier_table(np.array([[0.0, 1.0], [0.0, 1.0]]), size=5).round(2)
         array([0.  , 0.95, 0.99, 1.  , 1.  ], dtype=float32)
     """
-    t = np.linspace(0.0, 1.0, _TABLE_SIZE)
-    inner = np.stack([3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2])
-    x, y = controls.T @ inner + t**3
+    x, y = controls.T @ _INNER_WEIGHTS + _LAST_WEIGHT
     return np.interp(np.linspace(0.0, 1.0, size), x, y).astype(np.float32)
 
 

@@ -138,8 +138,11 @@ class RandLocalInpaintd(RandomizableTransform, MapTransform):
         """Draw whether to in-paint an image of the given spatial shape, and the boxes."""
         super().randomize(None)
         self.boxes = []
+        shape = np.array(data)
+        smallest = np.maximum(shape // 10, 1) if self.min_box_size is None else np.array(self.min_box_size)
+        largest = np.maximum(smallest, shape // 5 - 1 if self.max_box_size is None else self.max_box_size)
         while self._do_transform and len(self.boxes) < self.max_boxes and self.R.rand() < self.continue_prob:
-            self.boxes.append(self._draw_box(np.array(data)))
+            self.boxes.append(self._draw_box(shape, smallest, largest))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the sample with in-painted images; the input is not changed."""
@@ -150,10 +153,10 @@ class RandLocalInpaintd(RandomizableTransform, MapTransform):
             sample[key] = self._paint(image)
         return sample
 
-    def _draw_box(self, shape: NDArray[np.int_]) -> tuple[slice, ...]:
-        smallest = np.maximum(shape // 10, 1) if self.min_box_size is None else np.array(self.min_box_size)
-        largest = shape // 5 - 1 if self.max_box_size is None else np.array(self.max_box_size)
-        size = self.R.randint(smallest, np.maximum(smallest, largest) + 1)
+    def _draw_box(
+        self, shape: NDArray[np.int_], smallest: NDArray[np.int_], largest: NDArray[np.int_]
+    ) -> tuple[slice, ...]:
+        size = self.R.randint(smallest, largest + 1)
         margin = np.minimum(self.margin, (shape - size) // 2)
         start = self.R.randint(margin, shape - size - margin + 1)
         return tuple(slice(int(a), int(a + n)) for a, n in zip(start, size, strict=True))

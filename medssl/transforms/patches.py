@@ -136,7 +136,8 @@ def cut_patch(
     """
     low = np.maximum(start, 0)
     high = np.minimum(start + size, image.shape[1:])
-    patch = torch.zeros((image.shape[0], *size.tolist()), dtype=torch.float32)
+    make = torch.empty if np.array_equal(high - low, size) else torch.zeros
+    patch = make((image.shape[0], *size.tolist()), dtype=torch.float32)
     inside = patch[(slice(None), *_box(low - start, high - start))]
     inside.copy_(image[(slice(None), *_box(low, high))])
     if intensity is not None:

@@ -206,7 +206,7 @@ def _pool(num_processes: int, config: Mapping[str, Any]) -> Iterator[Executor | 
     # A process forked from this one would inherit its locks and threads. A server that has imported what a case needs
     # and holds neither forks instead, so that torch and MONAI are imported once and not by every process.
     context = get_context("forkserver")
-    context.set_forkserver_preload([__name__, *_modules(config)])
+    context.set_forkserver_preload(["medssl.runs.quick_end", __name__, *_modules(config)])
     _start_server()
     with ProcessPoolExecutor(num_processes, mp_context=context, initializer=prepare_process) as pool:
         yield pool

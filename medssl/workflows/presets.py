@@ -16,6 +16,7 @@ PRESETS = "pretrain/configs/presets"
 # Voxels along an axis of the patch that is timed, at most.
 _TIMED = 32
 _LONG = 24 * 3600
+_MEASURED = ", measured just now; less once other work on this machine ends"
 
 
 def preset_names() -> list[str]:
@@ -38,7 +39,7 @@ def said_of_time(recipe: Sequence[Path], overrides: Mapping[str, Any], preset: s
     """
     config = merge(recipe, {}, overrides)
     seconds = pretraining_seconds(config)
-    said = f"{_steps(config):,} steps take about {in_words(seconds)} here."
+    said = f"{_steps(config):,} steps take about {in_words(seconds)} here{_MEASURED}."
     if preset is not None or seconds < _LONG:
         return said
     others = []
