@@ -1,6 +1,7 @@
 """How a process that loads data starts."""
 
 import ctypes
+import sys
 
 from medssl.runs.stop import leave_signals_to_main
 
@@ -25,7 +26,7 @@ def keep_freed_memory() -> None:
     A batch needs the same memory as the one before. To take it from the system anew costs a third of the time of a
     batch, since every page is filled with zeros first (benchmarks/pairs.py). Has an effect with glibc only.
     """
-    library = ctypes.CDLL(None)
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if hasattr(library, "mallopt"):
         for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
             library.mallopt(option, _KEPT_BYTES)

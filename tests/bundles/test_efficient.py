@@ -1,0 +1,35 @@
+"""`--with efficient`, and the data recipe of half the resolution that it is meant for."""
+
+import json
+
+import pytest
+
+from medssl.workflows.recipes import find_recipe, merge, with_bases
+from medssl.workflows.training import pretrain
+from tests.tiny import PRETRAINING
+
+
+def merged(*data):
+    files = [find_recipe("pretrain/configs", "train"), find_recipe("pretrain/configs/methods", "kats")]
+    files += [find_recipe("pretrain/configs", "efficient"), *(find_recipe("data", name) for name in data)]
+    return merge(with_bases(files), {}, {})
+
+
+@pytest.mark.parametrize("base", [("ct", "abdomen_ct"), ("mr", "abdomen_mr")])
+def test_voxels_are_twice_as_long_and_patches_half_as_many_voxels_wide(base):
+    fine, coarse = merged(*base), merged(*base, "abdomen_4mm")
+    assert coarse["spacing"] == [2 * size for size in fine["spacing"]]
+    assert coarse["patch_size"][:2] == [size // 2 for size in fine["patch_size"][:2]]
+    # As many voxels are shuffled, as a share of the patch.
+    shares = [
+        9 * each["shuffle_blocks"] / each["patch_size"][0] ** 2 / each["patch_size"][2] for each in (fine, coarse)
+    ]
+    assert shares[1] == pytest.approx(shares[0], rel=0.02)
+
+
+def test_a_pretraining_with_it_trains_its_network(ct_list, tmp_path):
+    settings = {key: value for key, value in PRETRAINING.items() if key not in ("base_channels", "num_levels")}
+    pretrain("kats", ct_list, ["ct"], tmp_path / "run", layers=["efficient"], overrides=settings)
+    config = json.loads((tmp_path / "run/config.json").read_text(encoding="utf-8"))
+    assert (config["base_channels"], config["num_levels"]) == (16, 4)
+    assert config["train"]["schedule_handlers"]
