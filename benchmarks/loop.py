@@ -27,10 +27,13 @@ from medssl.workflows.recipes import find_recipe, merge
 
 _TINY = {"patch_size": [32, 32, 16], "base_channels": 8, "num_levels": 3, "pairs_per_batch": 4}
 _SMALL = {"patch_size": [64, 64, 24], "base_channels": 16, "num_levels": 4, "pairs_per_batch": 4}
+# The network and patch of the paper, with one of its ten pairs, so that a step fits into a few GiB.
+_PAPER = {"patch_size": [128, 128, 32], "base_channels": 32, "num_levels": 5, "pairs_per_batch": 1}
 # Steps and settings.
 SIZES = {
     "4 pairs of 32 x 32 x 16, 8 channels x 3 levels": (8, _TINY),
     "4 pairs of 64 x 64 x 24, 16 channels x 4 levels": (4, _SMALL),
+    "1 pair of 128 x 128 x 32, 32 channels x 5 levels": (2, _PAPER),
     "4 pairs of 32 x 32 x 16, 8 channels x 3 levels, 128 voxels a pair": (30, {**_TINY, "num_voxels": 128}),
 }
 _UNTIMED_STEPS = 3

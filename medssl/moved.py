@@ -64,6 +64,7 @@ MOVED: dict[str, tuple[str, ...]] = {
     "medssl.engines.run_lock": ("medssl.runs.lock",),
     "medssl.engines.scan_features": ("medssl.probe.cache",),
     "medssl.engines.stopping": ("medssl.runs.stop",),
+    "medssl.engines.stopping.leave_signals_to_main": ("medssl.engines.workers.start_worker",),
     "medssl.packaging.checking": ("medssl.packaging.checks.checking",),
     "medssl.packaging.config_faults": ("medssl.packaging.checks.config_faults",),
     "medssl.packaging.metadata_faults": ("medssl.packaging.checks.metadata_faults",),

@@ -103,6 +103,10 @@ def test_the_readme_has_each_of_its_two_commands_on_one_line_of_its_own_block(ki
     assert block and "-c constraints.txt" in block[1]
 
 
+def test_the_readme_can_be_read_in_a_few_minutes():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) < 900
+
+
 def test_no_link_leads_to_a_missing_file():
     links = [
         (page, target)
