@@ -75,8 +75,9 @@ def rows_of(scan: Scan, pyramids: Sequence[list[Tensor]], number: int) -> VoxelR
     features = [
         interpolate_voxels([level.float() for level in pyramid], voxels, label.shape, "linear") for pyramid in pyramids
     ]
-    sizes = np.bincount(label.ravel(), minlength=label.max() + 1)
-    return VoxelRows(torch.cat(features, dim=1).numpy(), label.ravel()[flat].astype(np.int64), weights, sizes)
+    return VoxelRows(
+        torch.cat(features, dim=1).numpy(), label.ravel()[flat].astype(np.int64), weights, np.array([len(flat)])
+    )
 
 
 def judged(

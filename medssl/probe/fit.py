@@ -88,7 +88,7 @@ def fit_head(
         l2 = max(dice, key=lambda candidate: dice[candidate]) if dice else L2_OF_ONE_CASE
     start, fewer = None, _thinned(voxels)
     if fewer is not voxels:
-        # From the solution for fewer voxels, which is cheap, it needs a half to four fifths of the evaluations.
+        # From the solution for fewer voxels, which is cheap, it needs about two fifths of the evaluations.
         start = solve(fewer, len(class_names), l2, None, max_evaluations, tolerance, unknown=unknown).weights
     solution = solve(voxels, len(class_names), l2, start, max_evaluations, tolerance, watch, unknown)
     if not solution.converged:

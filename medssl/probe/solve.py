@@ -15,8 +15,9 @@ from medssl.probe.rows import VoxelRows
 _SMOOTHING = 1e-6
 # Without limits of the solver's own, the gradient of the weights alone says when it is solved.
 _OPTIONS = {"maxcor": 20, "ftol": 0, "gtol": 0}
-# A typical p (1 - p) of a probe, and how many penalties keep directions without features in bounds; from trials on
-# abdominal CT, where neither changes the number of steps by more than half.
+# A typical p (1 - p) of a probe, and how many penalties keep directions without features in bounds. In trials on
+# abdominal CT a tenth of the second one, or other shares of the voxels, changed the number of steps by two thirds
+# at most.
 _CERTAINTY, _PENALTIES = 0.1, 10
 # Features of which weighted copies are held at a time.
 _ROWS_AT_A_TIME = 64

@@ -35,7 +35,7 @@ from medssl.workflows.segments import meant_labels
 logger = logging.getLogger(__name__)
 # Of all labelled scans together.
 MAX_VOXELS = 100_000
-# Of the gradient. A smaller one takes minutes and moves the Dice of validation scans by 0.003 at most.
+# Of the gradient. A tenth of it took four to nine times as many steps, and moved the Dice of validation scans by 0.004.
 _TOLERANCE = 1e-3
 
 

@@ -11,22 +11,9 @@ import json
 import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-# What the plugin sends.
-REQUEST = {"result_extension": ".nrrd", "result_dtype": "uint8"}
-
-
-def train(client, trainer: str) -> dict:
-    """Train as the plugin does; return the final status."""
-    client.train_start(trainer, {"device": "cpu"})
-    for _ in range(1200):
-        status = client.train_status()
-        if status["status"] not in ("SUBMITTED", "RUNNING"):
-            return status
-        time.sleep(0.5)
-    raise TimeoutError(status)
+from label_app_client import REQUEST, train
 
 
 def done(client, step: list, target: Path) -> dict:

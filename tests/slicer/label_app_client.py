@@ -17,9 +17,9 @@ from pathlib import Path
 REQUEST = {"result_extension": ".nrrd", "result_dtype": "uint8"}
 
 
-def train(client) -> dict:
+def train(client, trainer: str = "segmentation") -> dict:
     """Train as the plugin does; return the final status."""
-    client.train_start("segmentation", {"device": "cpu"})
+    client.train_start(trainer, {"device": "cpu"})
     for _ in range(1200):
         status = client.train_status()
         if status["status"] not in ("SUBMITTED", "RUNNING"):
