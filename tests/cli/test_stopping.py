@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: an answer at once, the documented status, nothing half written, and a way to go on."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,12 +23,13 @@ def prepare(datalist, out, *options):
     return ["prepare", datalist, "--data", "ct", "--out", out, f"--spacing={SIZES['spacing']}", *options]
 
 
-def list_of(num_cases, ct_list, path):
-    """Write a list that names one scan many times."""
+def list_of(num_cases, ct_list, path, section="unlabeled"):
+    """Write a list that names the first case of a section many times, and nothing else."""
     listed = json.loads(ct_list.read_text(encoding="utf-8"))
-    image = str(ct_list.parent / listed["unlabeled"][0]["image"])
-    listed |= {"training": [], "validation": [], "test": []}
-    listed["unlabeled"] = [{"case": f"c{n}", "image": image} for n in range(num_cases)]
+    case = listed[section][0]
+    files = {key: str(ct_list.parent / case[key]) for key in ("image", "label") if key in case}
+    listed |= {"unlabeled": [], "training": [], "validation": [], "test": []}
+    listed[section] = [{"case": f"c{n}", **files} for n in range(num_cases)]
     path.write_text(json.dumps(listed), encoding="utf-8")
     return path
 
@@ -140,12 +142,24 @@ def test_a_training(number, ct_list, tmp_path):
 # A fixed part of ``benchmarks/campaigns/stops.py``; by SIGINT to all processes, then SIGTERM to the command alone.
 @pytest.mark.slow
 @pytest.mark.parametrize("number", STATUS)
-@pytest.mark.parametrize("name", ["probe", "protocol", "pack", "segment", "evaluate"])
+@pytest.mark.parametrize("name", ["probe", "protocol", "pack", "segment"])
 def test_the_others(name, number, ct_list, pretrained, tmp_path):
     plan = tmp_path / "plan.yaml"
     plan.write_text(yaml.safe_dump(PLAN), encoding="utf-8")
     words = WRITERS[name](Inputs(ct_list, pretrained, plan, tmp_path / "store"), tmp_path / "out")
-    begun = None if name == "evaluate" else tmp_path / "out"
-    done = stopped(words, begun, tmp_path / "log", number, 0.5, to_group=number == signal.SIGINT)
+    done = stopped(words, tmp_path / "out", tmp_path / "log", number, 0.5, to_group=number == signal.SIGINT)
     assert done.status, "it ended before the signal came"
     assert faults(done, number, tmp_path / "out") == [], done.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", STATUS)
+def test_an_evaluation(number, ct_list, probed, tmp_path):
+    run = shutil.copytree(probed, tmp_path / "run")
+    # As many cases as no machine predicts before the signal comes.
+    datalist = list_of(2000, ct_list, tmp_path / "long.json", section="test")
+    words = ["evaluate", run, "--datalist", datalist]
+    done = stopped(words, None, tmp_path / "log", number, 0.5, to_group=number == signal.SIGINT)
+    assert done.status, "it ended before the signal came"
+    assert faults(done, number, run) == [], done.output
+    assert not (run / "rows.jsonl").exists()
