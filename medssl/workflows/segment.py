@@ -27,7 +27,7 @@ from medssl.workflows.segment_predict import Predictor
 from medssl.workflows.segment_predictions import Found, Predictions
 from medssl.workflows.segment_progress import Display
 from medssl.workflows.segment_reporting import segment_report
-from medssl.workflows.segment_training import PATCHES_PER_BATCH, Trainer, load_run
+from medssl.workflows.segment_training import PATCHES_PER_BATCH, Trainer, UnlabelledCase, load_run
 
 _PREDICT_SECONDS, _DESCRIBE_SECONDS, _PACK_SECONDS = 15.0, 3.0, 15.0
 BUNDLE = "few_labels"
@@ -114,7 +114,9 @@ def _segment(
     trainer = Trainer(work, start, inputs.modality, names, absent, minutes, len(cases))
     after = len(cases) * _DESCRIBE_SECONDS + _PACK_SECONDS
     work_left = _in_labelled_scans(inputs, rest)
-    choice = Chooser(trainer, cases, names, minutes, display).choose(work_left, after, _obstacle(inputs, absent))
+    others = [UnlabelledCase(case, inputs.scans[case], inputs.facts[case].content) for case in rest]
+    chooser = Chooser(trainer, cases, names, minutes, display, others)
+    choice = chooser.choose(work_left, after, _obstacle(inputs, absent))
     predictions = Predictions(output_dir / "segmentations", work / "segmentations", inputs.structures)
     segmented, problems = _predict_all(inputs, rest, load_run(choice.run, start.trust), predictions, display)
     labelled = {}

@@ -1,62 +1,43 @@
-"""Which network segments: the solved probe or a fine-tuned one, tested on what both have not learnt from."""
+"""Which network segments: a solved probe or a fine-tuned one, tested on what they have not learnt from."""
 
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from medssl.files import write_json
+from medssl.workflows.segment_carry import Carrier, carrying_targets
+from medssl.workflows.segment_chosen import METHODS, Choice, Scores, as_text, scans
 from medssl.workflows.segment_held_out import HeldOut, held_out_part, left_out_scans
 from medssl.workflows.segment_predict import Predictor, in_ras, load_volume
 from medssl.workflows.segment_progress import Display
-from medssl.workflows.segment_training import LabelledCase, Trainer, load_run, start_seconds, step_seconds
+from medssl.workflows.segment_training import (
+    LabelledCase,
+    Trainer,
+    UnlabelledCase,
+    load_run,
+    start_seconds,
+    step_seconds,
+)
 
-# Labelled scans that are left out, one at a time: for the probe, and for fine-tuning, which takes minutes for each.
-_LEFT_OUT, _LEFT_OUT_OF_FINE_TUNING = 3, 1
+# Labelled scans that are left out, one at a time: for the probe, and for what takes minutes for each.
+_LEFT_OUT, _LEFT_OUT_OF_LONGER = 3, 1
 _MINUTES_OF_MORE = 20.0
 # A shorter fine-tuning is not worth its time; more steps are asked for where nothing tests what it learns.
 _LEAST_SECONDS, _LEAST_STEPS, _LEAST_STEPS_UNTESTED = 60.0, 100, 300
-_LEFT_OUT_SECONDS = 30.0
-_METHODS = {"probe": "a linear probe", "fine_tune": "a fine-tuned network"}
+_LEFT_OUT_SECONDS, _CARRY_SECONDS = 30.0, 10.0
+# With one labelled scan: the Dice on it, of a network that learnt from labels carried from it to others, with which
+# those are taken.
+_LEAST_BACKWARDS = 0.25
 _UNTESTED = "There was time for it; nothing could be held out of the one labelled scan to compare it with the probe."
 _WEAK = (
     "This is weak evidence: parts of one scan are more alike than two scans, and the part learnt from is smaller than "
     "the whole."
 )
-Scores = dict[str, dict[str, float | None]]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Choice:
-    """The network that segments.
-
-    Attributes:
-        run: its folder.
-        reason: why it was chosen.
-        scores: Dice by what was held out, and structure.
-        on_part: whether that was a part of the only labelled scan.
-    """
-
-    run: Path
-    reason: str
-    scores: Scores = field(default_factory=dict)
-    on_part: bool = False
-
-    @property
-    def method(self) -> str:
-        """What a report calls the network."""
-        return _METHODS[self.run.name.rpartition("-")[0]]
-
-    def expected(self) -> dict[str, float | None]:
-        """Return the mean Dice of every structure over the tests that show it, and ``mean of all`` over all."""
-        names = dict.fromkeys(name for scores in self.scores.values() for name in scores)
-        means = {name: _mean([scores[name] for scores in self.scores.values()]) for name in names}
-        return {**means, "mean of all": _mean(list(means.values()))} if means else {}
 
 
 class Chooser:
@@ -68,6 +49,7 @@ class Chooser:
         names: of the structures.
         minutes: asked for by the user, for the whole command.
         display: shows the progress.
+        unlabelled: scans to which labels may be carried.
     """
 
     def __init__(
@@ -77,12 +59,14 @@ class Chooser:
         names: Mapping[int, str],
         minutes: float,
         display: Display,
+        unlabelled: Sequence[UnlabelledCase] = (),
     ) -> None:
         self.trainer = trainer
         self.cases = cases
         self.names = names
         self.minutes = minutes
         self.display = display
+        self.targets = carrying_targets(unlabelled, minutes)
         self._num_predictions, self._other_seconds, self._start_seconds = 0.0, 0.0, 0.0
 
     def choose(self, num_predictions: float, other_seconds: float, obstacle: str) -> Choice:
@@ -96,22 +80,58 @@ class Chooser:
         self._num_predictions, self._other_seconds = num_predictions, other_seconds
         held_out = self._held_out()
         self.display.left.expect("left out", len(held_out), _LEFT_OUT_SECONDS)
-        with self.display.unit("probe", f"Fit a linear probe to {_scans(self.cases)}"):
+        with self.display.unit("probe", f"Fit a linear probe to {scans(self.cases)}"):
             run = self.trainer.train("probe", self.cases)
-        probe = Choice(run, f"a linear probe. {obstacle}".strip(), on_part=self._is_part(held_out))
+        probe = Choice(run, f"a linear probe. {obstacle}".strip(), self.cases, on_part=self._is_part(held_out))
         for test in held_out:
             if not probe.scores or self._seconds_for(1, 1) > self.display.left.of_unit("probe"):
                 probe.scores |= self._tested("probe", [test], None)
+        probe.tests = [test for test in held_out if test.name in probe.scores]
+        best = self._with_carried(probe) if self.targets else probe
         self.display.left.expect("left out", 0, _LEFT_OUT_SECONDS)
         self.display.left.expect("fine_tune", 0, 0.0)
         if obstacle:
-            return probe
-        tested = [test for test in held_out if test.name in probe.scores]
+            return best
         try:
-            return self._with_fine_tuning(probe, tested[: self._num_left_out()])
+            return self._with_fine_tuning(best, best.tests[: self._num_left_out()])
         except FloatingPointError as error:
-            probe.reason = f"{probe.reason} Fine-tuning failed: {error}"
+            best.reason = f"{best.reason} Fine-tuning failed: {error}"
+            return best
+
+    def _with_carried(self, probe: Choice) -> Choice:
+        """Return the better one of a probe and of one that also learns from labels carried to other scans."""
+        model = load_run(probe.run, self.trainer.backbone.trust)
+        folder = self.trainer.folder / "carried"
+        carrier = Carrier(model, folder, self.cases, self.targets, len(self.names), self.display)
+        self.display.left.expect("carry", len(self.targets) * (1 + (len(self.cases) > 1)), _CARRY_SECONDS)
+        carried = carrier.carried(self.cases)
+        if not carried:
             return probe
+        cases, backwards = [*self.cases, *carried], len(self.cases) == 1
+        if backwards:
+            tests = [HeldOut(self.cases[0].case, tuple(carried), self.cases[0])]
+        else:
+            tests = [_with_carried_labels(test, carrier) for test in probe.tests[: self._num_left_out()]]
+        scores = self._tested("carried", tests, None)
+        run = self.trainer.folder_of("carried", cases)
+        found = Choice(run, "", cases, tests, scores, backwards=backwards)
+        ours, theirs = found.dice or 0.0, probe.tested_on(tests).dice or 0.0
+        compared = f"Labels were carried by registration to {scans(carried, 'other')}. "
+        if backwards:
+            theirs = _LEAST_BACKWARDS
+            compared += (
+                f"A network that learnt from those alone has a mean Dice of {ours:.2f} on the scan they came from; "
+                f"with less than {theirs} they would not be used."
+            )
+        else:
+            compared += f"Mean Dice on {scans(tests)} left out: {ours:.2f} with them, {theirs:.2f} without."
+        if ours <= theirs:
+            probe.reason = f"{probe.reason} {compared}"
+            return probe
+        with self.display.unit("probe", f"Fit a linear probe to {scans(self.cases)} and {scans(carried, 'other')}"):
+            self.trainer.train("carried", cases)
+        found.reason = f"{found.method}. {compared}"
+        return found
 
     def _held_out(self) -> list[HeldOut]:
         """Return what networks are tested on: labelled scans, or a part of the only one."""
@@ -128,7 +148,7 @@ class Chooser:
         return any(test.region is not None for test in held_out)
 
     def _num_left_out(self) -> int:
-        return _LEFT_OUT if self.minutes >= _MINUTES_OF_MORE else _LEFT_OUT_OF_FINE_TUNING
+        return _LEFT_OUT if self.minutes >= _MINUTES_OF_MORE else _LEFT_OUT_OF_LONGER
 
     def _seconds_for(self, num_trainings: int, num_tests: int) -> float:
         """Return the seconds that each of the fine-tunings has, if everything else is to end in time."""
@@ -137,40 +157,43 @@ class Chooser:
         after = (self._num_predictions + num_tests) * seconds + self._other_seconds
         return (60 * self.minutes - self.display.elapsed - after) / num_trainings - self._start_seconds
 
-    def _with_fine_tuning(self, probe: Choice, held_out: Sequence[HeldOut]) -> Choice:
-        self._start_seconds = start_seconds(probe.run, self.cases, self.trainer.backbone.trust)
-        share = self._seconds_for(1 + len(held_out), len(held_out))
-        too_short = self._too_short(probe.run, share, held_out)
+    def _with_fine_tuning(self, best: Choice, tests: Sequence[HeldOut]) -> Choice:
+        """Return the better one of a probe and of a network that is fine-tuned on what that learnt from."""
+        self._start_seconds = start_seconds(best.run, best.cases, self.trainer.backbone.trust)
+        share = self._seconds_for(1 + len(tests), len(tests))
+        too_short = self._too_short(best, share, tests)
         if too_short:
-            probe.reason = f"{probe.reason} {too_short}"
-            return probe
+            best.reason = f"{best.reason} {too_short}"
+            return best
         share = max(share, _LEAST_SECONDS)
-        self.display.left.expect("fine_tune", 1 + len(held_out), share)
-        self.display.left.expect("left out", len(held_out), _LEFT_OUT_SECONDS)
-        scores = self._tested("fine_tune", held_out, share / 60)
-        ours, theirs = ({case: s[case] for case in scores} for s in (scores, probe.scores))
-        tuned, probed = (Choice(probe.run, "", found).expected().get("mean of all") for found in (ours, theirs))
-        on = f"a {held_out[0].name}, held out" if probe.on_part else f"{_scans(held_out)} left out"
-        tested = f"Mean Dice on {on}: {_number(tuned)} fine-tuned, {_number(probed)} with the probe."
-        tested += f" {_WEAK}" if probe.on_part else ""
-        if held_out and (probed or 0.0) >= (tuned or 0.0):
+        self.display.left.expect("fine_tune", 1 + len(tests), share)
+        self.display.left.expect("left out", len(tests), _LEFT_OUT_SECONDS)
+        run = self.trainer.folder_of("fine_tune", best.cases)
+        scores = self._tested("fine_tune", tests, share / 60)
+        tuned = Choice(run, "", best.cases, tests, scores, best.on_part, best.backwards)
+        theirs = best.tested_on(tests).dice
+        on = f"a {tests[0].name}, held out" if best.on_part and tests else f"{scans(tests)} left out"
+        compared = f"Mean Dice on {on}: {as_text(tuned.dice)} fine-tuned, {as_text(theirs)} with the probe."
+        compared += f" {_WEAK}" if best.on_part else ""
+        if tests and (theirs or 0.0) >= (tuned.dice or 0.0):
             self.display.left.expect("fine_tune", 0, 0.0)
-            probe.reason = f"a linear probe. {tested}"
-            return probe
+            best.reason = f"{best.reason} {compared}" if best.cases is not self.cases else f"{best.method}. {compared}"
+            return best
         # What the tests did not need, or needed too much, is that of the last one.
         share = max(self._seconds_for(1, 0), _LEAST_SECONDS)
-        run = self._fine_tuned(self.cases, share / 60, _scans(self.cases))
-        return Choice(run, f"a fine-tuned network. {tested if held_out else _UNTESTED}", scores, probe.on_part)
+        self._fine_tuned(best.cases, share / 60, scans(best.cases))
+        tuned.reason = f"{tuned.method}. {compared if tests else _UNTESTED}"
+        return tuned
 
-    def _too_short(self, run: Path, share: float, held_out: Sequence[HeldOut]) -> str:
+    def _too_short(self, best: Choice, share: float, held_out: Sequence[HeldOut]) -> str:
         """Return why there is no time to fine-tune, or nothing."""
-        subsets = [test.learn_from for test in held_out] or [self.cases]
+        subsets = [test.learn_from for test in held_out] or [best.cases]
         if all(self.trainer.is_trained("fine_tune", cases) for cases in subsets):
             return ""
         if share < _LEAST_SECONDS:
             return "There was no time left to fine-tune; more --minutes give it some."
         seconds, least = (
-            step_seconds(run, self.trainer.backbone.trust),
+            step_seconds(best.run, self.trainer.backbone.trust),
             _LEAST_STEPS if held_out else _LEAST_STEPS_UNTESTED,
         )
         if share >= seconds * least:
@@ -193,7 +216,7 @@ class Chooser:
                 else:
                     with self.display.unit("probe", f"Fit a linear probe to {without}"):
                         run = self.trainer.train(method, cases)
-                with self.display.unit("left out", f"Test {_METHODS[method]} on {test.name}"):
+                with self.display.unit("left out", f"Test {METHODS[method]} on {test.name}"):
                     write_json(kept, self._dice(run, test))
             scores[test.name] = json.loads(kept.read_text(encoding="utf-8"))
         return scores
@@ -219,20 +242,14 @@ class Chooser:
         return run
 
 
+def _with_carried_labels(test: HeldOut, carrier: Carrier) -> HeldOut:
+    """Return a test on a scan left out that, as any scan that is segmented, may be given labels of the others."""
+    itself = UnlabelledCase(test.case.case, test.case.image, test.case.content)
+    carried = carrier.carried(test.learn_from, more=[itself])
+    return test._replace(learn_from=(*test.learn_from, *carried))
+
+
 def _dice(found: np.ndarray, wanted: np.ndarray) -> float | None:
     if not wanted.any():
         return None
     return round(2 * float((found & wanted).sum()) / float(found.sum() + wanted.sum()), 4)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
-
-
-def _scans(cases: Sequence[LabelledCase | HeldOut]) -> str:
-    return f"{len(cases)} labelled scan{'s' * (len(cases) > 1)}"
-
-
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.2f}"

@@ -9,7 +9,7 @@ from medssl.evaluation.segment_measures import Measure, flags
 from medssl.evaluation.segment_report import ScanRow, SegmentReport, StructureRow
 from medssl.evaluation.segment_thumbnail import structure_colours
 from medssl.workflows.segment_backbone import Backbone
-from medssl.workflows.segment_choice import Choice
+from medssl.workflows.segment_chosen import Choice
 from medssl.workflows.segment_inputs import Inputs, scan_name
 from medssl.workflows.segment_predictions import Found
 

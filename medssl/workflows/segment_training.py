@@ -34,6 +34,8 @@ _STEPS_PER_EPOCH = 10
 # Of all labelled scans together, for the probe.
 _MAX_VOXELS = 100_000
 PATCHES_PER_BATCH = 2
+# Of the penalty, as for one labelled scan.
+_L2 = 1e-3
 # Of a fine-tuning, for its configuration and its worker process.
 _START_SECONDS = 5.0
 
@@ -52,6 +54,21 @@ class LabelledCase:
     case: str
     image: Scan
     label: Path
+    content: str
+
+
+@dataclass(frozen=True)
+class UnlabelledCase:
+    """A scan without a mask.
+
+    Attributes:
+        case: id.
+        image: the scan.
+        content: its hash.
+    """
+
+    case: str
+    image: Scan
     content: str
 
 
@@ -87,7 +104,7 @@ class Trainer:
         """Return the folder of a finished run, trained now or before.
 
         Args:
-            method: ``probe`` or ``fine_tune``.
+            method: ``probe``; ``carried``, a probe that is told that some of the labels are carried; or ``fine_tune``.
             cases: to learn from.
             minutes: of a fine-tuning.
         """
@@ -101,12 +118,16 @@ class Trainer:
         settings: dict[str, Any] = {"overlap": _OVERLAP, **self.backbone.network}
         settings["one_piece"] = in_one_piece([case.label for case in cases], self.names)
         recipes, layers = [str(data)], []
-        if method == "probe":
-            setting = "linear_probe"
-            recipes, layers = [str(data), "position"], ["augmented_probe"]
-            settings["copies"] = copies_for(self.num_labelled)
+        if method != "fine_tune":
+            setting, recipes = "linear_probe", [str(data), "position"]
             settings |= {"features_dir": str((self.folder / "features").resolve()), "absent": self.absent}
-            settings["max_voxels"] = self._voxels_of_case() * len(cases)
+            if method == "probe":
+                layers = ["augmented_probe"]
+                settings["copies"] = copies_for(self.num_labelled)
+                settings["max_voxels"] = self._voxels_of_case() * len(cases)
+            else:
+                # Other scans take the place of altered copies. What they are told does not tell which penalty is best.
+                settings["l2"] = _L2
         else:
             setting = "fine_tune" if self.backbone.source is not None else "from_scratch"
             settings |= {
