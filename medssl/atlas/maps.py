@@ -76,7 +76,8 @@ class RegistrationMaps:
     ) -> None:
         self.factor = factor
         cells = pooled(image, factor)
-        head = LinearHead(3, backbone.level_channels, num_components, upsampling="linear")
+        number = min(num_components, sum(backbone.level_channels), cells[0].numel())
+        head = LinearHead(3, backbone.level_channels, number, upsampling="linear")
         self._fit(head, backbone, patch_size, cells, np.random.default_rng(seed))
         self.network = SegmentationNetwork(backbone, head, frozen=True).eval()
         self.windows = GrowingInferer(patch_size, backbone.strides[-1], _OVERLAP)

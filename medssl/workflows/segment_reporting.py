@@ -21,6 +21,7 @@ _WORTH = (
     (0.0, "take the outlines for rough drafts; many are wrong. More labelled scans help most."),
 )
 _WEAK = "Other patients differ more than two parts of one scan, so a second labelled scan tells much more."
+_BACKWARDS = "A second labelled scan gives a better estimate, and better outlines."
 _CORRECTED = "this segmentation was changed by hand, and kept; save it into the folder of labels to learn from it."
 
 
@@ -74,6 +75,8 @@ def _in_short(start: Backbone, choice: Choice) -> str:
     tested_on, weak = "labelled scans that it had not seen", ""
     if choice.on_part:
         tested_on, weak = "a part of your labelled scan that it had not seen", f" {_WEAK}"
+    if choice.backwards:
+        tested_on, weak = "your labelled scan, learning only from labels carried to others", f" {_BACKWARDS}"
     return (
         f"On {tested_on}, the network reached a mean Dice of {dice:.2f} (overlap with your masks: 1 is the same, 0 has "
         f"nothing in common): {worth}{weak} {made_by}."
@@ -116,6 +119,12 @@ def _expected_note(choice: Choice, num_labelled: int) -> str:
             f"An estimate: Dice on a {next(iter(choice.scores))}, your only labelled scan, by a network that learnt "
             "from the rest of it. It may be too high, because other patients differ more than parts of one scan, or "
             f"too low, because the rest of a scan teaches less than all of it. {_WEAK}"
+        )
+    if choice.backwards:
+        return (
+            f"An estimate: labels were carried from {next(iter(choice.scores))}, your only labelled scan, to other "
+            "scans; a network that learnt from those alone segmented it in turn, and this is the Dice of that. Most "
+            f"errors of the carried labels lower it. {_BACKWARDS}"
         )
     number = len(choice.scores)
     return (

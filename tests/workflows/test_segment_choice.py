@@ -6,9 +6,10 @@ from rich.console import Console
 from medssl.data.datalist import read_datalist
 from medssl.workflows import segment_choice, segment_training
 from medssl.workflows.segment_backbone import choose_backbone
-from medssl.workflows.segment_choice import Choice, Chooser
+from medssl.workflows.segment_choice import Chooser
+from medssl.workflows.segment_chosen import Choice
 from medssl.workflows.segment_progress import Display
-from medssl.workflows.segment_training import LabelledCase, Trainer
+from medssl.workflows.segment_training import LabelledCase, Trainer, UnlabelledCase
 
 NAMES = {1: "one", 2: "two"}
 
@@ -28,11 +29,19 @@ def chooser(ct_list, pretrained, tmp_path, monkeypatch):
         for case in listed.section("training")
     ]
 
-    def make(num_labelled, minutes):
+    others = [
+        UnlabelledCase(case["case"], Path(case["image"]), case["case"])
+        for case in listed.section("validation+test+unlabeled")
+    ]
+
+    def make(num_labelled, minutes, carrying=False):
         trainer = Trainer(
             tmp_path, choose_backbone(str(pretrained), "CT", [], dict), "CT", names, "ignore", minutes, num_labelled
         )
-        return Chooser(trainer, labelled[:num_labelled], names, minutes, Display(Console(quiet=True)))
+        display = Display(Console(quiet=True))
+        made = Chooser(trainer, labelled[:num_labelled], names, minutes, display)
+        made.targets = others if carrying else []
+        return made
 
     return make
 
@@ -86,6 +95,55 @@ def test_where_fine_tuning_diverges_the_probe_is_chosen(chooser, monkeypatch):
     assert found.run.name.startswith("probe") and "Fine-tuning failed: the loss is not finite." in found.reason
 
 
+def test_with_one_label_carried_labels_are_tested_by_the_way_back_to_the_labelled_scan(chooser, monkeypatch):
+    monkeypatch.setattr(segment_choice, "_LEAST_BACKWARDS", 0.0)
+    made = chooser(1, 0.0, carrying=True)
+    found = made.choose(0, 0.0, "")
+    assert found.run.name.startswith("carried") and found.backwards and not found.on_part
+    assert list(found.scores) == [made.cases[0].case]
+    assert [case.case for case in found.cases] == [
+        made.cases[0].case,
+        *(f"{target.case}_carried" for target in made.targets),
+    ]
+    (test,) = found.tests
+    assert made.cases[0] not in test.learn_from
+
+
+def test_carried_labels_that_do_not_lead_back_are_not_used(chooser, monkeypatch):
+    monkeypatch.setattr(segment_choice, "_LEAST_BACKWARDS", 1.0)
+    found = chooser(1, 0.0, carrying=True).choose(0, 0.0, "")
+    assert found.run.name.startswith("probe") and "they would not be used" in found.reason
+
+
+@pytest.mark.parametrize(("carried", "chosen"), [(1.0, "carried"), (0.0, "probe")])
+def test_with_two_labels_carried_labels_are_tested_on_the_scan_that_was_left_out(chooser, monkeypatch, carried, chosen):
+    measured = Chooser._dice
+
+    def dice(self, run, test):
+        found = measured(self, run, test)
+        return dict.fromkeys(found, carried) if run.name.startswith("carried") else found
+
+    monkeypatch.setattr(Chooser, "_dice", dice)
+    made = chooser(2, 0.0, carrying=True)
+    found = made.choose(0, 0.0, "")
+    assert found.run.name.startswith(chosen)
+    assert "Mean Dice on 1 labelled scan left out" in found.reason
+    (test,) = made.choose(0, 0.0, "").tests[:1]
+    assert test.case not in test.learn_from
+
+
+def test_fine_tuning_starts_from_what_was_carried_too(chooser, monkeypatch):
+    monkeypatch.setattr(segment_choice, "_LEAST_BACKWARDS", 0.0)
+    tuned = []
+    monkeypatch.setattr(Chooser, "_fine_tuned", lambda self, cases, *_: tuned.append([case.case for case in cases]))
+    monkeypatch.setattr(Chooser, "_dice", lambda self, run, test: {"one": 1.0 if run is None else 0.5})
+    made = chooser(1, 0.05, carrying=True)
+    found = made.choose(0, 0.0, "")
+    carried = [f"{target.case}_carried" for target in made.targets]
+    assert tuned == [carried, [made.cases[0].case, *carried]]
+    assert found.run.name.startswith("fine_tune") and found.backwards
+
+
 def test_fine_tuning_gets_what_tests_predictions_and_the_rest_leave_of_the_minutes(tmp_path, monkeypatch):
     display = Display(Console(quiet=True))
     monkeypatch.setattr(Display, "elapsed", 100.0)
@@ -103,5 +161,7 @@ def test_further_scans_are_left_out_only_where_there_is_time(chooser, monkeypatc
 
 
 def test_the_expected_dice_is_that_of_the_scans_that_show_a_structure(tmp_path):
-    found = Choice(tmp_path, "", {"a": {"liver": 0.8, "spleen": None}, "b": {"liver": 0.6, "spleen": 0.5}}).expected()
+    found = Choice(
+        tmp_path, "", scores={"a": {"liver": 0.8, "spleen": None}, "b": {"liver": 0.6, "spleen": 0.5}}
+    ).expected()
     assert found == {"liver": pytest.approx(0.7), "spleen": 0.5, "mean of all": pytest.approx(0.6)}
