@@ -5,4 +5,4 @@ from .discrete import coupled_displacements as coupled_displacements
 from .discrete import match_costs as match_costs
 from .maps import RegistrationMaps as RegistrationMaps
 from .refine import refine_displacements as refine_displacements
-from .register import register as register
+from .registration import register as register

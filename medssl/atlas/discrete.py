@@ -48,7 +48,7 @@ def coupled_displacements(costs: Tensor, reach: int) -> Tensor:
     """The displacements that cost little and are alike in neighbouring cells, in cells, shape ``(3, *grid)``.
 
     The cost and the smoothness are minimised in turn, while a growing penalty draws their solutions together: Siebert
-    et al. (see `medssl.atlas.register`), after Heinrich et al., "Non-parametric discrete registration with convex
+    et al. (see `medssl.atlas.registration`), after Heinrich et al., "Non-parametric discrete registration with convex
     optimisation", WBIR 2014.
 
     Args:
@@ -56,11 +56,12 @@ def coupled_displacements(costs: Tensor, reach: int) -> Tensor:
         reach: that they have.
     """
     choices, grid = offsets(reach), costs.shape[1:]
-    flat = costs.flatten(1)
-    squares = choices.square().sum(dim=1, keepdim=True)
-    found = smoothed(choices[flat.argmin(dim=0)].T.reshape(3, *grid))
+    # One row for each cell, in which the least is found fastest.
+    rows = costs.flatten(1).T.contiguous()
+    squares = choices.square().sum(dim=1)
+    found = smoothed(choices[rows.argmin(dim=1)].T.reshape(3, *grid))
     for weight in _COUPLING:
         # The squared distance to what was found, but for a term that is the same for all choices.
-        distances = squares - 2 * choices @ found.flatten(1)
-        found = smoothed(choices[(flat + weight * distances).argmin(dim=0)].T.reshape(3, *grid))
+        coupled = torch.addmm(rows, found.flatten(1).T, choices.T, alpha=-2 * weight).add_(weight * squares)
+        found = smoothed(choices[coupled.argmin(dim=1)].T.reshape(3, *grid))
     return found

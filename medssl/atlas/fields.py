@@ -69,7 +69,7 @@ def resized(displacements: Tensor, grid: Sequence[int]) -> Tensor:
 
 
 def made_consistent(forth: Tensor, back: Tensor, iterations: int = 15) -> tuple[Tensor, Tensor]:
-    """Two fields brought closer to each other's inverse, as Siebert et al. do (see `medssl.atlas.register`).
+    """Two fields brought closer to each other's inverse, as Siebert et al. do (see `medssl.atlas.registration`).
 
     Args:
         forth, back: displacements on the same grid, shape ``(3, *grid)``.

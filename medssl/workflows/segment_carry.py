@@ -16,7 +16,7 @@ from torch import Tensor
 from medssl.atlas.carry import carried_logits, label_of_cells
 from medssl.atlas.fields import read_at
 from medssl.atlas.maps import RegistrationMaps, cell_factor
-from medssl.atlas.register import register
+from medssl.atlas.registration import register
 from medssl.files import replacing
 from medssl.networks.backbone import backbone_of
 from medssl.networks.position import pretrained_part

@@ -5,7 +5,7 @@ from medssl.atlas.affine import box_affine, moved_by
 from medssl.atlas.descriptor import self_similarity
 from medssl.atlas.fields import displaced, read_at, smoothed
 from medssl.atlas.refine import refine_displacements
-from medssl.atlas.register import register
+from medssl.atlas.registration import register
 from medssl.ops.warping import voxel_grid
 from tests.atlas.bodies import body, dice
 
