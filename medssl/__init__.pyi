@@ -1,4 +1,5 @@
 from . import advice as advice
+from . import atlas as atlas
 from . import cli as cli
 from . import data as data
 from . import engines as engines

@@ -55,9 +55,9 @@ def test_the_picture_can_be_drawn(script, tmp_path):
     assert (tmp_path / "picture.svg").read_text(encoding="utf-8").count("<dc:description>") == 1
 
 
-def test_eight_questions_have_one_file_each():
+def test_nine_questions_have_one_file_each():
     files = re.findall(r"\| `([\w/.]+)` \|$", section("Where is …?"), re.MULTILINE)
-    assert len(files) == len(set(files)) == 8
+    assert len(files) == len(set(files)) == 9
     assert [file for file in files if not (ROOT / file).is_file()] == []
 
 

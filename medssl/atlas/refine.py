@@ -11,8 +11,8 @@ _ITERATIONS, _STEP = 60, 1.0
 def refine_displacements(fixed: Tensor, moving: Tensor, start: Tensor, smoothness: float = 0.1) -> Tensor:
     """Displacements, shape ``(3, *grid)``, after descent on the difference of the features and their own roughness.
 
-    The second step of Siebert et al. (see `medssl.atlas.registration`): Adam, with a penalty of squared differences between
-    neighbours (diffusion).
+    The second step of Siebert et al. (see `medssl.atlas.registration`): Adam, with a penalty of squared differences
+    between neighbours (diffusion).
 
     Args:
         fixed, moving: features on one grid, shape ``(C, *grid)``.

@@ -16,6 +16,8 @@ from medssl.packaging.loading import LoadedBundle, load_bundle
 # How far half precision on disk may move a feature, as a share of the largest one.
 TOLERANCE = 1e-3
 _CHECKED_SIZE = 64
+# Values of a tensor that is stored in half precision, at least.
+_LEAST_HALVED = 30_000
 
 
 def ship(bundle: Path, name: str, scans: Mapping[str, Sequence[Mapping[str, Any]]], licence: str, out: Path) -> Path:
@@ -73,8 +75,8 @@ def _update(path: Path, **changes: Any) -> None:
 
 
 def _halved(value: Tensor) -> Tensor:
-    # Vectors, which are biases and statistics of batch norm, take little space, and rounding them moves features most.
-    return value.half() if value.is_floating_point() and value.dim() > 1 else value
+    # Vectors and the kernels of the finest levels take little space, and rounding them moves features most.
+    return value.half() if value.is_floating_point() and value.numel() > _LEAST_HALVED else value
 
 
 def _require_held_out(scans: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

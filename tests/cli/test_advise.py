@@ -6,8 +6,8 @@ def test_advise_prints_a_table_and_settings_and_writes_them(medssl, ct_list, tmp
     assert (status, err) == (0, "")
     assert "thick mm" in out and "liver" in out
     for setting in (
-        "backbone: abdomen-ct –",
-        "spacing: [2, 2, 3] –",
+        "backbone: abdomen-ct-4mm –",
+        "spacing: [4, 4, 6] –",
         "window_weights: [",
         "spacing of --data: [1, 1, 2] –",
     ):

@@ -20,9 +20,10 @@ def scans(name, role):
     return {case: sha256 for case, found, sha256 in ROW.findall(card(name)) if found == role}
 
 
-def test_abdomen_ct_is_shipped():
-    (weights,) = [weights for weights in shipped_weights() if weights.name == "abdomen-ct"]
-    assert weights[3:] == ("CT", [2.0, 2.0, 3.0], 16, 4, "CC BY 4.0")
+@pytest.mark.parametrize(("name", "spacing"), [("abdomen-ct", [2.0, 2.0, 3.0]), ("abdomen-ct-4mm", [4.0, 4.0, 6.0])])
+def test_weights_for_ct_of_the_abdomen_are_shipped(name, spacing):
+    (weights,) = [weights for weights in shipped_weights() if weights.name == name]
+    assert weights[3:] == ("CT", spacing, 16, 4, "CC BY 4.0")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -40,11 +41,12 @@ def test_held_out_scans_are_not_among_the_training_scans(name):
     assert set(trained.values()).isdisjoint(held_out.values())
 
 
-def test_the_test_scans_of_the_ct_benchmark_are_those_held_out():
-    listed = {**scans("abdomen-ct", "trained on"), **scans("abdomen-ct", "held out")}
+@pytest.mark.parametrize("name", NAMES)
+def test_the_test_scans_of_the_ct_benchmark_are_those_held_out(name):
+    listed = {**scans(name, "trained on"), **scans(name, "held out")}
     btcv = sorted(case for case in listed if case.startswith("btcv"))
     assert len(btcv) == 20
-    assert set(random.Random(0).sample(btcv, 5)) == scans("abdomen-ct", "held out").keys()
+    assert set(random.Random(0).sample(btcv, 5)) == scans(name, "held out").keys()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,9 +70,10 @@ def test_an_unknown_name_lists_the_known_ones():
 
 
 @pytest.mark.real_data
-def test_the_hashes_of_the_card_are_those_of_the_files(shared_data):
+@pytest.mark.parametrize("name", NAMES)
+def test_the_hashes_of_the_card_are_those_of_the_files(name, shared_data):
     for role in ("trained on", "held out"):
-        found = {case: sha256 for case, sha256 in scans("abdomen-ct", role).items() if case.startswith("btcv")}
+        found = {case: sha256 for case, sha256 in scans(name, role).items() if case.startswith("btcv")}
         assert found
         for case, sha256 in found.items():
             assert file_sha256(shared_data / "btcv-abdomen-ct" / "images" / f"{case}.nii.gz") == sha256

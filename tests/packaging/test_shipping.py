@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from medssl.files import file_sha256
+from medssl.packaging import shipping
 from medssl.packaging.loading import load_bundle
 from medssl.packaging.pack import pack
 from medssl.packaging.shipping import feature_error, ship
@@ -20,13 +21,22 @@ def bundle(pretrained, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def shipped(bundle, tmp_path_factory):
+def shipped(bundle, small_kernels_too, tmp_path_factory):
     return ship(bundle, "toy-ct", SCANS, "CC BY 4.0", tmp_path_factory.mktemp("weights"))
 
 
-def test_kernels_are_halved_and_features_stay(bundle, shipped):
+@pytest.fixture(scope="module")
+def small_kernels_too():
+    """Even the small kernels of a tiny network are stored in half precision."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shipping, "_LEAST_HALVED", 100)
+        yield
+
+
+def test_large_kernels_are_halved_and_features_stay(bundle, shipped):
     weights = torch.load(shipped / "models" / "model.pt", weights_only=True)
-    assert {value.dtype for value in weights.values() if value.dim() > 1} == {torch.float16}
+    assert all((value.dtype == torch.float16) == (value.numel() > 100) for value in weights.values())
+    assert {torch.float16, torch.float32} <= {value.dtype for value in weights.values()}
     image = torch.rand(1, 1, 32, 32, 16)
     with torch.no_grad():
         expected, actual = (load_bundle(folder).network.backbone(image) for folder in (bundle, shipped))

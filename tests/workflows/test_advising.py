@@ -24,8 +24,8 @@ def emptied(listed, cases, folder):
 
 def test_a_ct_of_the_abdomen_gets_the_shipped_weights_and_every_setting_a_reason(ct_list):
     advice = advise(read_datalist(ct_list))
-    assert advice.settings["backbone"].value == "abdomen-ct"
-    assert advice.settings["spacing"].value == [2.0, 2.0, 3.0]
+    assert advice.settings["backbone"].value == "abdomen-ct-4mm"
+    assert advice.settings["spacing"].value == [4.0, 4.0, 6.0]
     assert set(advice.settings) == {
         *("backbone", "spacing", "num_levels", "window_divisor", "window_weights", "method"),
     }

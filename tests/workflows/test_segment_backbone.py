@@ -24,8 +24,8 @@ ABDOMEN = scan((256, 256, 90), (1.4, 1.4, 4.0))
 
 def test_shipped_weights_of_the_modality_and_voxel_size_are_found_with_their_preprocessing():
     found = choose_backbone(None, "CT", [ABDOMEN], ORGAN)
-    assert found.source == "abdomen-ct" and found.network == {}
-    config = json.loads((bundle_folder("abdomen-ct") / "configs" / "train.json").read_text(encoding="utf-8"))
+    assert found.source == "abdomen-ct-4mm" and found.network == {}
+    config = json.loads((bundle_folder("abdomen-ct-4mm") / "configs" / "train.json").read_text(encoding="utf-8"))
     for key in ("spacing", "patch_size", "image_transforms", "hu_window", "body_threshold"):
         assert found.data[key] == config[key]
     assert "keys" not in found.data and "max_epochs" not in found.data

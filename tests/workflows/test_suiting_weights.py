@@ -4,7 +4,9 @@ FIELD = (380.0, 380.0, 300.0)
 
 
 def test_weights_suit_scans_of_their_modality_voxel_size_and_field_of_view():
-    assert suiting_weights("CT", (1.4, 1.4, 4.0), FIELD).name == "abdomen-ct"
+    assert suiting_weights("CT", (1.4, 1.4, 4.0), FIELD).name == "abdomen-ct-4mm"
+    # Half as long along an edge as the larger ones may be.
+    assert suiting_weights("CT", (0.5, 0.5, 0.6), FIELD).name == "abdomen-ct"
 
 
 def test_no_weights_suit_what_is_unlike_all_of_them():
