@@ -93,6 +93,9 @@ class Carrier:
         cases = cases[:MOST_LABELLED]
         found = []
         for target in (*self.targets, *more):
+            name = f"{target.case}_carried"
+            if name in {case.case for case in cases}:
+                continue
             decided_by = [VERSION, self._weights, self._first.content, target.content, [c.content for c in cases]]
             key = hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()
             mask = self.folder / f"{target.case}-{key[:16]}.nii"
@@ -103,7 +106,7 @@ class Carrier:
                 except (ValueError, OSError, RuntimeError, MemoryError) as error:
                     logger.warning("No labels are carried to %s: %s", target.case, error)
                     continue
-            found.append(LabelledCase(f"{target.case}_carried", target.image, mask, f"carried {key}"))
+            found.append(LabelledCase(name, target.image, mask, f"carried {key}"))
         return found
 
     @torch.no_grad()

@@ -112,6 +112,7 @@ class Chooser:
             tests = [HeldOut(self.cases[0].case, tuple(carried), self.cases[0])]
         else:
             tests = [_with_carried_labels(test, carrier) for test in probe.tests[: self._num_left_out()]]
+        self.display.left.expect("carry", 0, _CARRY_SECONDS)
         scores = self._tested("carried", tests, None)
         run = self.trainer.folder_of("carried", cases)
         found = Choice(run, "", cases, tests, scores, backwards=backwards)
