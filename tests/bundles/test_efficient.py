@@ -13,9 +13,10 @@ from medssl.workflows.training import pretrain
 from tests.tiny import PRETRAINING
 
 
-def merged(*data):
+def merged(*data, layers=("efficient",)):
     files = [find_recipe("pretrain/configs", "train"), find_recipe("pretrain/configs/methods", "kats")]
-    files += [find_recipe("pretrain/configs", "efficient"), *(find_recipe("data", name) for name in data)]
+    files += [find_recipe("pretrain/configs", name) for name in layers]
+    files += [find_recipe("data", name) for name in data]
     return merge(with_bases(files), {}, {})
 
 
@@ -36,6 +37,11 @@ def test_a_pretraining_with_it_trains_its_network(ct_list, tmp_path):
     pretrain("kats", ct_list, ["ct"], tmp_path / "run", layers=["efficient"], overrides=settings)
     config = json.loads((tmp_path / "run/config.json").read_text(encoding="utf-8"))
     assert (config["base_channels"], config["num_levels"]) == (16, 4)
+
+
+def test_a_schedule_behind_it_takes_the_place_of_the_average():
+    (handler,) = merged("ct", layers=("efficient", "warmup_cosine"))["train"]["schedule_handlers"]
+    assert handler["_target_"] == "medssl.engines.schedules.WarmupCosine"
 
 
 @pytest.mark.parametrize("method", ["kats", "vox2vec"])
