@@ -33,8 +33,6 @@ STAGES = (
     "inference",
     "cuda_step",
 )
-# Sections of scripts that need more than this one gives them; they stay, at the end.
-KEPT = ("waits", "loop", "points")
 RESULTS = Path(__file__).with_name("results.md")
 INTRODUCTION = """# Benchmarks
 
@@ -60,7 +58,9 @@ def written(stages: dict[str, str]) -> str:
     former = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
     parts = re.split(r"^(?=## )", former, flags=re.MULTILINE)[1:]
     sections = {part.split("\n", 1)[0].removeprefix("## "): part.rstrip() + "\n" for part in parts} | stages
-    return "\n".join([INTRODUCTION, *(sections[stage] for stage in (*STAGES, *KEPT) if stage in sections)])
+    # Sections of scripts that need more than this one gives them stay, at the end.
+    ordered = [*STAGES, *(name for name in sections if name not in STAGES)]
+    return "\n".join([INTRODUCTION, *(sections[stage] for stage in ordered if stage in sections)])
 
 
 def main() -> None:

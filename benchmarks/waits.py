@@ -48,6 +48,8 @@ def measure(before: Path) -> list[Row]:
         folder = Path(name)
         lists = {count: str(write_phantom(folder / str(count), count, **_SMALL)) for count in (4, 5, 10)}
         commands = {
+            "help": ["--help"],
+            "weights list": ["weights", "list"],
             "pretrain, wrong path": ["pretrain", "kats", "--datalist", "gone", "--data", "ct", "--out", f"{name}/run"],
             "evaluate, wrong path": ["evaluate", "gone"],
             "datalist of 10 files": ["datalist", f"{name}/10/images", "--out", f"{name}/list.json"],

@@ -4,6 +4,8 @@ from ignite.engine import Engine, Events
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from medssl.runs.saved import save_instead
+
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel:
     """Copy of a network that follows its weights and running statistics as an exponential moving average.
@@ -29,6 +31,8 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
 class AverageWeights:
     """Handler that takes the weights into their average after every step.
 
+    Where the run saves or probes that network by itself, it then takes the average (`medssl.runs.saved`).
+
     Args:
         average: as `averaged` makes it; belongs into the checkpoint.
         network: whose weights are averaged.
@@ -41,6 +45,7 @@ class AverageWeights:
     def attach(self, engine: Engine) -> None:
         """Average after each optimizer step, before anything is validated or saved."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        save_instead(engine, self.network, self.average.module)
 
     def __call__(self, engine: Engine) -> None:
         """Take the weights of this step in."""

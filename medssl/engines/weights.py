@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from medssl.networks.position import pretrained_part
 from medssl.networks.state_dicts import read_weights
+from medssl.runs.saved import saved_module
 from medssl.runs.tensors import save_atomically
 
 _PREFIX = "backbone."
@@ -110,6 +111,8 @@ class LoadWeights:
 class SaveWeights:
     """Handler that writes the weights of a module as a raw state dict when training ends.
 
+    If the run keeps a moving average of the module, that is written (`AverageWeights`).
+
     Args:
         module: the module to save, such as ``method.backbone``.
         path: the file, written atomically.
@@ -125,5 +128,6 @@ class SaveWeights:
 
     def __call__(self, engine: Engine) -> None:
         """Write the state dict."""
-        save_atomically({key: value.detach().cpu() for key, value in self.module.state_dict().items()}, self.path)
+        weights = saved_module(engine, self.module).state_dict()
+        save_atomically({key: value.detach().cpu() for key, value in weights.items()}, self.path)
         logger.info("Wrote %s", self.path)

@@ -23,6 +23,7 @@ from medssl.probe.dice import head_dice
 from medssl.probe.fit import fit_head
 from medssl.probe.rows import VoxelRows
 from medssl.probe.windows import central_features
+from medssl.runs.saved import saved_module
 
 NAME = "online_probe.jsonl"
 
@@ -34,6 +35,8 @@ class OnlineProbe(TensorBoardHandler):
     Dice measured on the first `num_validation` cases of ``validation``. Each time a line goes to ``online_probe.jsonl``
     in the run folder, with ``step``, ``mean_dice``, ``dice`` of every class and ``seconds``, and the Dice to
     TensorBoard. A resumed run drops the lines of the steps that it takes again.
+
+    A run that keeps a moving average of the backbone, which it saves in the end, is probed on that average.
 
     Nothing of the training changes: weights, gradients, batch statistics, modes and random states stay as they are.
 
@@ -98,8 +101,9 @@ class OnlineProbe(TensorBoardHandler):
     def __call__(self, engine: Engine) -> None:
         """Probe the backbone as it is, and write down what comes out."""
         start, step = time.monotonic(), engine.state.iteration
-        with _as_it_was(self.backbone):
-            dice = self._dice()
+        backbone = saved_module(engine, self.backbone)
+        with _as_it_was(backbone):
+            dice = self._dice(backbone)
         known = [value for value in dice.values() if value is not None]
         mean = round(float(np.mean(known)), 4) if known else None
         self._write({"step": step, "mean_dice": mean, "dice": dice, "seconds": round(time.monotonic() - start, 2)})
@@ -119,20 +123,19 @@ class OnlineProbe(TensorBoardHandler):
             self(engine)
         self.close()
 
-    def _dice(self) -> dict[str, float | None]:
-        device = next(self.backbone.parameters()).device
-        channels = self.backbone.level_channels
-        head = LinearHead(self.backbone.spatial_dims, channels, len(self.class_names), upsampling="linear").to(device)
-        fit_head(head, {case["case"]: self._rows(case, device) for case in self.training}, self.class_names, self.l2)
-        return head_dice(head, [self._rows(case, device) for case in self.validation], self.class_names)
+    def _dice(self, backbone: Backbone) -> dict[str, float | None]:
+        device = next(backbone.parameters()).device
+        channels = backbone.level_channels
+        head = LinearHead(backbone.spatial_dims, channels, len(self.class_names), upsampling="linear").to(device)
+        fit_head(head, {case["case"]: self._rows(backbone, case) for case in self.training}, self.class_names, self.l2)
+        return head_dice(head, [self._rows(backbone, case) for case in self.validation], self.class_names)
 
-    def _rows(self, case: Mapping[str, str], device: torch.device) -> VoxelRows:
+    def _rows(self, backbone: Backbone, case: Mapping[str, str]) -> VoxelRows:
+        device = next(backbone.parameters()).device
         image, label = self._preprocessed(case)
         voxels, weights = choose_voxels(label, self.rows_per_volume, steadily(label.size, seed=0))
         places = np.stack(np.unravel_index(voxels, label.shape), axis=1)
-        features = central_features(
-            self.backbone, image, places, self.patch_size, self.overlap, device, upsampling="linear"
-        )
+        features = central_features(backbone, image, places, self.patch_size, self.overlap, device, upsampling="linear")
         if not np.isfinite(features).all():
             raise FloatingPointError(f"The backbone gives features of case {case['case']} that are not finite.")
         return VoxelRows(features, label.ravel()[voxels], weights, np.array([len(voxels)]))

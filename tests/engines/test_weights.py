@@ -3,6 +3,7 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
+from medssl.engines.averaging import AverageWeights, averaged
 from medssl.engines.weights import LoadBackbone, SaveWeights, load_backbone, read_backbone
 
 
@@ -47,3 +48,13 @@ def test_weights_are_saved_when_training_is_done_and_not_before(tmp_path):
     assert weights.keys() == module.state_dict().keys()
     assert torch.equal(weights["weight"], torch.ones(3, 2))
     assert [file.name for file in tmp_path.iterdir()] == ["backbone.pt"]
+
+
+def test_where_a_run_averages_the_weights_the_average_is_saved(tmp_path):
+    module, path = nn.Linear(1, 1), tmp_path / "backbone.pt"
+    engine = Engine(lambda engine, weight: nn.init.constant_(module.weight, weight))
+    SaveWeights(module, str(path)).attach(engine)
+    AverageWeights(averaged(module, decay=0.75), module).attach(engine)
+    engine.run([4.0, 8.0])
+    assert torch.load(path, weights_only=True)["weight"].item() == 5.0
+    assert module.weight.item() == 8.0

@@ -62,6 +62,14 @@ def test_pretraining_on_synthetic_volumes_is_probed_on_scans(ct_list, tmp_path):
     assert [row["step"] for row in rows_of(tmp_path / "run")] == [0, 2]
 
 
+def test_where_a_run_averages_the_weights_the_average_is_probed(probed_run, ct_list, tmp_path):
+    # An average that keeps all of itself stays at the weights of the first step.
+    settings = {**SETTINGS, **PROBE, "probe_every": 1, "average_decay": 1.0}
+    pretrain("kats", ct_list, ["ct"], tmp_path / "run", layers=["efficient", "online_probe"], overrides=settings)
+    first, *others = (row["dice"] for row in rows_of(tmp_path / "run")[1:])
+    assert others == [first] * 3
+
+
 def test_without_labelled_cases_it_is_refused(tmp_path):
     settings = {**SETTINGS, **PROBE, "patch_size": [16, 16, 16]}
     with pytest.raises(Exception, match="--probe_datalist"):
