@@ -48,8 +48,8 @@ def judged(datalist: Path, segmentations: Path, **identity: Any) -> Iterator[dic
 
 def segmented(options: argparse.Namespace, labels: int, draw: int, minutes: float) -> list[dict[str, Any]]:
     """Return the rows of one call of the command, which are kept."""
-    method = f"{options.name}, {minutes:g} min"
-    folder = options.out / f"{method.replace(', ', '-').replace(' ', '')}-{labels}-{draw}"
+    method = f"{options.name} {minutes:g} min"
+    folder = options.out / f"{method.replace(' ', '-')}-{labels}-{draw}"
     rows = folder / "rows.jsonl"
     if not rows.is_file():
         folder.mkdir(parents=True, exist_ok=True)

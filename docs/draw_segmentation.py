@@ -3,8 +3,8 @@
     python docs/draw_segmentation.py BTCV WORK
 
 BTCV holds ``images/btcv_NN.nii.gz`` and ``labels/btcv_NN.nii.gz`` of the challenge (Synapse syn3193805, CC BY 4.0).
-WORK gets five labelled and five other scans with five organs, and the result. The five others are those
-that the weights that come with medssl were not pretrained on. Few minutes leave no time for fine-tuning, so that the result is
+WORK gets five labelled and five other scans with five organs, and the result. The five others are those that the
+weights that come with medssl were not pretrained on. Few minutes leave no time for fine-tuning, so that the result is
 that of a linear probe. The scan with the highest mean Dice is drawn, and the Dice of all is printed.
 """
 

@@ -173,7 +173,7 @@ class Chooser:
         scores = self._tested("fine_tune", tests, share / 60)
         tuned = Choice(run, "", best.cases, tests, scores, best.on_part, best.backwards)
         theirs = best.tested_on(tests).dice
-        on = f"a {tests[0].name}, held out" if best.on_part and tests else f"{scans(tests)} left out"
+        on = _tested_on(best, tests)
         compared = f"Mean Dice on {on}: {as_text(tuned.dice)} fine-tuned, {as_text(theirs)} with the probe."
         compared += f" {_WEAK}" if best.on_part else ""
         if tests and (theirs or 0.0) >= (tuned.dice or 0.0):
@@ -248,6 +248,12 @@ def _with_carried_labels(test: HeldOut, carrier: Carrier) -> HeldOut:
     itself = UnlabelledCase(test.case.case, test.case.image, test.case.content)
     carried = carrier.carried(test.learn_from, more=[itself])
     return test._replace(learn_from=(*test.learn_from, *carried))
+
+
+def _tested_on(best: Choice, tests: Sequence[HeldOut]) -> str:
+    if best.on_part and tests:
+        return f"a {tests[0].name}, held out"
+    return f"{tests[0].name}, learning from carried labels alone" if best.backwards else f"{scans(tests)} left out"
 
 
 def _dice(found: np.ndarray, wanted: np.ndarray) -> float | None:

@@ -123,8 +123,8 @@ def _expected_note(choice: Choice, num_labelled: int) -> str:
     if choice.backwards:
         return (
             f"An estimate: labels were carried from {next(iter(choice.scores))}, your only labelled scan, to other "
-            "scans; a network that learnt from those alone segmented it in turn, and this is the Dice of that. Most "
-            f"errors of the carried labels lower it. {_BACKWARDS}"
+            "scans; a network that learnt from those alone segmented it in turn, and this is the Dice of that. It is "
+            f"often too high, as an error that is undone on the way back does not show. {_BACKWARDS}"
         )
     number = len(choice.scores)
     return (
