@@ -21,6 +21,8 @@ _OVERLAP = 0.25
 # Components further from their mean, in standard deviations, count as if they were there.
 _FARTHEST = 3.0
 _FITTED_CELLS = 20_000
+# Of the largest variance of a component: components of less are noise, and are not scaled up to as much.
+_LEAST_VARIANCE = 1e-6
 # A scan of the median size has at most this many cells.
 _MOST_CELLS = 500_000
 
@@ -105,7 +107,8 @@ class RegistrationMaps:
             raise FloatingPointError("The backbone gives features that are not finite, so scans cannot be registered.")
         number = head.convs[0].out_channels
         fitted = PCA(number, whiten=True, svd_solver="covariance_eigh").fit(features.astype(np.float64))
-        weights = torch.from_numpy(fitted.components_ / np.sqrt(fitted.explained_variance_)[:, None]).float()
+        variance = fitted.explained_variance_.clip(min=_LEAST_VARIANCE * max(fitted.explained_variance_[0], 1e-12))
+        weights = torch.from_numpy(fitted.components_ / np.sqrt(variance)[:, None]).float()
         parts = weights.split(list(backbone.level_channels), dim=1)
         with torch.no_grad():
             for conv, part in zip(head.convs, reversed(parts), strict=True):

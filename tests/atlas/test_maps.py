@@ -43,6 +43,11 @@ def test_features_that_are_not_finite_are_refused(backbone):
         RegistrationMaps(backbone, (8, 8, 8), 1, torch.rand(1, 8, 8, 8), num_components=3)
 
 
+def test_a_scan_of_one_value_has_a_finite_map(backbone):
+    image = torch.ones(1, 16, 16, 16)
+    assert torch.isfinite(RegistrationMaps(backbone, (8, 8, 8), 1, image, num_components=3)(image)).all()
+
+
 def test_scans_of_half_the_voxel_length_get_cells_of_twice_as_many_voxels():
     assert cell_factor([(150, 134, 94)]) == 2
     assert cell_factor([(300, 268, 188)]) == 2 * cell_factor([(150, 134, 94)])
