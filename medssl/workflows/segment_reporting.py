@@ -68,7 +68,7 @@ def segment_report(
 
 def _in_short(start: Backbone, choice: Choice) -> str:
     dice = choice.expected().get("mean of all")
-    made_by = f"Made by {choice.method} that started from {start.name}"
+    made_by = f"Made by {choice.method}; it started from {start.name}"
     if dice is None:
         return f"{made_by}. Nothing says yet how good it is: take the outlines for first drafts, and check each."
     worth = next(text for least, text in _WORTH if round(dice, 2) >= least)
