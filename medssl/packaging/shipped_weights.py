@@ -40,7 +40,7 @@ def shipped_weights() -> list[ShippedWeights]:
 
     Example:
         >>> [(weights.name, weights.modality, weights.licence) for weights in shipped_weights()]
-        [('abdomen-ct', 'CT', 'CC BY 4.0')]
+        [('abdomen-ct', 'CT', 'CC BY 4.0'), ('abdomen-ct-4mm', 'CT', 'CC BY 4.0')]
     """
     folders = sorted(path.parent for path in (source_bundles() / "weights").glob("*/provenance.json"))
     return [_described(folder) for folder in folders]
