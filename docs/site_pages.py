@@ -27,6 +27,7 @@ PAGES = {
             "CONTRIBUTING.md",
             "benchmarks/results.md",
             "bundles/weights/abdomen_ct/docs/README.md",
+            "bundles/weights/abdomen_ct_4mm/docs/README.md",
         )
     },
     **{f"notebooks/{path.name}": f"notebooks/{path.stem}.md" for path in sorted(ROOT.glob("notebooks/*.ipynb"))},

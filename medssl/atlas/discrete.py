@@ -26,7 +26,8 @@ def match_costs(fixed: Tensor, moving: Tensor, reach: int) -> Tensor:
     """Mean squared difference of every cell to the cells within reach of it, shape ``(D, *grid)``.
 
     Args:
-        fixed, moving: features on one grid, shape ``(C, *grid)``. Beyond the border, those of the border count.
+        fixed: features, shape ``(C, *grid)``.
+        moving: features on the same grid. Beyond the border, those of the border count.
         reach: in cells; `D` and their order are those of `offsets`.
 
     Example:

@@ -72,7 +72,8 @@ def made_consistent(forth: Tensor, back: Tensor, iterations: int = 15) -> tuple[
     """Two fields brought closer to each other's inverse, as Siebert et al. do (see `medssl.atlas.registration`).
 
     Args:
-        forth, back: displacements on the same grid, shape ``(3, *grid)``.
+        forth: displacements, shape ``(3, *grid)``.
+        back: displacements in the other direction, on the same grid.
         iterations: each halves what is not consistent.
     """
     for _ in range(iterations):

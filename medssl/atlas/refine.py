@@ -15,7 +15,8 @@ def refine_displacements(fixed: Tensor, moving: Tensor, start: Tensor, smoothnes
     between neighbours (diffusion).
 
     Args:
-        fixed, moving: features on one grid, shape ``(C, *grid)``.
+        fixed: features, shape ``(C, *grid)``.
+        moving: features on the same grid.
         start: displacements in cells.
         smoothness: weight of the penalty.
     """

@@ -22,8 +22,9 @@ def register(fixed: Tensor, moving: Tensor) -> Tensor:
     other margins, but not other parts of it.
 
     Args:
-        fixed, moving: features that are alike where the anatomy is, such as those of
-            `medssl.atlas.maps.RegistrationMaps`, shape ``(C, *grid)``; the grids may differ.
+        fixed: features that are alike where the anatomy is, such as those of `medssl.atlas.maps.RegistrationMaps`,
+            shape ``(C, *grid)``.
+        moving: those of the other scan, on a grid of its own.
 
     After Siebert et al., "ConvexAdam: self-configuring dual-optimisation-based 3D multitask medical image
     registration", IEEE Transactions on Medical Imaging 2025, with an affine map of its own before.
