@@ -30,7 +30,7 @@ _LEAST_SECONDS, _LEAST_STEPS, _LEAST_STEPS_UNTESTED = 60.0, 100, 300
 _LEFT_OUT_SECONDS, _CARRY_SECONDS = 30.0, 10.0
 # With one labelled scan: the Dice on it, of a network that learnt from labels carried from it to others, with which
 # those are taken.
-_LEAST_BACKWARDS = 0.25
+_LEAST_BACKWARDS = 0.35
 _UNTESTED = "There was time for it; nothing could be held out of the one labelled scan to compare it with the probe."
 _WEAK = (
     "This is weak evidence: parts of one scan are more alike than two scans, and the part learnt from is smaller than "
