@@ -41,9 +41,15 @@ def _stop(number: int, frame: FrameType | None) -> None:
     _received.append(number)
     # Printing could find its buffer in use.
     os.write(2, _ANSWER)
+    # An object that was being made when the signal came, such as a progress bar, may fail to take itself down.
+    sys.unraisablehook = _nothing
     signal.signal(signal.SIGALRM, partial(_stop_again, number))
     signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS, _AGAIN_SECONDS)
     _raise(number)
+
+
+def _nothing(unraisable: object) -> None:
+    """Say nothing of an error that Python could only print."""
 
 
 def _stop_again(number: int, alarm: int, frame: FrameType | None) -> None:

@@ -73,6 +73,34 @@ def test_code_that_catches_everything_does_not_go_on_and_cleaning_up_is_left_alo
     assert done.stdout == "cleaned up\n"
 
 
+HALF_MADE = """
+import os, signal
+from medssl.cli.stopping import answer_signals
+
+class Bar:
+    def __init__(self):
+        os.kill(os.getpid(), signal.{name})
+        self.position = 0
+
+    def __del__(self):
+        print(self.position)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+answer_signals()
+try:
+    Bar()
+except (KeyboardInterrupt, SystemExit):
+    pass
+"""
+
+
+@pytest.mark.parametrize("number", STATUS)
+def test_an_object_that_was_being_made_when_the_signal_came_prints_no_traceback(number):
+    code = HALF_MADE.format(name=number.name)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", timeout=60)
+    assert "Stopping" in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
 IMPORTING = """
 import os, signal, sys
 from pathlib import Path
