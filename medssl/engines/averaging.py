@@ -1,7 +1,8 @@
 """A moving average of the weights, which ends better than the last step's."""
 
+import torch
 from ignite.engine import Engine, Events
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from medssl.runs.saved import save_instead
@@ -25,7 +26,28 @@ def averaged(network: nn.Module, decay: float) -> AveragedModel:
         >>> average.module.weight.item()
         2.0
     """
-    return AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    return _AverageOnDevice(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+
+
+class _AverageOnDevice(AveragedModel):
+    """As torch's, which also copies the number of updates to the device at each one: the step would wait for that."""
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        pairs: dict[torch.dtype, list[tuple[Tensor, Tensor]]] = {}
+        for ours, theirs in zip(_tensors(self.module), _tensors(model), strict=True):
+            pairs.setdefault(ours.dtype, []).append((ours, theirs))
+        for pairs_of_type in pairs.values():
+            ours, theirs = map(list, zip(*pairs_of_type, strict=True))
+            if self.n_averaged == 0:
+                torch._foreach_copy_(ours, theirs)
+            else:
+                self.multi_avg_fn(ours, theirs, 0)
+        self.n_averaged += 1
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [tensor.detach() for tensor in (*network.parameters(), *network.buffers())]
 
 
 class AverageWeights:

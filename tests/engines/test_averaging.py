@@ -1,6 +1,7 @@
 import torch
 from ignite.engine import Engine
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from medssl.engines.averaging import AverageWeights, averaged
 
@@ -42,3 +43,19 @@ def test_it_goes_on_from_a_checkpoint():
     resumed.load_state_dict(first.state_dict())
     trained([3, 4], resumed, network)
     assert torch.equal(resumed.module.weight, whole.module.weight)
+
+
+def test_it_has_every_bit_of_the_average_of_torch():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
+    ours = averaged(network, decay=0.9)
+    theirs = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    for _ in range(4):
+        network(torch.randn(2, 1, 5, 5))
+        with torch.no_grad():
+            network[0].weight.add_(torch.randn_like(network[0].weight))
+        ours.update_parameters(network)
+        theirs.update_parameters(network)
+    expected = theirs.state_dict()
+    assert list(ours.state_dict()) == list(expected)
+    assert all(torch.equal(value, expected[name]) for name, value in ours.state_dict().items())

@@ -78,7 +78,8 @@ def test_pretraining_runs_on_the_device(ct_list, tmp_path):
     assert all(torch.isfinite(value.float()).all() for value in torch.load(weights, weights_only=True).values())
 
 
-def test_a_step_does_not_wait_for_the_device(ct_list, tmp_path):
+@pytest.mark.parametrize("more", [[], ["efficient"]], ids=["default", "efficient"])
+def test_a_step_does_not_wait_for_the_device(more, ct_list, tmp_path):
     # The trainer of the default recipe, with its own loader, handlers and optimizer, once the first steps are done.
     torch.cuda.set_sync_debug_mode("default")
 
@@ -98,17 +99,18 @@ def test_a_step_does_not_wait_for_the_device(ct_list, tmp_path):
     steps = {"steps_per_epoch": 8, "checkpoint_every": 8, "panel_every": 8, "num_workers": 1}
     sizes = {"patch_size": [32, 32, 16], "pairs_per_batch": 4, "num_voxels": 256}
     try:
-        train_with(Watched(), ct_list, tmp_path / "run", {**PRETRAINING, **sizes, **steps})
+        train_with(Watched(), ct_list, tmp_path / "run", {**PRETRAINING, **sizes, **steps}, more)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def train_with(handler, datalist, folder, overrides):
-    """Pretrain by the recipe as a GPU gets it, with one more handler."""
+def train_with(handler, datalist, folder, overrides, more=()):
+    """Pretrain by the recipe as a GPU gets it, with one more handler and the layers that more names."""
     recipe = [
         find_recipe("pretrain/configs", "train"),
         find_recipe("pretrain/configs/methods", "kats"),
         find_recipe("data", "ct"),
+        *(find_recipe("pretrain/configs", name) for name in more),
     ]
     settings = {"datalist": str(datalist), "output_dir": str(folder)}
     layers = gpu_layers(merge(recipe, settings, overrides), overrides)

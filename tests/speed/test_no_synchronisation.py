@@ -10,6 +10,7 @@ import medssl
 ROOT = Path(medssl.__file__).parent
 # Modules of the step of the default recipe, from the batch in the loader to the weights, and of what logs it.
 STEP = [
+    "engines/averaging.py",
     "engines/batches.py",
     "engines/losses.py",
     "engines/progress.py",
