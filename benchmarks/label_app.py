@@ -23,7 +23,8 @@ from medssl.packaging.inference_config import inference_config
 from medssl.packaging.sources import source_bundles
 from medssl.phantom.anatomy import LABELS
 from medssl.phantom.dataset import phantom_case
-from medssl.workflows.labelling import LabelledScan, Labelling
+from medssl.workflows.labelling import Labelling
+from medssl.workflows.labelling_carry import LabelledScan
 
 NETWORK = {"base_channels": 16, "num_levels": 4}
 SPACING = (2.9, 2.9, 5.0)

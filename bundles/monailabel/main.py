@@ -28,12 +28,15 @@ from monailabel.utils.others.generic import device_list, name_to_device
 from medssl.packaging.shipped_weights import bundle_folder
 from medssl.workflows.background import Background
 from medssl.workflows.clicks import clicked_mask, similar_region
-from medssl.workflows.labelling import LabelledScan, Labelling
+from medssl.workflows.labelling import Labelling
+from medssl.workflows.labelling_carry import LabelledScan
 from medssl.workflows.next_scan import NextScan
 from medssl.workflows.points import PointSegmenter
 from medssl.workflows.segments import parse_labels
 
 logger = logging.getLogger(__name__)
+# Scans without a label to which those drawn are carried by registration, while there are so few that it gains.
+_CARRY_TO, _FEW_LABELS = 6, 2
 
 
 class Segmentation(InferTask):
@@ -122,7 +125,7 @@ class LinearProbe(TrainTask):
 
     def config(self) -> dict[str, Any]:
         """Return the choices that the client shows."""
-        return {"device": device_list()}
+        return {"device": device_list(), "carry_labels_to": _CARRY_TO}
 
     def stats(self) -> dict[str, Any]:
         """Return the report of the newest probe; ``best_metric`` is what the client shows as accuracy."""
@@ -146,7 +149,9 @@ class LinearProbe(TrainTask):
             segments = [segment["name"] for segment in info.get("label_info") or []]
             image, label = datastore.get_image_uri(case), datastore.get_label_uri(case, tag)
             scans.append(LabelledScan(case, Path(image), Path(label), segments))
-        return self.labelling.train(scans, _device(request))
+        carry_to = int(request.get("carry_labels_to", _CARRY_TO)) if len(scans) <= _FEW_LABELS else 0
+        others = {case: Path(datastore.get_image_uri(case)) for case in datastore.get_unlabeled_images()}
+        return self.labelling.train(scans, _device(request), others, carry_to)
 
 
 class MostHelpful(Strategy):

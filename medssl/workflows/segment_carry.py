@@ -22,7 +22,6 @@ from medssl.networks.backbone import backbone_of
 from medssl.networks.position import pretrained_part
 from medssl.packaging.loading import LoadedBundle
 from medssl.probe.cache import module_digest
-from medssl.runs.folder import read_config
 from medssl.scans.channels import listed_image
 from medssl.workflows.running import bare_errors
 from medssl.workflows.segment_progress import Display
@@ -35,13 +34,20 @@ MOST_LABELLED = 5
 # Scans to which they are: at most, at least, and for each minute of the whole command. The number follows from the
 # minutes alone, so that a later call finds what this one made.
 _MOST_TARGETS, _LEAST_TARGETS, _TARGETS_PER_MINUTE = 12, 2, 1.2
+# With one labelled scan: the Dice on it, of a network that learnt from labels carried from it to others, with which
+# those are taken.
+LEAST_BACKWARDS = 0.35
 
 logger = logging.getLogger(__name__)
 
 
-def carrying_targets(unlabelled: Sequence[UnlabelledCase], minutes: float) -> list[UnlabelledCase]:
+def num_targets(minutes: float) -> int:
+    """Return to how many scans labels are carried in a command that may take so many minutes."""
+    return min(round(_TARGETS_PER_MINUTE * minutes), _MOST_TARGETS)
+
+
+def carrying_targets(unlabelled: Sequence[UnlabelledCase], number: int) -> list[UnlabelledCase]:
     """Return the scans to which labels are carried, in no order that their names have; none where there are too few."""
-    number = min(round(_TARGETS_PER_MINUTE * minutes), _MOST_TARGETS)
     chosen = sorted(unlabelled, key=lambda case: hashlib.sha256(case.content.encode()).hexdigest())[:number]
     return chosen if len(chosen) >= _LEAST_TARGETS else []
 
@@ -73,7 +79,7 @@ class Carrier:
         self.num_classes = num_classes
         self.display = display
         self._first = labelled[0]
-        self._channels = read_config(model.folder)["in_channels"]
+        self._channels = model.in_channels
         self._backbone = pretrained_part(backbone_of(model.network)).eval()
         self._weights = module_digest(self._backbone).hexdigest()
         self._preprocessing, self._labelled_preprocessing = model.preprocessing(), model.preprocessing(labelled=True)

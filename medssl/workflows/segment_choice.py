@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from medssl.files import write_json
-from medssl.workflows.segment_carry import Carrier, carrying_targets
+from medssl.workflows.segment_carry import LEAST_BACKWARDS, Carrier, carrying_targets, num_targets
 from medssl.workflows.segment_chosen import METHODS, Choice, Scores, as_text, scans
 from medssl.workflows.segment_held_out import HeldOut, held_out_part, left_out_scans
 from medssl.workflows.segment_predict import Predictor, in_ras, load_volume
@@ -28,9 +28,6 @@ _MINUTES_OF_MORE = 20.0
 # A shorter fine-tuning is not worth its time; more steps are asked for where nothing tests what it learns.
 _LEAST_SECONDS, _LEAST_STEPS, _LEAST_STEPS_UNTESTED = 60.0, 100, 300
 _LEFT_OUT_SECONDS, _CARRY_SECONDS = 30.0, 10.0
-# With one labelled scan: the Dice on it, of a network that learnt from labels carried from it to others, with which
-# those are taken.
-_LEAST_BACKWARDS = 0.35
 _UNTESTED = "There was time for it; nothing could be held out of the one labelled scan to compare it with the probe."
 _WEAK = (
     "This is weak evidence: parts of one scan are more alike than two scans, and the part learnt from is smaller than "
@@ -66,7 +63,7 @@ class Chooser:
         self.names = names
         self.minutes = minutes
         self.display = display
-        self.targets = carrying_targets(unlabelled, minutes)
+        self.targets = carrying_targets(unlabelled, num_targets(minutes))
         self._num_predictions, self._other_seconds, self._start_seconds = 0.0, 0.0, 0.0
 
     def choose(self, num_predictions: float, other_seconds: float, obstacle: str) -> Choice:
@@ -119,7 +116,7 @@ class Chooser:
         ours, theirs = found.dice or 0.0, probe.tested_on(tests).dice or 0.0
         compared = f"Labels were carried by registration to {scans(carried, 'other')}. "
         if backwards:
-            theirs = _LEAST_BACKWARDS
+            theirs = LEAST_BACKWARDS
             compared += (
                 f"A network that learnt from those alone has a mean Dice of {ours:.2f} on the scan they came from; "
                 f"with less than {theirs} they would not be used."

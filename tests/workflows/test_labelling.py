@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from medssl.packaging.pack import pack
-from medssl.workflows.labelling import LabelledScan, Labelling
+from medssl.workflows.labelling import Labelling
+from medssl.workflows.labelling_carry import LabelledScan
 from tests.bundles.test_inference import SHAPE, oblique_affine, scan_and_label, write_scan, write_scan_with_nan
 from tests.packaging.toy_run import pretraining_run, segmentation_run
 

@@ -7,7 +7,8 @@ import torch
 
 from medssl.packaging.loading import load_bundle
 from medssl.packaging.pack import pack
-from medssl.workflows.labelling import LabelledScan, Labelling
+from medssl.workflows.labelling import Labelling
+from medssl.workflows.labelling_carry import LabelledScan
 from medssl.workflows.positioned import positioned
 from tests.bundles.test_inference import write_scan
 from tests.packaging.toy_run import pretraining_run

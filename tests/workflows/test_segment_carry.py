@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from medssl.data.datalist import read_datalist
-from medssl.workflows.segment_carry import Carrier, carrying_targets
+from medssl.workflows.segment_carry import Carrier, carrying_targets, num_targets
 from medssl.workflows.segment_progress import Display
 from medssl.workflows.segment_training import LabelledCase, UnlabelledCase, load_run
 from tests.tiny import files_of
@@ -76,7 +76,7 @@ def test_a_scan_that_cannot_be_read_is_left_out_with_a_warning(carrier, cases, t
 
 def test_the_number_of_targets_follows_from_the_minutes():
     scans = [UnlabelledCase(f"c{n}", Path("x"), f"content {n}") for n in range(50)]
-    assert [len(carrying_targets(scans, minutes)) for minutes in (0, 1, 5, 10, 60)] == [0, 0, 6, 12, 12]
+    assert [len(carrying_targets(scans, num_targets(minutes))) for minutes in (0, 1, 5, 10, 60)] == [0, 0, 6, 12, 12]
 
 
 def test_targets_stay_when_the_scans_are_listed_in_another_order():

@@ -11,7 +11,8 @@ from medssl.data.datalist import read_datalist
 from medssl.packaging.loading import load_bundle
 from medssl.workflows import segment_backbone, segment_training
 from medssl.workflows.clicks import clicked_mask, clicked_point, similar_region
-from medssl.workflows.labelling import LabelledScan, Labelling
+from medssl.workflows.labelling import Labelling
+from medssl.workflows.labelling_carry import LabelledScan
 from medssl.workflows.points import PointSegmenter
 from medssl.workflows.segment import segment_scans
 from medssl.workflows.segment_predict import Predictor
