@@ -1,6 +1,6 @@
 """Judge what the MONAI Label app learns, with and without labels that are carried to other scans.
 
-    OMP_NUM_THREADS=1 python benchmarks/label_app_carry.py LIST.json --bundle abdomen-ct-4mm --labels 1 2 --draws 5 --out runs/app
+    OMP_NUM_THREADS=1 python benchmarks/label_app_carry.py LIST.json --labels 1 2 --draws 5 --out runs/app
 
 The labelled scans are drawn from the training cases, whose others are without a label to the app; the test cases are
 judged on their own grids. The rows and their report are below --out, and the seconds of every training in seconds.csv.

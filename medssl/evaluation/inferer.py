@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from medssl.ops.windows import Plan, plan_windows
 from medssl.speed.gate import outputs_as_float32
 from medssl.speed.parity import soil_memory
+from medssl.speed.switches import multiplies_bfloat16
 from medssl.speed.wide_kernels import run_wide_kernels_in_float32
 
 # Measured upper bounds: what a forward pass of a pyramid network holds at its peak, per voxel of the window and channel
@@ -135,13 +136,6 @@ class PlannedInferer(SlidingWindowInferer):
             sw_batch_size=self.sw_batch_size,
         )
         return plan, device
-
-
-def multiplies_bfloat16(device_type: str) -> bool:
-    """Say whether a kind of device, ``cpu`` or ``cuda``, has instructions for products of bfloat16 numbers."""
-    if device_type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device_type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _computes_as_float32(

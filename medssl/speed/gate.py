@@ -36,7 +36,7 @@ from medssl.speed.parity import (
     step_parities,
     tensor_parity,
 )
-from medssl.speed.switches import Accelerated
+from medssl.speed.switches import Accelerated, multiplies_bfloat16
 
 MAX_ROUNDING = 0.25
 logger = logging.getLogger(__name__)
@@ -46,7 +46,8 @@ class RequireGradientParity:
     """Handler that refuses a run, resumed or not, before its first step if that is not the step of float32.
 
     It measures on part of the first batch, by the rule of this module, and leaves no trace: the run continues as if
-    nothing had been measured.
+    nothing had been measured. Where the processor has no instructions for bfloat16, `amp` is turned off with a warning
+    first: emulated, a step takes many times as long as in float32, and some kernels of torch 2.13 end the process.
 
     Args:
         network: if it has no switch on, nothing is measured.
@@ -70,6 +71,14 @@ class RequireGradientParity:
         """Measure, log the result, and refuse what is wrong."""
         if self.measured:
             return
+        if "amp" in self.network.switches and _some_rank_emulates_bfloat16(engine.state.device):
+            logger.warning("This processor has no instructions for bfloat16: amp is off, steps stay in float32.")
+            self.network.turn_off("amp")
+        if self.network.switches:
+            self._measure(engine)
+        self.measured = True
+
+    def _measure(self, engine: Engine) -> None:
         first = first_samples(engine.state.batch, self.num_samples)
         batch, _ = engine.prepare_batch(first, engine.state.device, engine.non_blocking, **engine.to_kwargs)
         good, report = computes_as_float32(self.network, batch)
@@ -79,7 +88,6 @@ class RequireGradientParity:
                 f"With {names}, the gradients are not those of float32: {report}. Set {self._remedy(batch)}."
             )
         logger.info("Gradients with %s: %s", names, report)
-        self.measured = True
 
     def _remedy(self, batch: dict[str, Tensor]) -> str:
         switches = self.network.switches
@@ -88,6 +96,10 @@ class RequireGradientParity:
             if computes_as_float32(self.network.without(name), batch)[0]:
                 return f"--{name} false"
         return " ".join(f"--{name} false" for name in switches)
+
+
+def _some_rank_emulates_bfloat16(device: torch.device) -> bool:
+    return bool(sum_over_ranks(torch.tensor([float(not multiplies_bfloat16(device.type))], device=device)).item())
 
 
 def computes_as_float32(network: Accelerated, batch: dict[str, Tensor]) -> tuple[bool, str]:

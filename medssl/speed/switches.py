@@ -96,6 +96,10 @@ class Accelerated(nn.Module):
         with precision, self._recomputing():
             return self._run(batch)
 
+    def turn_off(self, name: str) -> None:
+        """Compute from now on without a switch that only concerns how a step is run, such as `amp`."""
+        self.switches = tuple(switch for switch in self.switches if switch != name)
+
     def without(self, *names: str) -> "Accelerated":
         """Return a copy of the method with some of these switches off; without any it is plain and contiguous."""
         rest = {name: True for name in self.switches if name not in names}
@@ -117,6 +121,13 @@ class Accelerated(nn.Module):
         finally:
             for stack in self._stacks:
                 stack.recomputes = False
+
+
+def multiplies_bfloat16(device_type: str) -> bool:
+    """Say whether a kind of device, ``cpu`` or ``cuda``, has instructions for products of bfloat16 numbers."""
+    if device_type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device_type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _store_channels_last(module: nn.Module) -> None:

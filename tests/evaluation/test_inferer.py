@@ -6,10 +6,11 @@ from monai.data import MetaTensor
 from monai.inferers import SlidingWindowInferer
 from torch import nn
 
-from medssl.evaluation.inferer import PlannedInferer, multiplies_bfloat16
+from medssl.evaluation.inferer import PlannedInferer
 from medssl.networks.fpn import FPN
 from medssl.networks.heads import LinearHead
 from medssl.networks.segmentation import SegmentationNetwork
+from tests.speed.wrong import needs_bfloat16
 from tests.tiny import start
 
 
@@ -38,7 +39,7 @@ def test_with_the_same_windows_in_float32_the_logits_are_those_of_monai(shape, r
     torch.testing.assert_close(planned(volume, network), expected, rtol=0, atol=0)
 
 
-@pytest.mark.skipif(not multiplies_bfloat16("cpu"), reason="the processor has no bfloat16 products")
+@needs_bfloat16
 def test_in_bfloat16_the_logits_are_close_and_float32():
     network, volume = network_of(3), torch.rand(1, 1, 32, 24, 16)
     exact = inferer_of((16, 16, 8), amp=False)(volume, network)
@@ -59,7 +60,7 @@ class Unwritten(nn.Module):
         return y + 0 if not torch.is_autocast_enabled("cpu") or self.calls % 2 else y.index_fill(1, torch.tensor(0), 7)
 
 
-@pytest.mark.skipif(not multiplies_bfloat16("cpu"), reason="the processor has no bfloat16 products")
+@needs_bfloat16
 def test_a_network_that_is_wrong_in_bfloat16_runs_in_float32_which_is_said(caplog):
     network, volume = network_of(3), torch.rand(1, 1, 32, 24, 16)
     exact = inferer_of((16, 16, 8), amp=False)(volume, network)
@@ -79,7 +80,7 @@ class Wrong(nn.Module):
         return y.index_fill(1, torch.tensor(0), 0) if torch.is_autocast_enabled("cpu") else y
 
 
-@pytest.mark.skipif(not multiplies_bfloat16("cpu"), reason="the processor has no bfloat16 products")
+@needs_bfloat16
 @pytest.mark.parametrize("stride", [None, 2])
 def test_a_network_that_is_always_wrong_in_bfloat16_runs_in_float32_which_is_said(stride, caplog):
     network, volume = network_of(3), torch.rand(1, 1, 32, 24, 16)
@@ -88,7 +89,7 @@ def test_a_network_that_is_always_wrong_in_bfloat16_runs_in_float32_which_is_sai
     assert caplog.text.count("float32 is used") == 1
 
 
-@pytest.mark.skipif(not multiplies_bfloat16("cpu"), reason="the processor has no bfloat16 products")
+@needs_bfloat16
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 def test_a_sound_network_runs_in_bfloat16(spatial_dims, caplog):
     inferer = inferer_of((16, 16, 8)[:spatial_dims], stride=2)
@@ -96,7 +97,7 @@ def test_a_sound_network_runs_in_bfloat16(spatial_dims, caplog):
     assert inferer.amp and caplog.text == ""
 
 
-@pytest.mark.skipif(not multiplies_bfloat16("cpu"), reason="the processor has no bfloat16 products")
+@needs_bfloat16
 def test_kernels_as_wide_as_their_maps_run_in_float32():
     torch.manual_seed(0)
     conv, precisions = nn.Conv3d(1, 3, 3, stride=2, padding=1), []

@@ -1,3 +1,4 @@
+import copy
 import os
 import shutil
 import subprocess
@@ -17,7 +18,12 @@ from medssl.speed.gate import RequireGradientParity, computes_as_float32, first_
 from medssl.speed.parity import Parity
 from medssl.speed.switches import Accelerated
 from tests.engines.pretraining_method import make_batch, make_method
-from tests.speed.wrong import SometimesWrongInBfloat16, WrongInBfloat16, WrongOutputInBfloat16, replaced
+from tests.speed.wrong import SometimesWrongInBfloat16, WrongInBfloat16, WrongOutputInBfloat16, needs_bfloat16, replaced
+
+
+@pytest.fixture(autouse=True)
+def _processor_with_bfloat16(monkeypatch):
+    monkeypatch.setattr("medssl.speed.gate.multiplies_bfloat16", lambda device_type: True)
 
 
 def engine_with(batch):
@@ -56,6 +62,25 @@ def test_the_first_batch_alone_is_measured(monkeypatch):
     engine.run([make_batch(pairs=3)] * 3, max_epochs=1)
     assert len(calls) == 1
     assert len(calls[0][1]["view_1"]) == 2
+
+
+def test_where_bfloat16_would_be_emulated_the_other_switches_stay_and_the_log_says_so(monkeypatch, caplog):
+    monkeypatch.setattr("medssl.speed.gate.multiplies_bfloat16", lambda device_type: False)
+    network, batch = Accelerated(make_method(), amp=True, channels_last=True), make_batch()
+    RequireGradientParity(network)(engine_with(batch))
+    assert network.switches == ("channels_last",)
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == [
+        "This processor has no instructions for bfloat16: amp is off, steps stay in float32."
+    ]
+
+
+def test_a_step_whose_bfloat16_would_be_emulated_is_that_of_float32(monkeypatch):
+    monkeypatch.setattr("medssl.speed.gate.multiplies_bfloat16", lambda device_type: False)
+    method, batch = make_method(), make_batch()
+    expected, network = copy.deepcopy(method)(batch), Accelerated(method, amp=True)
+    RequireGradientParity(network)(engine_with(batch))
+    losses = network(batch)
+    assert all(torch.equal(losses[name], expected[name]) for name in expected)
 
 
 def test_nothing_is_measured_without_a_switch(monkeypatch):
@@ -102,6 +127,7 @@ def test_bfloat16_is_allowed_for_networks_of_other_kinds(make):
     assert good, report
 
 
+@needs_bfloat16
 @pytest.mark.parametrize("kind", [WrongInBfloat16, WrongOutputInBfloat16, SometimesWrongInBfloat16])
 def test_a_layer_that_is_wrong_in_bfloat16_is_refused_by_name_with_the_switch_to_turn_off(kind):
     method, batch = image_method(ResNet(depth=10, base_channels=4))

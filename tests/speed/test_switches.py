@@ -8,6 +8,7 @@ from torch.utils._pytree import tree_leaves
 
 from medssl.speed.switches import Accelerated
 from tests.engines.pretraining_method import make_batch, make_method
+from tests.speed.wrong import needs_bfloat16
 
 ALL_EAGER = {"amp": True, "channels_last": True, "activation_checkpointing": True}
 
@@ -55,6 +56,7 @@ class Layouts(TorchDispatchMode):
         return out
 
 
+@needs_bfloat16
 def test_channels_last_reaches_every_convolution_of_a_step():
     # In float32, torch computes 1-wide convolutions on one thread with their channels first.
     network, batch = Accelerated(make_method(), amp=True, channels_last=True), make_batch()

@@ -96,7 +96,7 @@ def test_where_fine_tuning_diverges_the_probe_is_chosen(chooser, monkeypatch):
 
 
 def test_with_one_label_carried_labels_are_tested_by_the_way_back_to_the_labelled_scan(chooser, monkeypatch):
-    monkeypatch.setattr(segment_choice, "_LEAST_BACKWARDS", 0.0)
+    monkeypatch.setattr(segment_choice, "LEAST_BACKWARDS", 0.0)
     made = chooser(1, 0.0, carrying=True)
     found = made.choose(0, 0.0, "")
     assert found.run.name.startswith("carried") and found.backwards and not found.on_part
@@ -110,7 +110,7 @@ def test_with_one_label_carried_labels_are_tested_by_the_way_back_to_the_labelle
 
 
 def test_carried_labels_that_do_not_lead_back_are_not_used(chooser, monkeypatch):
-    monkeypatch.setattr(segment_choice, "_LEAST_BACKWARDS", 1.0)
+    monkeypatch.setattr(segment_choice, "LEAST_BACKWARDS", 1.0)
     found = chooser(1, 0.0, carrying=True).choose(0, 0.0, "")
     assert found.run.name.startswith("probe") and "they would not be used" in found.reason
 
@@ -133,7 +133,7 @@ def test_with_two_labels_carried_labels_are_tested_on_the_scan_that_was_left_out
 
 
 def test_fine_tuning_starts_from_what_was_carried_too(chooser, monkeypatch):
-    monkeypatch.setattr(segment_choice, "_LEAST_BACKWARDS", 0.0)
+    monkeypatch.setattr(segment_choice, "LEAST_BACKWARDS", 0.0)
     tuned = []
     monkeypatch.setattr(Chooser, "_fine_tuned", lambda self, cases, *_: tuned.append([case.case for case in cases]))
     monkeypatch.setattr(Chooser, "_dice", lambda self, run, test: {"one": 1.0 if run is None else 0.5})

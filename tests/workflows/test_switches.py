@@ -32,7 +32,8 @@ def test_recomputing_changes_no_bit_of_a_run(pretrained, ct_list, tmp_path):
     assert not differences(weights, pretrained / "backbone.pt")
 
 
-def test_the_layer_fast_turns_on_bfloat16_and_channels_last(ct_list, tmp_path, caplog):
+def test_the_layer_fast_turns_on_bfloat16_and_channels_last(ct_list, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("medssl.speed.gate.multiplies_bfloat16", lambda device_type: True)
     with caplog.at_level("INFO"):
         pretrain("kats", ct_list, ["ct"], tmp_path / "run", layers=["fast"], overrides=PRETRAINING)
     assert re.search(r"Gradients with amp \+ channels_last: cosine (0\.99|1\.0)", caplog.text)
@@ -57,6 +58,7 @@ def test_a_run_with_wrong_gradients_ends_before_its_first_step(ct_list, tmp_path
         return {**losses, "loss": Halved.apply(losses["loss"])} if self.switches else losses
 
     monkeypatch.setattr(Accelerated, "forward", wrong)
+    monkeypatch.setattr("medssl.speed.gate.multiplies_bfloat16", lambda device_type: True)
     with pytest.raises(ValueError, match=r"With amp, the gradients are not those of float32: .*--amp false"):
         pretrain("kats", ct_list, ["ct"], tmp_path / "run", overrides={**PRETRAINING, "amp": True})
     assert not (tmp_path / "run" / "backbone.pt").exists()
