@@ -31,7 +31,7 @@ from medssl.transforms.save import check_labels
 from medssl.workflows.labelling_carry import CarriedLabels, LabelledScan
 from medssl.workflows.positioned import copies_with_position, positioned
 from medssl.workflows.running import bare_errors
-from medssl.workflows.segment_carry import LEAST_BACKWARDS
+from medssl.workflows.segment_carry import CARRIED, LEAST_BACKWARDS
 from medssl.workflows.segments import meant_labels
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ class Labelling:
             "backbone": self._sha256,
             "labels": {str(value): name for value, name in self.labels.items()},
             "scans": list(rows),
-            "labels_carried_to": [case for case in probe.rows if case not in rows],
+            "labels_carried_to": [case.removesuffix(CARRIED) for case in probe.rows if case not in rows],
             "carried": probe.carried,
             "dice_on_the_labels_it_was_fitted_to": head_dice(probe.head, list(rows.values()), names),
             "dice_on_a_scan_left_out": probe.held_out,

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -27,12 +27,14 @@ from medssl.workflows.running import bare_errors
 from medssl.workflows.segment_progress import Display
 from medssl.workflows.segment_training import LabelledCase, UnlabelledCase
 
+# Ends the names of cases that are scans with carried labels.
+CARRIED = "_carried"
 # Raised when the same scans would give other labels.
 VERSION = 1
 # Scans whose labels are carried, at most.
 MOST_LABELLED = 5
 # Scans to which they are: at most, at least, and for each minute of the whole command. The number follows from the
-# minutes alone, so that a later call finds what this one made.
+# minutes, so that a later call finds what this one made; a slow machine gets through fewer, and a later call goes on.
 _MOST_TARGETS, _LEAST_TARGETS, _TARGETS_PER_MINUTE = 12, 2, 1.2
 # With one labelled scan: the Dice on it, of a network that learnt from labels carried from it to others, with which
 # those are taken.
@@ -62,6 +64,7 @@ class Carrier:
         targets: scans that may be given labels.
         num_classes: without background.
         display: shows the progress.
+        has_time: says whether another target can have labels; the first two get them whatever it says.
     """
 
     def __init__(
@@ -72,12 +75,14 @@ class Carrier:
         targets: Sequence[UnlabelledCase],
         num_classes: int,
         display: Display,
+        has_time: Callable[[], bool] = lambda: True,
     ) -> None:
         self.model = model
         self.folder = folder
         self.targets = targets
         self.num_classes = num_classes
         self.display = display
+        self.has_time = has_time
         self._first = labelled[0]
         self._channels = model.in_channels
         self._backbone = pretrained_part(backbone_of(model.network)).eval()
@@ -90,7 +95,9 @@ class Carrier:
         self._factor = 1
 
     def carried(self, cases: Sequence[LabelledCase], more: Sequence[UnlabelledCase] = ()) -> list[LabelledCase]:
-        """Return the targets with labels carried from some labelled scans; those that cannot be read are left out.
+        """Return the targets with labels carried from some labelled scans.
+
+        Left out are those that cannot be read, and those for which there is no time.
 
         Args:
             cases: whose labels are carried; only the first `MOST_LABELLED` are.
@@ -99,13 +106,16 @@ class Carrier:
         cases = cases[:MOST_LABELLED]
         found = []
         for target in (*self.targets, *more):
-            name = f"{target.case}_carried"
+            name = target.case + CARRIED
             if name in {case.case for case in cases}:
                 continue
             decided_by = [VERSION, self._weights, self._first.content, target.content, [c.content for c in cases]]
             key = hashlib.sha256(json.dumps(decided_by).encode()).hexdigest()
             mask = self.folder / f"{target.case}-{key[:16]}.nii"
             if not mask.is_file():
+                if target in self.targets[_LEAST_TARGETS:] and self._is_new(target, cases) and not self.has_time():
+                    logger.info("No labels are carried to %s, as there is no time for it.", target.case)
+                    continue
                 try:
                     with self.display.unit("carry", f"Carry labels to {target.case}"), bare_errors():
                         self._carry(cases, target, mask)
@@ -151,6 +161,9 @@ class Carrier:
             # A half takes half the memory of all scans.
             self._maps[case] = self._of_scans(image).half()
         return self._maps[case].float()
+
+    def _is_new(self, target: UnlabelledCase, cases: Sequence[LabelledCase]) -> bool:
+        return any((target.case, case.case) not in self._places for case in cases)
 
     def _place(self, target: str, fixed: Tensor, case: str) -> tuple[Tensor, Tensor]:
         """Return where the cells of a target lie in a labelled scan, and how unlike the two are there."""

@@ -99,7 +99,9 @@ class Chooser:
         """Return the better one of a probe and of one that also learns from labels carried to other scans."""
         model = load_run(probe.run, self.trainer.backbone.trust)
         folder = self.trainer.folder / "carried"
-        carrier = Carrier(model, folder, self.cases, self.targets, len(self.names), self.display)
+        carrier = Carrier(
+            *(model, folder, self.cases, self.targets, len(self.names), self.display), self._has_time_to_carry
+        )
         self.display.left.expect("carry", len(self.targets) * (1 + (len(self.cases) > 1)), _CARRY_SECONDS)
         carried = carrier.carried(self.cases)
         if not carried:
@@ -154,6 +156,11 @@ class Chooser:
         seconds = left.of_unit("left out") or left.of_unit("predict")
         after = (self._num_predictions + num_tests) * seconds + self._other_seconds
         return (60 * self.minutes - self.display.elapsed - after) / num_trainings - self._start_seconds
+
+    def _has_time_to_carry(self) -> bool:
+        """Say whether labels can be carried to one more scan, learnt from and tested, if the rest is to end in time."""
+        left = self.display.left
+        return self._seconds_for(1, 1) > left.of_unit("carry") + 2 * left.of_unit("probe")
 
     def _with_fine_tuning(self, best: Choice, tests: Sequence[HeldOut]) -> Choice:
         """Return the better one of a probe and of a network that is fine-tuned on what that learnt from."""

@@ -79,6 +79,7 @@ def main(client_folder: str, url: str, work: str) -> dict:
     seen["no_point"] = infer(client, "points", case)
     save(client, labels[0], names)
     seen["first"] = train(client)
+    seen["info_first"] = client.info()
     infer(client, "segmentation", case, folder / "first.nrrd")
     for label in labels[1:]:
         save(client, label, names)

@@ -137,6 +137,13 @@ def test_the_report_says_what_its_dice_was_measured_on(answered):
     assert stats["scans"] == ["case0", "case1", "case2"]
 
 
+def test_the_label_of_the_first_scan_is_carried_to_the_others_and_tested_on_the_way_back(answered):
+    stats = answered["info_first"]["train_stats"]["segmentation"]
+    assert set(stats["labels_carried_to"]) == {"case1", "case2", "case3", "twin"}
+    assert stats["carried"]["used"] and stats["carried"]["dice"] > stats["carried"]["at_least"] == 0.35
+    assert answered["info"]["train_stats"]["segmentation"]["labels_carried_to"] == []
+
+
 def test_the_kept_features_are_not_computed_again(answered):
     # The second training computes those of the two new scans and of a copy of each only.
     assert answered["info"]["train_stats"]["segmentation"]["voxels_computed"] == 2 * 2 * (MAX_VOXELS // 6)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -29,10 +30,10 @@ def cases(ct_list):
 
 @pytest.fixture
 def carrier(ct_list, probed, cases, tmp_path):
-    def make(targets):
+    def make(targets, **options):
         num_classes = len(read_datalist(ct_list).labels) - 1
         display = Display(Console(quiet=True))
-        return Carrier(load_run(probed), tmp_path / "carried", cases[0], targets, num_classes, display)
+        return Carrier(load_run(probed), tmp_path / "carried", cases[0], targets, num_classes, display, **options)
 
     return make
 
@@ -49,6 +50,16 @@ def test_a_scan_is_given_a_mask_on_its_own_grid_that_shows_the_organs(carrier, c
     assert mask.shape == scan.shape
     np.testing.assert_allclose(mask.affine, scan.affine, atol=1e-4)
     assert dice(found.label, test["label"]) > 0.5
+
+
+def test_without_time_two_scans_get_labels_and_a_later_call_goes_on(carrier, cases):
+    labelled, test = cases
+    targets = [replace(unlabelled(test), case=f"scan{number}", content=f"scan{number}") for number in range(3)]
+    hurried = carrier(targets, has_time=lambda: False)
+    assert [found.case for found in hurried.carried(labelled)] == ["scan0_carried", "scan1_carried"]
+    assert [found.case for found in hurried.carried(labelled[:1])] == ["scan0_carried", "scan1_carried"]
+    assert [found.case for found in carrier(targets).carried(labelled)] == [f"scan{n}_carried" for n in range(3)]
+    assert len(carrier(targets, has_time=lambda: False).carried(labelled)) == 3
 
 
 def test_what_was_carried_before_is_kept(carrier, cases, tmp_path):

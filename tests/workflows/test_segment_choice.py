@@ -21,6 +21,7 @@ def chooser(ct_list, pretrained, tmp_path, monkeypatch):
         monkeypatch.setattr(segment_choice, limit, 0.1)
     monkeypatch.setattr(Display, "elapsed", 0.0)
     monkeypatch.setattr(Chooser, "_seconds_for", lambda self, *_: 60 * self.minutes)
+    monkeypatch.setattr(Chooser, "_has_time_to_carry", lambda self: True)
     monkeypatch.setattr(segment_training, "_MAX_VOXELS", 3000)
     listed = read_datalist(ct_list)
     names = {value: name for value, name in listed.labels.items() if value}
@@ -109,6 +110,14 @@ def test_with_one_label_carried_labels_are_tested_by_the_way_back_to_the_labelle
     assert made.cases[0] not in test.learn_from
 
 
+def test_labels_are_carried_to_as_many_scans_as_there_is_time_for(chooser, monkeypatch):
+    monkeypatch.setattr(segment_choice, "LEAST_BACKWARDS", 0.0)
+    made = chooser(1, 0.0, carrying=True)
+    monkeypatch.setattr(Chooser, "_has_time_to_carry", lambda self: False)
+    assert len(made.targets) > 2
+    assert len(made.choose(0, 0.0, "").cases) == 1 + 2
+
+
 def test_carried_labels_that_do_not_lead_back_are_not_used(chooser, monkeypatch):
     monkeypatch.setattr(segment_choice, "LEAST_BACKWARDS", 1.0)
     found = chooser(1, 0.0, carrying=True).choose(0, 0.0, "")
@@ -152,6 +161,20 @@ def test_fine_tuning_gets_what_tests_predictions_and_the_rest_leave_of_the_minut
     made._num_predictions, made._other_seconds, made._start_seconds = 5.5, 18.0, 8.0
     assert made._seconds_for(2, 1) == (600 - 100 - (5.5 + 1) * 20 - 18) / 2 - 8
     assert made._seconds_for(1, 0) == 600 - 100 - 5.5 * 20 - 18 - 8
+
+
+@pytest.mark.parametrize(("elapsed", "has_time"), [(380.0, True), (390.0, False)])
+def test_a_further_scan_gets_labels_while_tests_probes_and_predictions_would_end_in_time(
+    monkeypatch, elapsed, has_time
+):
+    display = Display(Console(quiet=True))
+    monkeypatch.setattr(Display, "elapsed", elapsed)
+    for kind, seconds in {"left out": 20.0, "carry": 30.0, "probe": 25.0}.items():
+        display.left.finish(kind, seconds)
+    made = Chooser(None, [], NAMES, 10.0, display)
+    made._num_predictions, made._other_seconds = 4, 36.0
+    # 600 - elapsed - (4 + 1) * 20 - 36 against 30 + 2 * 25.
+    assert made._has_time_to_carry() == has_time
 
 
 def test_further_scans_are_left_out_only_where_there_is_time(chooser, monkeypatch):
