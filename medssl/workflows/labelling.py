@@ -102,7 +102,7 @@ class Labelling:
 
         With other scans, labels are carried to some of them by registration, and the probe learns from those too if
         that makes the last scan, left out, better; with one scan, if what learns from carried labels alone finds its
-        structures. That takes about ten seconds for each labelled scan and each other one.
+        structures. That takes 10 to 20 s for each labelled scan and each other one.
 
         Args:
             scans: with their labels.
