@@ -195,6 +195,7 @@ for switches in (["amp", "compile"], ["amp", "channels_last", "compile"]):
 
 
 @pytest.mark.slow
+@needs_bfloat16
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")
 def test_the_wrong_gradients_of_compiled_bfloat16_channels_last_are_refused_and_right_ones_are_not():
     # In a process of its own: a compiler keeps state, and what other tests left in it is not meant here.
