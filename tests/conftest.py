@@ -1,17 +1,22 @@
 """What tests of several folders share: tiny phantoms, tiny runs on them, and the real scans where there are any."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from medssl.phantom.dataset import write_phantom
 from medssl.workflows.training import pretrain, train_segmentation
 from tests.slices import write_slices
 from tests.tiny import PRETRAINING, SEGMENTATION
 
-# As many threads as the fresh processes of `tests.tiny.start` have, so that sums agree to the bit.
+# As many threads as the fresh processes of `tests.tiny.start` have, so that sums agree to the bit: of torch, of the
+# libraries that are loaded, and of those that will be.
 torch.set_num_threads(1)
+threadpool_limits(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 CASES = {"num_cases": 5, "num_labelled": 2, "num_validation": 1, "num_test": 1}
 SIZE = {"shape": (40, 32, 20), "spacing": (5.6, 5.9, 8.5)}
 
