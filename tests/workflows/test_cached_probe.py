@@ -160,5 +160,6 @@ def test_cached_and_plain_probe_agree_on_phantoms(tmp_path):
             overrides=settings,
         )
         dice[name] = mean_dice(tmp_path / name)
-    assert dice["plain"] > 0.2
+    # It has learnt; how much differs by a few hundredths from processor to processor.
+    assert dice["plain"] > 0.15
     assert dice["cached"] == pytest.approx(dice["plain"], abs=0.03)
