@@ -33,7 +33,7 @@ def test_several_steps_have_the_losses_and_gradients_of_one_process(method, rank
     for found in ranks:
         for step, other in zip(found[method]["history"], expected, strict=True):
             assert step == pytest.approx(other, rel=1e-5, abs=1e-5)
-    assert expected[0]["loss"] != pytest.approx(expected[-1]["loss"], rel=1e-3)
+    assert expected[0]["loss"] != pytest.approx(expected[-1]["loss"], rel=1e-2)
 
 
 @pytest.mark.parametrize("method", ["kats", "vox2vec"])

@@ -56,7 +56,7 @@ def batches_of(rank=0, num_ranks=1):
 
 def train(method, network, batches, average=lambda losses: losses):
     """Give the losses and gradient norms of some steps."""
-    optimizer = torch.optim.Adam(method.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(method.parameters(), lr=3e-3)
     history = []
     for step in range(STEPS):
         optimizer.zero_grad()

@@ -130,7 +130,7 @@ def test_where_all_voxels_are_kept_the_probe_is_the_plain_one(ct_list, pretraine
 def test_cached_and_plain_probe_agree_on_phantoms(tmp_path):
     cases = {"num_cases": 7, "num_labelled": 2, "num_validation": 1, "num_test": 3}
     datalist = write_phantom(tmp_path / "data", modality="MR", **cases)
-    # The scaling of the settings below: 200 steps end near the optimum with it, so the two trainings can be compared.
+    # The scaling of the settings below: 300 steps end near the optimum with it, so the two trainings can be compared.
     data = ["mr", "mr_percentiles", "phantom"]
     size = {"base_channels": 8, "num_levels": 3, "num_workers": 0}
     pretraining = {**size, "max_epochs": 1, "steps_per_epoch": 30, "pairs_per_batch": 2, "num_voxels": 128}
@@ -139,7 +139,7 @@ def test_cached_and_plain_probe_agree_on_phantoms(tmp_path):
         "patch_size": [64, 64, 32],
         "num_workers": 0,
         "max_epochs": 1,
-        "steps_per_epoch": 200,
+        "steps_per_epoch": 300,
         "patches_per_batch": 2,
         "volumes_per_batch": 2,
         "val_interval": 1,
@@ -160,6 +160,5 @@ def test_cached_and_plain_probe_agree_on_phantoms(tmp_path):
             overrides=settings,
         )
         dice[name] = mean_dice(tmp_path / name)
-    # It has learnt; how much differs by a few hundredths from processor to processor.
-    assert dice["plain"] > 0.15
+    assert dice["plain"] > 0.2
     assert dice["cached"] == pytest.approx(dice["plain"], abs=0.03)
